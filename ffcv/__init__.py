@@ -1,0 +1,51 @@
+"""Fast loading of training data from ``.beton`` files.
+
+Importing this package is cheap: its names are imported when they are used, and neither a framework
+nor a compiler before it is needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ffcv import errors, fields, transforms
+    from ffcv.loader import Loader
+    from ffcv.reader import Reader
+    from ffcv.writer import DatasetWriter
+
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> object:
+        from importlib import import_module
+
+        if name in _CLASSES:
+            value = getattr(import_module(_CLASSES[name]), name)
+        elif name in _MODULES:
+            value = import_module(f"{__name__}.{name}")
+        elif name == "__version__":
+            from importlib.metadata import version
+
+            value = version("ffcv")
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "DatasetWriter",
+    "Loader",
+    "Reader",
+    "__version__",
+    "errors",
+    "fields",
+    "transforms",
+]
+
+_CLASSES = {"DatasetWriter": "ffcv.writer", "Loader": "ffcv.loader", "Reader": "ffcv.reader"}
+_MODULES = ("errors", "fields", "transforms")

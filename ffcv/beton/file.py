@@ -1,0 +1,388 @@
+"""Opening a ``.beton`` file: everything is checked before anything is trusted or allocated."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Sequence
+from functools import cached_property
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from ffcv.beton.extension import read_extension, schema_hash
+from ffcv.beton.layout import (
+    DESCRIPTOR_DTYPE,
+    HEADER_SIZE,
+    NAME_SIZE,
+    REGION_DTYPE,
+    REGION_SIZE,
+    VERSION,
+    FieldDescriptor,
+    Header,
+    data_start,
+    is_field_name,
+    is_page_size,
+    record_dtype,
+    records_start,
+)
+from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
+from ffcv.errors import (
+    ArgumentError,
+    BetonError,
+    ChecksumError,
+    DamagedFileError,
+    MissingFileError,
+    NotABetonFileError,
+    TruncatedFileError,
+    UnfinishedFileError,
+    UnsupportedVersionError,
+)
+
+__all__ = ["BetonFile"]
+
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+
+
+class BetonFile:
+    """One ``.beton`` file, open for reading.
+
+    Opening reads the header, the field descriptors and the manifest, and maps the rest, so that it
+    takes the same short time for any number of samples. What is mapped stays valid as long as some
+    array refers to it, also after :meth:`close`.
+
+    Attributes:
+        path: the file, as it was given.
+        header: its header.
+        descriptors: what it says about each of its fields.
+        extension: what its writer added beyond version 2, or ``None``.
+
+    Raises:
+        MissingFileError: no such file, or a directory.
+        NotABetonFileError: too short for a header, or not a regular file.
+        UnsupportedVersionError: another version of the format.
+        UnfinishedFileError: its writer never finished it.
+        TruncatedFileError: it is shorter than its header says.
+        DamagedFileError: header, descriptors or extension block contradict themselves.
+        ChecksumError: header, descriptors or manifest are not what was written.
+        BetonError: it may not be read, for lack of permission for example.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fsdecode(path)
+        self._fd = _open_regular(self.path)
+        try:
+            self.num_bytes = os.fstat(self._fd).st_size
+            self.header = self._read_header()
+            head = self._read_descriptors()
+            self.descriptors = _parse_descriptors(self.path, head)
+            self.extension = read_extension(
+                self.path, self.read_at, self._records_start, self.header.alloc_table_ptr
+            )
+            self._check_extension(head)
+            self._check_table()
+            self._data: NDArray[np.uint8] | None = self._map()
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __enter__(self) -> BetonFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0 and hasattr(self, "_data"):
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._data = -1, None
+        self.__dict__.pop("regions", None)
+
+    def fileno(self) -> int:
+        """Descriptor of the open file, for ``os.pread``; it is closed with this object."""
+        self._require_open()
+        return self._fd
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The whole file, ``(num_bytes,)`` uint8, mapped and read-only."""
+        self._require_open()
+        assert self._data is not None
+        return self._data
+
+    @property
+    def data_end(self) -> int:
+        """File offset behind the last data page: no region reaches beyond it."""
+        return self.header.alloc_table_ptr if self.extension is None else self.extension.start
+
+    @property
+    def schema(self) -> str:
+        """Hash of names, types and arguments of all fields; 16 hexadecimal digits."""
+        return schema_hash(self.descriptors, self.extension.fields if self.extension else ())
+
+    def records(self, types: Sequence[np.dtype[Any]]) -> NDArray[Any]:
+        """Map the records.
+
+        Args:
+            types: the record type of each field, in the order of the file.
+
+        Returns:
+            ``(num_samples,)`` with members ``f0``, ``f1``, …; read-only.
+
+        Raises:
+            ArgumentError: not one type per field, or one holds Python objects.
+            DamagedFileError: so many records of these types do not fit where the file has them.
+        """
+        if len(types) != self.header.num_fields or any(t.hasobject for t in types):
+            raise ArgumentError(
+                f"{self.path}: expected {self.header.num_fields} record types without Python "
+                f"objects, one per field; got {[str(t) for t in types]}"
+            )
+        layout = record_dtype(types)
+        if self.extension is not None and self.extension.record_size != layout.itemsize:
+            raise DamagedFileError(
+                self.path,
+                f"its records have {self.extension.record_size} bytes, its fields describe records "
+                f"of {layout.itemsize}; was it written by another version of a field's plugin?",
+            )
+        start, count = self._records_start, self.header.num_samples
+        end = start + count * layout.itemsize
+        if end > self.data_end:
+            raise DamagedFileError(
+                self.path,
+                f"{count} records of {layout.itemsize} bytes end at byte {end}, behind the start "
+                f"of the region table at byte {self.data_end}",
+            )
+        return np.frombuffer(self.data, layout, count, start) if count else np.empty(0, layout)
+
+    @cached_property
+    def regions(self) -> NDArray[Any]:
+        """The region table, ``(R,)`` rows of ``sample_id, ptr, size``, sorted by ptr; read-only.
+
+        It is mapped if the file has it sorted, as ours do; else this is a sorted copy. Its values
+        are not checked: see :meth:`region_sizes`.
+        """
+        start = self.header.alloc_table_ptr
+        rows = np.frombuffer(self.data[start:], REGION_DTYPE)
+        if is_sorted(
+            lambda first, raw: self._read_into(start + first * REGION_SIZE, raw), len(rows)
+        ):
+            return rows
+        return sort_rows(rows)
+
+    def region_sizes(self, pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Size in bytes of the region that each pointer names.
+
+        Args:
+            pointers: any shape, uint64.
+
+        Returns:
+            An array of that shape: -1 where no region has that pointer, or where the region lies
+            outside the data pages.
+        """
+        pointers = np.asarray(pointers, np.uint64)
+        sizes, found = find_sizes(self.regions, pointers.ravel())
+        return self._bounded(pointers.ravel(), sizes, found).reshape(pointers.shape)
+
+    def section(self, name: str) -> NDArray[np.uint8] | None:
+        """A binary section of the extension block, uint8, or ``None`` if there is none.
+
+        Raises:
+            ChecksumError: it is not what was written.
+        """
+        place = self.extension.sections.get(name) if self.extension else None
+        if place is None:
+            return None
+        content = self.data[place.offset : place.offset + place.length]
+        if xxhash.xxh3_64_intdigest(content.data) != place.checksum:
+            raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
+        return content
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Read ``length`` bytes at a file offset.
+
+        Unlike a look through :attr:`data`, this survives a file that shrinks meanwhile.
+
+        Raises:
+            TruncatedFileError: the file ends before.
+        """
+        buffer = np.empty(length, np.uint8)
+        self._read_into(offset, buffer)
+        return buffer.tobytes()
+
+    def _bounded(
+        self, pointers: NDArray[np.uint64], sizes: NDArray[np.uint64], found: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Sizes of those regions that lie in the data pages; unsigned arithmetic cannot wrap."""
+        start, end = np.uint64(self._records_start), np.uint64(self.data_end)
+        inside = (
+            (pointers >= start) & (pointers <= end) & (sizes <= end - np.minimum(pointers, end))
+        )
+        # FFCV 1.x gives an empty region a pointer in front of the pages when it comes first.
+        inside |= (sizes == 0) & (pointers <= np.uint64(self.num_bytes))
+        return np.where(found & inside, sizes, np.uint64(2**64 - 1)).astype(np.int64)
+
+    @property
+    def _records_start(self) -> int:
+        return records_start(self.header.num_fields)
+
+    def _require_open(self) -> None:
+        if self._fd < 0:
+            raise BetonError(self.path, "this file was closed; open it again")
+
+    def _map(self) -> NDArray[np.uint8]:
+        try:
+            mapped = mmap.mmap(self._fd, self.num_bytes, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise BetonError(self.path, f"it cannot be mapped: {error.strerror}") from error
+        return np.frombuffer(mapped, np.uint8)
+
+    def _read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
+        view, done = buffer.data, 0
+        while done < len(view):
+            try:
+                count = os.preadv(self.fileno(), [view[done:]], offset + done)
+            except OSError as error:
+                raise BetonError(self.path, f"it cannot be read: {error.strerror}") from error
+            if count == 0:
+                raise TruncatedFileError(self.path, f"it ends before byte {offset + len(view)}")
+            done += count
+
+    def _read_header(self) -> Header:
+        if self.num_bytes < HEADER_SIZE:
+            raise NotABetonFileError(
+                self.path,
+                f"it has {self.num_bytes} bytes, a .beton file begins with {HEADER_SIZE} of header",
+            )
+        header = Header.from_bytes(self.read_at(0, HEADER_SIZE))
+        if header.version != VERSION:
+            raise UnsupportedVersionError(
+                self.path,
+                f"expected version {VERSION} of the .beton format, got {header.version}; "
+                "is it a .beton file at all?",
+            )
+        if header.alloc_table_ptr == 0:
+            raise UnfinishedFileError(
+                self.path, "its writer never finished; write it again, it holds no region table"
+            )
+        if header.num_fields == 0:
+            raise DamagedFileError(self.path, "its header says it has no fields")
+        if not is_page_size(header.page_size):
+            raise DamagedFileError(
+                self.path,
+                f"its header says {header.page_size} bytes a page; expected a power of two, at "
+                "least 2 MiB",
+            )
+        return header
+
+    def _read_descriptors(self) -> bytes:
+        header, start = self.header, self._records_start
+        needed = max(header.alloc_table_ptr, start)
+        if self.num_bytes < needed:
+            raise TruncatedFileError(
+                self.path,
+                f"it has {self.num_bytes} bytes, its header speaks of at least {needed}; copy or "
+                "write it again",
+            )
+        # Records have at least one byte, which bounds the number of samples without the fields.
+        if header.alloc_table_ptr < start + header.num_samples:
+            raise DamagedFileError(
+                self.path,
+                f"{header.num_samples} records cannot lie between byte {start} and the region "
+                f"table at byte {header.alloc_table_ptr}",
+            )
+        return self.read_at(0, start)
+
+    def _check_extension(self, head: bytes) -> None:
+        extension, header = self.extension, self.header
+        if extension is None:
+            return
+        if xxhash.xxh3_64_intdigest(head) != extension.header_checksum:
+            raise ChecksumError(
+                self.path, "header and field descriptors do not match their checksum"
+            )
+        records_end = self._records_start + header.num_samples * extension.record_size
+        pages_end = data_start(records_end, header.page_size)
+        pages_end += extension.num_pages * header.page_size
+        if (
+            len(extension.fields) != header.num_fields
+            or extension.record_size == 0
+            or max(records_end, pages_end if extension.num_pages else 0) > extension.start
+        ):
+            raise DamagedFileError(
+                self.path,
+                f"its extension block at byte {extension.start} speaks of {len(extension.fields)} "
+                f"fields, records of {extension.record_size} bytes and {extension.num_pages} pages",
+            )
+
+    def _check_table(self) -> None:
+        length = self.num_bytes - self.header.alloc_table_ptr
+        if self.extension is not None and length < self.extension.num_regions * REGION_SIZE:
+            raise TruncatedFileError(
+                self.path,
+                f"its region table has {self.extension.num_regions} rows, but only {length} bytes "
+                "are left of it; copy or write the file again",
+            )
+        if length % REGION_SIZE or (
+            self.extension is not None and length != self.extension.num_regions * REGION_SIZE
+        ):
+            raise DamagedFileError(
+                self.path,
+                f"{length} bytes follow the start of its region table, whose rows have "
+                f"{REGION_SIZE}; something was appended, or the end is missing",
+            )
+
+
+def _open_regular(path: str) -> int:
+    # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        fd = os.open(path, flags)
+    except ValueError as error:
+        raise MissingFileError(path, "no such file: its name holds a NUL character") from error
+    except OSError as error:
+        if error.errno in _MISSING:
+            raise MissingFileError(path, "no such file") from error
+        if error.errno == errno.ENXIO:
+            raise NotABetonFileError(path, "expected a regular file, got a device") from error
+        raise BetonError(path, f"it cannot be opened: {error.strerror}") from error
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode):
+        return fd
+    os.close(fd)
+    if stat.S_ISDIR(mode):
+        raise MissingFileError(path, "expected a .beton file, got a directory")
+    raise NotABetonFileError(path, "expected a regular file, got a pipe or a device")
+
+
+def _parse_descriptors(path: str, head: bytes) -> tuple[FieldDescriptor, ...]:
+    rows = np.frombuffer(head, DESCRIPTOR_DTYPE, offset=HEADER_SIZE)
+    descriptors = []
+    seen: set[str] = set()
+    for position, row in enumerate(rows):
+        raw = row["name"].tobytes()
+        name = raw.rstrip(b"\0").decode("latin-1")
+        if not is_field_name(name) or name in seen:
+            raise DamagedFileError(
+                path,
+                f"field {position} is called {name!r}; expected a name of 1 to {NAME_SIZE} "
+                "printable ASCII characters that no other field has",
+            )
+        seen.add(name)
+        descriptors.append(FieldDescriptor(int(row["type_id"]), name, row["arguments"]))
+    return tuple(descriptors)

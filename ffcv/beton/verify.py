@@ -1,0 +1,238 @@
+"""Checking every stored byte of a file, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from ffcv.beton.extension import PAGES_SECTION
+from ffcv.beton.file import BetonFile
+from ffcv.beton.layout import data_start, records_start
+from ffcv.beton.regions import bisect_right
+from ffcv.errors import BetonError, ChecksumError, MissingFileError
+
+__all__ = ["MAX_LISTED", "Damage", "Report", "verify"]
+
+MAX_LISTED = 1000
+"""Damaged pages that a report lists one by one; further ones are counted."""
+
+_CHUNK_SIZE = 1 << 20
+_CHUNK_ROWS = 1 << 16
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Damage:
+    """One thing that is wrong.
+
+    Attributes:
+        part: ``"file"``, ``"records"``, ``"table"``, ``"page"`` or ``"section"``.
+        problem: what is wrong, in words.
+        page: number of the damaged page: its file offset divided by the page size.
+        samples: positions of the samples that it hits, sorted; empty if that cannot be told.
+    """
+
+    part: str
+    problem: str
+    page: int | None = None
+    samples: tuple[int, ...] = ()
+
+
+@dataclass
+class Report:
+    """What :func:`verify` found.
+
+    Attributes:
+        path: the file.
+        num_bytes, num_fields, num_samples, num_regions, num_pages: how much was looked at; pages
+            are counted only if they have checksums. All 0 if the file could not be opened.
+        has_checksums: whether the file holds checksums. Without them, only its structure could be
+            checked.
+        damages: what is wrong; at most :data:`MAX_LISTED` pages are listed.
+        unlisted_pages: how many more pages are damaged.
+    """
+
+    path: str
+    num_bytes: int = 0
+    num_fields: int = 0
+    num_samples: int = 0
+    num_regions: int = 0
+    num_pages: int = 0
+    has_checksums: bool = False
+    damages: list[Damage] = field(default_factory=list)
+    unlisted_pages: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.damages
+
+    @property
+    def damaged_pages(self) -> tuple[int, ...]:
+        """Numbers of the listed damaged pages."""
+        return tuple(damage.page for damage in self.damages if damage.page is not None)
+
+    @property
+    def damaged_samples(self) -> tuple[int, ...]:
+        """Positions of all samples that the listed damages hit, sorted."""
+        return tuple(sorted({sample for damage in self.damages for sample in damage.samples}))
+
+
+def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Report:
+    """Check structure, region table and all checksums of a file.
+
+    What records point to cannot be checked here, since only their fields know where they hold
+    pointers.
+
+    Args:
+        path: the file.
+        progress: called with the number of bytes that were checked since the last call.
+
+    Returns:
+        A report; damage is no exception.
+
+    Raises:
+        MissingFileError: there is no such file.
+        BetonError: it may not be read.
+    """
+    report = Report(os.fsdecode(path))
+    try:
+        file = BetonFile(path)
+    except MissingFileError:
+        raise
+    except BetonError as error:
+        if type(error) is BetonError:
+            raise
+        report.damages.append(Damage("file", error.problem))
+        return report
+    with file:
+        _Verifier(file, report, progress or (lambda _: None)).run()
+    return report
+
+
+class _Verifier:
+    def __init__(self, file: BetonFile, report: Report, progress: Progress) -> None:
+        self.file, self.report, self.progress = file, report, progress
+        header, extension = file.header, file.extension
+        self.records_start = records_start(header.num_fields)
+        # Without the manifest, the size of a record is unknown here; it has at least a byte.
+        size = extension.record_size if extension else 1
+        self.records_end = self.records_start + header.num_samples * size
+        self.first_page = data_start(self.records_end, header.page_size)
+
+    def run(self) -> None:
+        file, report = self.file, self.report
+        report.num_bytes, report.num_fields = file.num_bytes, file.header.num_fields
+        report.num_samples, report.num_regions = file.header.num_samples, len(file.regions)
+        report.has_checksums = file.extension is not None
+        self.progress(self.records_start)
+        try:
+            self.check_table()
+            if file.extension is not None:
+                self.check_checksums()
+        except BetonError as error:
+            # The file shrank meanwhile.
+            report.damages.append(Damage("file", error.problem))
+
+    def check_checksums(self) -> None:
+        extension = self.file.extension
+        assert extension is not None
+        found = self.checksum(self.records_start, self.records_end - self.records_start)
+        if found != extension.records_checksum:
+            self.add("records", "the records do not match their checksum; any sample may be hit")
+        table = self.file.header.alloc_table_ptr
+        if self.checksum(table, self.file.num_bytes - table) != extension.table_checksum:
+            self.add("table", "the region table does not match its checksum")
+        self.progress(table - extension.start)
+        damaged = [name for name in extension.sections if not self.section_ok(name)]
+        for name in damaged:
+            self.add("section", f"section {name!r} of the extension block is damaged")
+        if PAGES_SECTION not in damaged:
+            self.check_pages()
+
+    def section_ok(self, name: str) -> bool:
+        try:
+            self.file.section(name)
+        except ChecksumError:
+            return False
+        return True
+
+    def check_pages(self) -> None:
+        content = self.file.section(PAGES_SECTION)
+        assert content is not None
+        size = self.file.header.page_size
+        for index, expected in enumerate(np.frombuffer(content.tobytes(), "<u8")):
+            start = self.first_page + index * size
+            self.report.num_pages += 1
+            if self.checksum(start, size) == expected:
+                continue
+            if len(self.report.damaged_pages) == MAX_LISTED:
+                self.report.unlisted_pages += 1
+                continue
+            page = start // size
+            problem = f"page {page} (bytes {start} to {start + size}) does not match its checksum"
+            self.add("page", problem, page, self.samples_between(start, start + size))
+
+    def samples_between(self, start: int, end: int) -> tuple[int, ...]:
+        """Samples with a region in a range of bytes."""
+        rows = self.file.regions
+        ends = np.array([start - 1, end - 1], np.uint64)
+        first, last = (int(i) for i in bisect_right(rows["ptr"], ends))
+        # The region before the first may reach into the range.
+        hit = rows[max(first - 1, 0) : last]
+        hit = hit[(hit["ptr"] >= start) | (hit["size"] > start - np.minimum(hit["ptr"], start))]
+        ids = np.unique(hit["sample_id"])
+        return tuple(ids[ids < self.file.header.num_samples].tolist())
+
+    def check_table(self) -> None:
+        wrong: dict[str, list[Any]] = {}
+        floor, ceiling = np.uint64(self.first_page), np.uint64(self.file.data_end)
+        samples = np.uint64(self.file.header.num_samples)
+        previous_end = np.uint64(0)
+        for rows in self.row_chunks():
+            pointers, sizes = rows["ptr"], rows["size"]
+            room = ceiling - np.minimum(pointers, ceiling)
+            # FFCV 1.x may put empty regions in front of the pages.
+            outside = (sizes > room) | ((pointers < floor) & (sizes > 0)) | (pointers > ceiling)
+            _note(wrong, "reach outside the data pages", rows[outside])
+            _note(wrong, "belong to samples that do not exist", rows[rows["sample_id"] >= samples])
+            inner = rows[~outside & (sizes > 0)]
+            ends = np.maximum.accumulate(np.append(previous_end, inner["ptr"] + inner["size"]))
+            _note(wrong, "overlap the region before them", inner[inner["ptr"] < ends[:-1]])
+            previous_end = ends[-1]
+        for problem, (count, ids) in wrong.items():
+            known = sorted({int(i) for i in ids if i < samples})
+            self.add("table", f"{count} regions {problem}", None, tuple(known))
+
+    def row_chunks(self) -> Iterator[NDArray[Any]]:
+        rows = self.file.regions
+        for first in range(0, len(rows), _CHUNK_ROWS):
+            yield rows[first : first + _CHUNK_ROWS]
+
+    def checksum(self, start: int, length: int) -> int:
+        digest = xxhash.xxh3_64()
+        for done in range(0, length, _CHUNK_SIZE):
+            piece = self.file.read_at(start + done, min(_CHUNK_SIZE, length - done))
+            digest.update(piece)
+            self.progress(len(piece))
+        return digest.intdigest()
+
+    def add(
+        self, part: str, problem: str, page: int | None = None, samples: tuple[int, ...] = ()
+    ) -> None:
+        self.report.damages.append(Damage(part, problem, page, samples))
+
+
+def _note(wrong: dict[str, list[Any]], problem: str, rows: NDArray[Any]) -> None:
+    """Count rows with a problem, and keep the samples of the first ones."""
+    if len(rows):
+        entry = wrong.setdefault(problem, [0, []])
+        entry[0] += len(rows)
+        entry[1] += rows["sample_id"][: MAX_LISTED - len(entry[1])].tolist()

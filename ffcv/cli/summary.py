@@ -1,0 +1,155 @@
+"""What a file holds, as plain data.
+
+A field may add to it by two optional methods:
+
+``describe() -> str``
+    Its arguments and modes in one line, such as ``"float32 20×4"``.
+``summarise(records) -> dict[str, Any]``
+    Figures about all samples, from its records ``(num_samples,)`` of its ``metadata_type``, mapped
+    from the file: keys are words, values JSON. The records are to be read piecewise and not to be
+    trusted. An image field counts its modes and its sizes here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.extension import FieldManifest
+from ffcv.beton.field import Field
+from ffcv.beton.file import BetonFile
+from ffcv.beton.layout import CUSTOM_TYPE_ID
+from ffcv.errors import PluginError
+from ffcv.plugin import registry
+from ffcv.reader import Reader
+
+__all__ = ["summary"]
+
+_CHUNK_RECORDS = 1 << 16
+
+Progress = Callable[[int], None]
+
+
+def summary(path: str | os.PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
+    """Describe a file.
+
+    A file whose fields need a plugin that is not installed is described as far as that goes;
+    ``"problem"`` says what is missing then, and is ``None`` otherwise.
+
+    Args:
+        path: the file.
+        progress: called with the number of records that were looked at since the last call.
+
+    Returns:
+        Plain data that JSON can hold.
+
+    Raises:
+        BetonError: the file cannot be used.
+    """
+    try:
+        reader = Reader(path)
+    except PluginError as error:
+        with BetonFile(path) as file:
+            return _about(file, None, str(error), progress)
+    with reader:
+        return _about(reader.file, reader, None, progress)
+
+
+def _about(
+    file: BetonFile, reader: Reader | None, problem: str | None, progress: Progress | None
+) -> dict[str, Any]:
+    header, extension = file.header, file.extension
+    return {
+        "path": file.path,
+        "num_bytes": file.num_bytes,
+        "format_version": header.version,
+        "num_samples": header.num_samples,
+        "page_size": header.page_size,
+        "num_regions": len(file.regions),
+        "written_by": extension.writer if extension else None,
+        "checksums": extension is not None,
+        "fields": list(_fields(file, reader, progress or (lambda _: None))),
+        "metadata": extension.metadata if extension else None,
+        "problem": problem,
+    }
+
+
+def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Iterator[dict[str, Any]]:
+    known = file.extension.fields if file.extension else None
+    for position, descriptor in enumerate(file.descriptors):
+        entry = known[position] if known else FieldManifest()
+        field = reader.handlers[descriptor.name] if reader else None
+        about = {
+            "name": descriptor.name,
+            "type": type(field).__name__ if field else _type_name(descriptor.type_id, entry),
+            "type_id": descriptor.type_id,
+            "distribution": entry.distribution,
+            "version": entry.version,
+            "class_names": list(entry.class_names) if entry.class_names is not None else None,
+        }
+        if reader is not None and field is not None:
+            records = reader.metadata[f"f{position}"]
+            about |= _contents(file, field, records, progress)
+        yield about
+
+
+def _type_name(type_id: int, entry: FieldManifest) -> str | None:
+    """What a field is called without its class at hand."""
+    if type_id == CUSTOM_TYPE_ID:
+        return entry.name or entry.location
+    found = (r for r in registry.contributions() if r.contribution.type_id == type_id)
+    return next((registered.name for registered in found), entry.name)
+
+
+def _contents(
+    file: BetonFile, field: Field, records: NDArray[Any], progress: Progress
+) -> dict[str, Any]:
+    data_bytes, broken = _data_size(file, field, records, progress)
+    about: dict[str, Any] = {
+        "description": _description(field),
+        "record_bytes": field.metadata_type.itemsize * len(records),
+        "data_bytes": data_bytes,
+        "broken_pointers": broken,
+    }
+    summarise = getattr(field, "summarise", None)
+    if callable(summarise):
+        try:
+            about["figures"] = dict(summarise(records))
+        except Exception as error:
+            about["figures"] = {"failed": f"{type(error).__name__}: {error}"}
+    return about
+
+
+def _description(field: Field) -> str:
+    """A field's own words, or its attributes."""
+    describe = getattr(field, "describe", None)
+    if callable(describe):
+        try:
+            return str(describe())
+        except Exception as error:
+            return f"describe() failed: {type(error).__name__}: {error}"
+    shown = {k: v for k, v in vars(field).items() if not k.startswith("_")}
+    return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+
+def _data_size(
+    file: BetonFile, field: Field, records: NDArray[Any], progress: Progress
+) -> tuple[int, int]:
+    """Bytes in the regions of a field, and how many of its pointers point to none."""
+    member = field.pointer
+    if member is None:
+        progress(len(records))
+        return 0, 0
+    total = broken = 0
+    for start in range(0, len(records), _CHUNK_RECORDS):
+        chunk = records[start : start + _CHUNK_RECORDS]
+        pointers = np.ascontiguousarray(chunk[member] if member else chunk, np.uint64)
+        sizes = file.region_sizes(pointers)
+        total += int(sizes[sizes > 0].sum())
+        broken += int((sizes < 0).sum())
+        progress(len(chunk))
+    return total, broken

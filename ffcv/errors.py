@@ -1,0 +1,190 @@
+"""Every exception that ffcv raises on purpose.
+
+::
+
+    FfcvError
+    ├── BetonError                      a .beton file cannot be used            (.path)
+    │   ├── MissingFileError            no such file, or a directory            (FileNotFoundError)
+    │   ├── NotABetonFileError          too short for a header, or not a regular file
+    │   ├── UnsupportedVersionError     another version of the format than 2
+    │   ├── UnfinishedFileError         its writer never finished
+    │   ├── TruncatedFileError          shorter than its own header says
+    │   ├── DamagedFileError            its header, tables or extension make no sense
+    │   ├── ChecksumError               stored bytes differ from their checksum
+    │   └── BadPointerError             a record points to no region of the file
+    ├── PluginError
+    │   ├── MissingPluginError          a file or a name needs a plugin that is not installed
+    │   └── UnknownNameError            no plugin provides this name            (AttributeError)
+    ├── ArgumentError                   an argument is out of its range         (ValueError)
+    ├── PipelineError                   operations do not fit each other        (ValueError)
+    │   └── CompilationError            an operation does not compile
+    ├── SampleError                     a sample could not be decoded
+    ├── LoaderClosedError               a closed loader was iterated
+    └── WriteError                      a dataset could not be written
+        ├── SampleEncodingError         one value was refused                   (ValueError)
+        ├── DatasetError                the dataset failed, or has another shape than the fields
+        ├── WorkerDiedError             an encoding process was killed
+        └── DiskFullError               no space left                           (OSError)
+
+Catch :class:`FfcvError` to catch them all. Where a builtin exception says the same, the class is
+one of those as well, so that ``except FileNotFoundError`` does what one expects.
+"""
+
+from __future__ import annotations
+
+import os
+
+__all__ = [
+    "ArgumentError",
+    "BadPointerError",
+    "BetonError",
+    "ChecksumError",
+    "CompilationError",
+    "DamagedFileError",
+    "DatasetError",
+    "DiskFullError",
+    "FfcvError",
+    "LoaderClosedError",
+    "MissingFileError",
+    "MissingPluginError",
+    "NotABetonFileError",
+    "PipelineError",
+    "PluginError",
+    "SampleEncodingError",
+    "SampleError",
+    "TruncatedFileError",
+    "UnfinishedFileError",
+    "UnknownNameError",
+    "UnsupportedVersionError",
+    "WorkerDiedError",
+    "WriteError",
+]
+
+
+class FfcvError(Exception):
+    """Base of all exceptions of this package."""
+
+
+class BetonError(FfcvError):
+    """A ``.beton`` file cannot be used.
+
+    Attributes:
+        path: the file, as it was given.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
+        super().__init__(f"{os.fspath(path)}: {problem}")
+        self.path = os.fspath(path)
+        self.problem = problem
+
+    def __reduce__(self) -> tuple[type[BetonError], tuple[str, str]]:
+        return type(self), (self.path, self.problem)
+
+
+class MissingFileError(BetonError, FileNotFoundError):
+    """There is no such file, or it is a directory."""
+
+
+class NotABetonFileError(BetonError):
+    """The file is too short for a header, or is not a regular file."""
+
+
+class UnsupportedVersionError(BetonError):
+    """The file has another version of the format than 2."""
+
+
+class UnfinishedFileError(BetonError):
+    """The file's writer never finished it."""
+
+
+class TruncatedFileError(BetonError):
+    """The file is shorter than its own header says."""
+
+
+class DamagedFileError(BetonError):
+    """Header, field descriptors, tables or extension block contradict themselves."""
+
+
+class ChecksumError(BetonError):
+    """Stored bytes differ from the checksum that was stored with them."""
+
+
+class BadPointerError(BetonError):
+    """A record points to something that is no region of the file."""
+
+
+class PluginError(FfcvError):
+    """Something is wrong with a plugin."""
+
+
+class MissingPluginError(PluginError):
+    """A file or a name needs a plugin that is not installed."""
+
+
+class UnknownNameError(PluginError, AttributeError):
+    """No installed plugin provides this name."""
+
+
+class ArgumentError(FfcvError, ValueError):
+    """An argument is out of its range or of the wrong kind."""
+
+
+class PipelineError(FfcvError, ValueError):
+    """Operations of a pipeline do not fit each other, their field or the loader."""
+
+
+class CompilationError(PipelineError):
+    """An operation could not be compiled to machine code."""
+
+
+class SampleError(FfcvError):
+    """A sample could not be decoded.
+
+    Attributes:
+        path: the file.
+        field: name of the loader's output.
+        sample: the sample's position in the file.
+    """
+
+    def __init__(self, path: str, field: str, sample: int, problem: str) -> None:
+        super().__init__(f"{path}: field {field!r}, sample {sample}: {problem}")
+        self.path, self.field, self.sample, self.problem = path, field, sample, problem
+
+    def __reduce__(self) -> tuple[type[SampleError], tuple[str, str, int, str]]:
+        return type(self), (self.path, self.field, self.sample, self.problem)
+
+
+class LoaderClosedError(FfcvError):
+    """A loader was iterated after ``close()``."""
+
+
+class WriteError(FfcvError):
+    """A dataset could not be written; nothing appeared under the target name."""
+
+
+class SampleEncodingError(WriteError, ValueError):
+    """One value of a sample was refused.
+
+    Attributes:
+        field: name of the field.
+        sample: the sample's position in the dataset.
+    """
+
+    def __init__(self, field: str, sample: int, problem: str) -> None:
+        super().__init__(f"field {field!r}, sample {sample}: {problem}")
+        self.field, self.sample, self.problem = field, sample, problem
+
+    def __reduce__(self) -> tuple[type[SampleEncodingError], tuple[str, int, str]]:
+        return type(self), (self.field, self.sample, self.problem)
+
+
+class DatasetError(WriteError):
+    """The dataset raised an exception, or its samples have another arity than the fields."""
+
+
+class WorkerDiedError(WriteError):
+    """An encoding process was killed from outside."""
+
+
+class DiskFullError(WriteError, OSError):
+    """No space was left on the device."""

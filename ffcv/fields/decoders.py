@@ -1,0 +1,30 @@
+"""Public names of all decoders, which plugins provide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Written by `python -m ffcv.plugin.generate_faces`.
+    from ffcv_plugins.arrays.decoders import BytesDecoder, NDArrayDecoder
+    from ffcv_plugins.images.decoders import (
+        CenterCropRGBImageDecoder,
+        RandomResizedCropRGBImageDecoder,
+        SimpleRGBImageDecoder,
+    )
+    from ffcv_plugins.scalars.decoders import FloatDecoder, IntDecoder
+
+    __all__ = [
+        "BytesDecoder",
+        "CenterCropRGBImageDecoder",
+        "FloatDecoder",
+        "IntDecoder",
+        "NDArrayDecoder",
+        "RandomResizedCropRGBImageDecoder",
+        "SimpleRGBImageDecoder",
+    ]
+
+else:
+    from ffcv.plugin.face import attach
+
+    __getattr__, __dir__ = attach(__name__)

@@ -1,0 +1,26 @@
+"""Public names of the image field and its decoders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # Written by `python -m ffcv.plugin.generate_faces`.
+    from ffcv_plugins.images.decoders import (
+        CenterCropRGBImageDecoder,
+        RandomResizedCropRGBImageDecoder,
+        SimpleRGBImageDecoder,
+    )
+    from ffcv_plugins.images.field import RGBImageField
+
+    __all__ = [
+        "CenterCropRGBImageDecoder",
+        "RGBImageField",
+        "RandomResizedCropRGBImageDecoder",
+        "SimpleRGBImageDecoder",
+    ]
+
+else:
+    from ffcv.plugin.face import attach
+
+    __getattr__, __dir__ = attach(__name__)

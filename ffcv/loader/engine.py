@@ -1,0 +1,290 @@
+"""Worker threads that take chunks of batches, oldest batch first.
+
+An :class:`Engine` belongs to one loader. Each pass over the data is an :class:`EpochRun`; its
+batches are cut into chunks, a few neighbouring slots each, so that all workers share the oldest
+batch and the first one comes early. When a batch is complete, one worker finishes it (batch
+operations, in the order of the batches) and hands it to the consumer.
+
+Threads sleep on a ``SimpleQueue``, whose ``put`` is safe in finalizers: an iterator that is dropped
+anywhere, also by the garbage collector, only leaves a message there.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Batch", "Engine", "EpochRun"]
+
+_CHUNK_SECONDS = 0.002
+"""How long a chunk should take: long enough that taking it costs nothing beside the work, also when
+the training loop holds the interpreter for its switch interval of 5 ms."""
+
+_STOP = object()
+_LOOK = object()
+
+
+class Batch:
+    """One batch on its way.
+
+    Attributes:
+        ids: positions of its samples in the file, ``(B,)`` int64.
+        targets: where its sample stages write, one entry per output.
+    """
+
+    __slots__ = ("error", "ids", "next_slot", "outstanding", "targets")
+
+    def __init__(self, ids: NDArray[np.int64], targets: Any) -> None:
+        self.ids, self.targets = ids, targets
+        self.next_slot = 0
+        self.outstanding = 0
+        self.error: BaseException | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all chunks have been run."""
+        return self.next_slot >= len(self.ids) and self.outstanding == 0
+
+
+class EpochRun:
+    """One pass over the data.
+
+    Args:
+        batches: yields the batches in order; called under the engine's lock.
+        run_chunk: ``run_chunk(worker, batch, start, stop)`` runs the sample stages.
+        finish: ``finish(batch)`` runs the batch stages and returns what the user gets.
+        ahead: how many batches may be on their way or waiting to be fetched.
+    """
+
+    def __init__(
+        self,
+        batches: Iterator[Batch],
+        run_chunk: Callable[[int, Batch, int, int], None],
+        finish: Callable[[int, Batch], Any],
+        ahead: int,
+    ) -> None:
+        self.batches, self.run_chunk, self.finish, self.ahead = batches, run_chunk, finish, ahead
+        self.in_flight: deque[Batch] = deque()
+        self.outbox: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.is_finishing = False
+        self.is_cancelled = False
+        self.seconds_per_sample = 0.0
+        self.delivered = 0
+
+    def chunk_size(self, batch: Batch, workers: int) -> int:
+        """How many slots to take: by measured time, but never more than a worker's share."""
+        share = max(1, len(batch.ids) // workers)
+        if self.seconds_per_sample <= 0.0:
+            return max(1, share // 4)
+        return max(1, min(share, int(_CHUNK_SECONDS / self.seconds_per_sample)))
+
+    def refill(self) -> bool:
+        """Start batches until enough are on their way; says whether any was started."""
+        started = False
+        while len(self.in_flight) + self.outbox.qsize() < self.ahead and not self.is_cancelled:
+            batch = next(self.batches, None)
+            if batch is None:
+                break
+            self.in_flight.append(batch)
+            started = True
+        return started
+
+
+class Engine:
+    """Worker threads, started at first use and again after a fork."""
+
+    def __init__(self, num_workers: int) -> None:
+        self.num_workers = num_workers
+        self._reset()
+        _engines.add(self)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._runs: list[EpochRun] = []
+        self._threads: list[threading.Thread] = []
+
+    def start(self, run: EpochRun) -> None:
+        """Begin to work on a pass."""
+        with self._lock:
+            if not self._threads:
+                self._start_threads()
+            self._runs.append(run)
+            run.refill()
+        self._wake()
+
+    def fetch(self, run: EpochRun) -> Any:
+        """The next batch of a pass, waiting for it if need be.
+
+        Raises:
+            StopIteration: there is none left.
+            BaseException: what an operation raised while the batch was made.
+        """
+        with self._lock:
+            run.refill()
+            if run.outbox.empty() and (run.is_cancelled or not run.in_flight):
+                self._forget(run)
+                raise StopIteration
+        result, error = run.outbox.get()
+        if error is not None:
+            self.cancel(run)
+            raise error
+        with self._lock:
+            started = run.refill()
+        if started:
+            self._wake()
+        run.delivered += 1
+        return result
+
+    def cancel(self, run: EpochRun) -> None:
+        """Give a pass up; safe anywhere, also in finalizers. What it holds is freed at once."""
+        run.is_cancelled = True
+        self._inbox.put(run)
+
+    def stop(self) -> None:
+        """End the threads once they have finished their current chunks; safe anywhere."""
+        self._inbox.put(_STOP)
+
+    def join(self, seconds: float) -> None:
+        """Wait for stopped threads to end."""
+        current = threading.current_thread()
+        for thread in self._threads:
+            if thread is not current:
+                thread.join(seconds)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether no thread is running."""
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _start_threads(self) -> None:
+        for worker in range(self.num_workers):
+            # Threads that are not daemons would keep an interpreter from ending when a loader
+            # was never closed; those that are get stopped and joined by atexit.
+            thread = threading.Thread(
+                target=_work, args=(self, worker), name=f"ffcv-worker-{worker}", daemon=True
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def _wake(self) -> None:
+        # Workers that are busy look for work anyway when they are done, so a few messages suffice.
+        for _ in range(self.num_workers - self._inbox.qsize()):
+            self._inbox.put(_LOOK)
+
+    def _forget(self, run: EpochRun) -> None:
+        if run in self._runs:
+            self._runs.remove(run)
+        run.in_flight.clear()
+
+    def _take(self, worker: int) -> Callable[[], None] | None:
+        """The most urgent piece of work, under the lock."""
+        for run in self._runs:
+            if run.is_cancelled or not run.in_flight:
+                continue
+            head = run.in_flight[0]
+            if head.is_complete and not run.is_finishing:
+                run.is_finishing = True
+                return lambda: self._finish(worker, run, head)
+            for batch in run.in_flight:
+                if batch.next_slot < len(batch.ids):
+                    start = batch.next_slot
+                    stop = min(start + run.chunk_size(batch, self.num_workers), len(batch.ids))
+                    batch.next_slot = stop
+                    batch.outstanding += 1
+                    return lambda: self._run_chunk(worker, run, batch, start, stop)
+        return None
+
+    def _run_chunk(self, worker: int, run: EpochRun, batch: Batch, start: int, stop: int) -> None:
+        began = time.perf_counter()
+        error: BaseException | None = None
+        try:
+            run.run_chunk(worker, batch, start, stop)
+        except BaseException as caught:
+            error = caught
+        seconds = (time.perf_counter() - began) / (stop - start)
+        with self._lock:
+            batch.outstanding -= 1
+            before = run.seconds_per_sample
+            run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
+            if error is not None:
+                batch.error = batch.error or error
+                batch.next_slot = len(batch.ids)
+
+    def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
+        result, error = None, batch.error
+        if error is None:
+            try:
+                result = run.finish(worker, batch)
+            except BaseException as caught:
+                error = caught
+        with self._lock:
+            run.is_finishing = False
+            if run.is_cancelled:
+                return
+            run.in_flight.popleft()
+            run.outbox.put((result, error))
+            if error is not None:
+                run.is_cancelled = True
+                self._forget(run)
+        if run.in_flight:
+            self._wake()
+
+
+def _work(engine: Engine, worker: int) -> None:
+    """The life of a worker thread."""
+    inbox, lock = engine._inbox, engine._lock
+    while True:
+        message = inbox.get()
+        if message is _STOP:
+            inbox.put(_STOP)  # for the others
+            return
+        if isinstance(message, EpochRun):
+            with lock:
+                engine._forget(message)
+        message = None
+        while True:
+            with lock:
+                task = engine._take(worker)
+            if task is None:
+                break
+            task()
+            task = None  # it refers to a batch that may be the user's by now
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    engines = [engine for engine in _engines if engine._threads]
+    for engine in engines:
+        engine.stop()
+    for engine in engines:
+        engine.join(seconds=2.0)
+
+
+def _reset_after_fork() -> None:
+    # A child has none of the threads, and perhaps locks that nobody will ever release.
+    for engine in list(_engines):
+        engine._reset()
+
+
+def _register() -> None:
+    import atexit
+
+    atexit.register(_stop_all)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_reset_after_fork)
+
+
+_register()

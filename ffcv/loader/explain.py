@@ -1,0 +1,51 @@
+"""A loader's plan in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ffcv.loader.epoch import Route
+from ffcv.pipeline.program import SampleProgram
+
+__all__ = ["explain", "in_bytes"]
+
+
+def in_bytes(size: float) -> str:
+    """A size for people to read."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def explain(routes: Sequence[Route], with_source: bool) -> str:
+    """Stages, states and memory of each output; the emitted source on request."""
+    lines: list[str] = []
+    for route in routes:
+        stored = route.pipeline.stored
+        lines.append(f"output {route.pipeline.name!r}: {type(stored.field).__name__}")
+        for number, program in enumerate(route.programs, start=1):
+            lines += _stage(number, program, with_source)
+        lines.append(
+            f"  memory: {in_bytes(route.worker_nbytes())} per worker, "
+            f"{in_bytes(route.batch_nbytes())} per batch"
+        )
+    return "\n".join(lines)
+
+
+def _stage(number: int, program: object, with_source: bool) -> list[str]:
+    if not isinstance(program, SampleProgram):
+        step = program.step  # type: ignore[attr-defined]
+        return [f"  stage {number}, per batch:", f"    {step.name} → {step.state}"]
+    lines = [
+        f"  stage {number}, per sample, compiled:" if program.jit else f"  stage {number}, eager:"
+    ]
+    for step in program.stage.steps:
+        place = " (in place)" if step.operation.inplace else ""
+        lines.append(f"    {step.name} → {step.state}{place}")
+    if with_source:
+        program.prepare()
+        assert program.code is not None
+        lines += ["", *("      " + line for line in program.code.source.splitlines()), ""]
+    return lines

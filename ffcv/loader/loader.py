@@ -1,0 +1,358 @@
+"""The loader: from a file to batches."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ffcv.errors import ArgumentError, LoaderClosedError
+from ffcv.loader import distribution
+from ffcv.loader.engine import Engine, EpochRun
+from ffcv.loader.epoch import Epoch, Route, batches_of
+from ffcv.loader.explain import explain
+from ffcv.loader.orders import OrderOption, Random, Sequential, TraversalOrder
+from ffcv.loader.planning import Planner, Snapshot
+from ffcv.pipeline.program import StageSource
+from ffcv.plugin import registry
+from ffcv.plugin.records import Kind
+from ffcv.reader import Reader
+from ffcv.storage.regions import Storage
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from ffcv.beton.field import Field
+
+__all__ = ["Loader", "MemoryBudget", "OrderOption"]
+
+DEFAULT_OS_CACHE = not os.environ.get("FFCV_DEFAULT_CACHE_PROCESS")
+
+_ORDERS: dict[OrderOption, type[TraversalOrder]] = {
+    OrderOption.SEQUENTIAL: Sequential,
+    OrderOption.RANDOM: Random,
+}
+
+
+class MemoryBudget(NamedTuple):
+    """Bytes that a loader takes for itself, beside compiled code and the mapped file.
+
+    Attributes:
+        workers: scratch and workspaces of all workers together.
+        batches: batches that are on their way, plus the one that the user works on.
+    """
+
+    workers: int
+    batches: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.workers + self.batches
+
+
+class Loader:
+    """Iterates over the batches of a ``.beton`` file.
+
+    Each pass yields one tuple per batch with one entry per field, in the order of the file:
+    arrays or tensors of shape ``(B, …)``. The pipelines are checked here, all at once; they are
+    compiled at the first pass (or loaded from the cache of earlier processes). One seed decides
+    everything: the same seed gives the same bytes for any number of workers.
+
+    Args:
+        fname: the file.
+        batch_size: samples per batch, at least 1.
+        num_workers: worker threads; -1 for as many as this process may use cores.
+        os_cache: whether samples are read through a memory map, so that the operating system
+            keeps the file in its page cache. ``False`` reads each sample into the worker's own
+            memory instead. The default is ``True`` unless the environment variable
+            ``FFCV_DEFAULT_CACHE_PROCESS`` is set.
+        order: an :class:`OrderOption`, a subclass of ``TraversalOrder``, or the name of one that a
+            plugin provides.
+        distributed: whether the processes of a ``torch.distributed`` job share the samples.
+        seed: any int; drawn at random when not given, and then the attribute ``seed``.
+        indices: positions in the file of the samples to use; all by default.
+        pipelines: field name to a list of operations, callables and torch modules, or to ``None``
+            for a field that is not to be loaded. Fields left out get their default decoder,
+            followed by ``ToTensor`` where torch is installed.
+        custom_fields: field name to class, for fields of files that name no plugin.
+        drop_last: whether a last batch smaller than the others is left out.
+        batches_ahead: how many batches are prepared in advance, at least 1.
+        recompile: whether batch operations generate their code anew each epoch even when none of
+            their attributes changed.
+        order_kwargs: further arguments of the order.
+        jit: ``False`` runs all operations as plain Python, for debuggers. By default the
+            environment variable ``FFCV_JIT=0`` says so.
+
+    Raises:
+        BetonError: the file cannot be used.
+        PipelineError: operations do not fit; the message lists every mismatch.
+        ArgumentError: another argument is out of its range.
+
+    Example:
+        >>> from ffcv.fields import IntField
+        >>> from ffcv.writer import DatasetWriter
+        >>> DatasetWriter("ten.beton", {"n": IntField()}).from_indexed_dataset(range(10))
+        >>> with Loader("ten.beton", batch_size=4, drop_last=False) as loader:
+        ...     [batch.flatten().tolist() for (batch,) in loader]
+        [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    """
+
+    def __init__(
+        self,
+        fname: str | os.PathLike[str],
+        batch_size: int,
+        num_workers: int = -1,
+        os_cache: bool = DEFAULT_OS_CACHE,
+        order: OrderOption | type[TraversalOrder] | str = OrderOption.SEQUENTIAL,
+        distributed: bool = False,
+        seed: int | None = None,
+        indices: ArrayLike | None = None,
+        pipelines: Mapping[str, Sequence[Any] | None] = {},
+        custom_fields: Mapping[str, type[Field]] = {},
+        drop_last: bool = True,
+        batches_ahead: int = 3,
+        recompile: bool = False,
+        order_kwargs: Mapping[str, Any] = {},
+        *,
+        jit: bool | None = None,
+    ) -> None:
+        self._arguments = {k: v for k, v in locals().items() if k != "self"}
+        self.batch_size = _whole("batch_size", batch_size, 1)
+        self.batches_ahead = _whole("batches_ahead", batches_ahead, 1)
+        self.num_workers = _workers(num_workers)
+        self.drop_last, self.recompile = bool(drop_last), bool(recompile)
+        self.jit = os.environ.get("FFCV_JIT") != "0" if jit is None else bool(jit)
+        self.rank, self.world_size = distribution.place(distributed)
+        self.seed = distribution.agreed_seed(seed, self.world_size)
+        self.next_epoch = 0
+        self._is_closed = False
+        self.reader = Reader(fname, custom_fields)
+        self.indices = _indices(indices, self.reader.num_samples)
+        self._check_batches()
+        self._order = _make_order(order, self, order_kwargs)
+        self._descriptor = None if os_cache else _Descriptor(self.reader.file_name)
+        self._engine = Engine(self.num_workers)
+        self._planner = self._make_planner(pipelines)
+        self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
+        self._routes = self._plan()
+
+    def __len__(self) -> int:
+        """Batches per epoch, for this process."""
+        if isinstance(self._order, Sequential | Random):
+            samples = -(-len(self.indices) // self.world_size)
+        else:
+            samples = len(self._order.sample_order(self.next_epoch))
+        return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
+
+    def __iter__(self) -> LoaderIterator:
+        """Start a pass; each has the number of the epoch after the last one."""
+        if self._is_closed:
+            raise LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
+        epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
+        if self.recompile or Snapshot(self._planner.operations) != self._snapshot:
+            self._routes = self._plan()
+        bound = Epoch(self._prepared_routes(), self.seed, epoch)
+        order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
+        batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
+        run = EpochRun(batches, bound.run_chunk, bound.finish, self.batches_ahead)
+        iterator = LoaderIterator(self, self._engine, run)
+        self._passes.add(iterator)
+        return iterator
+
+    def set_epoch(self, epoch: int) -> None:
+        """Number the next pass; its order and augmentations follow from the seed and this."""
+        self.next_epoch = _whole("epoch", epoch, 0)
+
+    def filter(self, field_name: str, condition: Callable[[Any], bool]) -> Loader:
+        """A loader over the samples for which ``condition(value)`` is true.
+
+        Args:
+            field_name: whose values to look at, as they come out of its pipeline.
+            condition: gets one value of the field, without the batch dimension.
+        """
+        arguments = dict(self._arguments)
+        nothing: dict[str, Any] = dict.fromkeys(self.reader.handlers)
+        given = dict(arguments["pipelines"])
+        only = {**nothing, field_name: given[field_name]} if field_name in given else nothing
+        if field_name not in given:
+            only.pop(field_name, None)
+        look = {**arguments, "pipelines": only, "order": OrderOption.SEQUENTIAL, "order_kwargs": {},
+                "drop_last": False, "distributed": False, "indices": self.indices}  # fmt: skip
+        chosen: list[bool] = []
+        with Loader(**look) as everything:
+            for (batch,) in everything:
+                chosen.extend(bool(condition(value)) for value in batch)
+        arguments["indices"] = self.indices[np.array(chosen, bool)]
+        return Loader(**arguments)
+
+    def explain(self, source: bool = False) -> str:
+        """The plan in words: stages, states between operations, memory.
+
+        Args:
+            source: whether to include the emitted source of the compiled stages.
+        """
+        return explain(self._routes, source)
+
+    @property
+    def memory(self) -> MemoryBudget:
+        """What the loader will take at most while its user holds one batch at a time."""
+        batch = sum(route.batch_nbytes() for route in self._routes)
+        worker = sum(route.worker_nbytes() for route in self._routes)
+        return MemoryBudget(worker * self.num_workers, batch * (self.batches_ahead + 2))
+
+    def close(self) -> None:
+        """Stop the threads and end all passes. Closing again does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        error = LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
+        for iterator in list(self._passes):
+            iterator.abandon(error)
+        self._engine.stop()
+        self._engine.join(seconds=10.0)
+        self.reader.close()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not self._is_closed:
+            engine.stop()
+
+    def _plan(self) -> list[Route]:
+        self._snapshot = Snapshot(self._planner.operations)
+        return [
+            Route(plan, self._planner.source(plan.name), self.batch_size, self.batches_ahead + 2,
+                  self.jit)
+            for plan in self._planner.plan()
+        ]  # fmt: skip
+
+    def _prepared_routes(self) -> list[Route]:
+        for route in self._routes:
+            route.prepare()
+        return self._routes
+
+    def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
+        file = self.reader.file
+        data = np.asarray(file.data)
+        if self._descriptor is None:
+            return Planner(self.reader, pipelines, StageSource(Storage(data, file.regions, -1)))
+        sizes = file.regions["size"]
+        largest = min(int(sizes.max()) if len(sizes) else 0, len(data))
+        storage = Storage(data, file.regions, self._descriptor.number)
+        source = StageSource(storage, buffer_size=largest, owner=self._descriptor)
+        return Planner(self.reader, pipelines, source)
+
+    def _check_batches(self) -> None:
+        samples = -(-len(self.indices) // self.world_size)
+        if self.drop_last and 0 < samples < self.batch_size:
+            raise ArgumentError(
+                f"batch_size is {self.batch_size}, but there are only {samples} samples and "
+                "drop_last is true, so there would be no batch; use a smaller batch_size or "
+                "drop_last=False"
+            )
+
+
+class LoaderIterator(Iterator[tuple[Any, ...]]):
+    """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
+
+    def __init__(self, loader: Loader, engine: Engine, run: EpochRun) -> None:
+        self._loader, self._engine, self._run = loader, engine, run
+        self._process = os.getpid()
+        engine.start(run)
+
+    def __next__(self) -> tuple[Any, ...]:
+        if os.getpid() != self._process:
+            raise LoaderClosedError(
+                "this pass began in another process, whose threads did not come along with the "
+                "fork; iterate over the loader anew"
+            )
+        batch: tuple[Any, ...] = self._engine.fetch(self._run)
+        return batch
+
+    def __len__(self) -> int:
+        """Batches of the whole pass."""
+        return len(self._loader)
+
+    def abandon(self, error: BaseException) -> None:
+        """Give the pass up; whoever waits for its next batch gets ``error``."""
+        self._engine.cancel(self._run)
+        self._run.outbox.put((None, error))
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.cancel(self._run)
+
+
+class _Descriptor:
+    """An open file, closed when the last pipeline that reads from it is gone."""
+
+    def __init__(self, path: str) -> None:
+        self.number = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        number = getattr(self, "number", None)
+        if number is not None:
+            os.close(number)
+
+
+def _whole(name: str, value: Any, low: int) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = low - 1
+    if number < low or number != value:
+        raise ArgumentError(f"{name}: expected a whole number of at least {low}, got {value!r}")
+    return number
+
+
+def _workers(num_workers: int) -> int:
+    if num_workers == -1:
+        affinity = getattr(os, "sched_getaffinity", None)
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
+    if num_workers == 0:
+        # As other loaders call it: no parallelism. Here one thread does the work.
+        return 1
+    return _whole("num_workers", num_workers, 1)
+
+
+def _indices(indices: Any, num_samples: int) -> NDArray[np.int64]:
+    if indices is None:
+        return np.arange(num_samples, dtype=np.int64)
+    chosen = np.asarray(indices)
+    if chosen.size == 0:
+        return np.empty(0, np.int64)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise ArgumentError(
+            f"indices: expected a list of positions, got {chosen.dtype} of shape {chosen.shape}"
+        )
+    low, high = int(chosen.min()), int(chosen.max())
+    if low < 0 or high >= num_samples:
+        wrong = low if low < 0 else high
+        raise ArgumentError(f"indices: {wrong} is no position of the {num_samples} samples")
+    return np.ascontiguousarray(chosen, np.int64)
+
+
+def _checked_order(order: Any, num_samples: int) -> NDArray[np.int64]:
+    return _indices(order, num_samples)
+
+
+def _make_order(order: Any, loader: Loader, kwargs: Mapping[str, Any]) -> TraversalOrder:
+    if isinstance(order, str):
+        order = registry.lookup(order, Kind.ORDER)
+    if isinstance(order, OrderOption):
+        order = _ORDERS[order]
+    if not (isinstance(order, type) and issubclass(order, TraversalOrder)):
+        raise ArgumentError(
+            f"order: expected an OrderOption or a subclass of TraversalOrder, got {order!r}"
+        )
+    return order(loader, **kwargs)

@@ -1,0 +1,74 @@
+"""Batch memory that belongs to the user for as long as he looks at it.
+
+A buffer returns to its pool when the last array, view or tensor that shares it is gone, and not
+before; a batch that is kept never changes. The pool never blocks: when it is empty, it allocates.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BufferPool"]
+
+
+class _Lease:
+    """Owner of a buffer while arrays refer to it.
+
+    NumPy shortens chains of views to the last owner that is no array; this is that owner, so that
+    its finalizer runs when the last view of any kind is gone.
+    """
+
+    __slots__ = ("__array_interface__", "_buffer", "_free")
+
+    def __init__(self, buffer: NDArray[np.uint8], free: deque[NDArray[np.uint8]]) -> None:
+        self.__array_interface__ = buffer.__array_interface__
+        self._buffer, self._free = buffer, free
+
+    def __del__(self) -> None:
+        # Finalizers run anywhere, also inside a locked section: an append is all that is safe.
+        self._free.append(self._buffer)
+
+
+class BufferPool:
+    """Buffers of one size, used again and again.
+
+    Args:
+        shape: shape of a full batch.
+        dtype: its dtype.
+        keep: how many free buffers are kept at most.
+        pinned: whether the memory is page-locked for copies to a GPU; torch's own host allocator
+            is the pool then, because it knows of copies that are still under way.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], keep: int, pinned: bool = False
+    ) -> None:
+        self.shape, self.dtype, self.pinned = shape, dtype, pinned
+        self.nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        self._free: deque[NDArray[np.uint8]] = deque(maxlen=keep)
+
+    def take(self, size: int) -> NDArray[Any]:
+        """An array of ``size`` samples with undefined content."""
+        if self.pinned:
+            memory = self._pinned_buffer()
+        else:
+            memory = np.asarray(_Lease(self._buffer(), self._free))
+        return memory.view(self.dtype).reshape(self.shape)[:size]
+
+    def _buffer(self) -> NDArray[np.uint8]:
+        try:
+            return self._free.pop()
+        except IndexError:
+            return np.empty(self.nbytes, np.uint8)
+
+    def _pinned_buffer(self) -> NDArray[np.uint8]:
+        import torch
+
+        tensor = torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True)
+        return tensor.numpy()

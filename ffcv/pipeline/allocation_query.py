@@ -1,0 +1,23 @@
+"""How a batch operation asks for memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["AllocationQuery"]
+
+
+@dataclass(frozen=True)
+class AllocationQuery:
+    """Memory for one batch, which the loader owns and hands to the operation.
+
+    Attributes:
+        shape: shape for *one sample*; the loader puts the batch dimension in front.
+        dtype: a ``numpy.dtype`` for an array, or a ``torch.dtype`` for a tensor.
+        device: where a tensor is to live; NumPy arrays know ``"cpu"`` only.
+    """
+
+    shape: tuple[int, ...]
+    dtype: Any
+    device: Any = "cpu"

@@ -1,0 +1,277 @@
+"""Turning a planned stage into a function that runs without the GIL.
+
+Each operation's kernel is compiled by itself and kept on disk under a hash of everything that it
+calls; the stage that calls them is thin, so that a new combination of known operations compiles
+quickly, and a known one loads in milliseconds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ffcv.errors import CompilationError
+from ffcv.kernel import JIT_OPTIONS
+from ffcv.pipeline import cache
+from ffcv.pipeline.diagnosis import summarise
+from ffcv.pipeline.emit import emit_stage, fails
+from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
+from ffcv.pipeline.graph import SampleStage, Step
+
+__all__ = ["StageCode", "code_dtype", "compile_batch_function", "compile_stage"]
+
+_KERNEL_MODULE = '''"""Emitted by ffcv: the kernel {qualname} of {module}, compiled by itself."""
+
+from numba import njit
+
+from {module} import {root}
+
+
+@njit(cache=True, nogil=True, **{options})
+def run({parameters}):
+    return {qualname}({parameters})
+'''
+
+
+def code_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that kernels see: float16, which compiled code lacks, as the uint16 of its bits."""
+    return np.dtype(np.uint16) if dtype == np.float16 else dtype
+
+
+_unique = itertools.count()
+_kernels: dict[str, Any] = {}
+_private_kernels: dict[Any, Any] = {}
+_private_stages: dict[tuple[Any, ...], str] = {}
+
+
+@dataclass(frozen=True)
+class StageCode:
+    """A stage ready to run.
+
+    Attributes:
+        run: the function.
+        source: the text that it was made from.
+        on_disk: whether its compiled form is kept between processes.
+    """
+
+    run: Callable[..., Any]
+    source: str
+    on_disk: bool
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A step's kernel: how the stage calls it and where it comes from."""
+
+    name: str
+    function: Any
+    import_line: str | None
+
+
+def compile_stage(
+    output: str, stage: SampleStage, arguments: tuple[Any, ...], jit: bool
+) -> StageCode:
+    """Make the function of a stage.
+
+    Args:
+        output: name of the output, for messages.
+        stage: the plan.
+        arguments: what the function will be called with; only the types matter.
+        jit: whether to compile it; otherwise the emitted source runs as plain Python.
+
+    Raises:
+        CompilationError: an operation's kernel does not compile.
+    """
+    workspaces = arguments[7]
+    has_workspace = [workspace != () for workspace in workspaces]
+    if not jit:
+        return _eager_stage(output, stage, has_workspace)
+    kernels = [_compiled_kernel(output, i, step) for i, step in enumerate(stage.steps)]
+    on_disk = all(kernel.import_line for kernel in kernels)
+    source = emit_stage(
+        output,
+        stage,
+        [kernel.name for kernel in kernels],
+        ["from numba import njit", *(k.import_line for k in kernels if k.import_line)],
+        has_workspace,
+        f"@njit(cache={on_disk}, nogil=True, **{JIT_OPTIONS})",
+    )
+    name = _stage_name(source) if on_disk else _private_name(source, kernels)
+    injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
+    run = cache.load_emitted(name, source, on_disk, injected).stage
+    with cache.process_lock(name):
+        _compile_kernels(output, stage, kernels, arguments)
+        _compile_for(run, arguments, f"output {output!r}")
+    return StageCode(run, source, on_disk)
+
+
+def _stage_name(source: str) -> str:
+    from ffcv.pipeline.random import sample_key
+    from ffcv.storage.regions import read_region
+
+    return f"stage_{digest(source, fingerprint(sample_key), fingerprint(read_region))}"
+
+
+def _eager_stage(output: str, stage: SampleStage, has_workspace: Sequence[bool]) -> StageCode:
+    functions = [python_function(step.operation.kernel) for step in stage.steps]
+    names = [f"kernel_{i}" for i in range(len(functions))]
+    source = emit_stage(output, stage, names, [], has_workspace)
+    injected = dict(zip(names, functions, strict=True))
+    module = cache.load_emitted(f"eager_{next(_unique)}", source, False, injected)
+    return StageCode(module.stage, source, False)
+
+
+def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
+    function = python_function(step.operation.kernel)
+    name = f"step_{position}_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', step.name).lower()}"
+    name = re.sub(r"\W", "_", name)
+    if not _is_importable(function):
+        return _Kernel(name, _private_kernel(function), None)
+    module_name = f"kernel_{fingerprint(function)}"
+    compiled = _kernels.get(module_name)
+    if compiled is None:
+        code = python_function(function).__code__
+        source = _KERNEL_MODULE.format(
+            module=function.__module__,
+            qualname=function.__qualname__,
+            root=function.__qualname__.partition(".")[0],
+            parameters=", ".join(code.co_varnames[: code.co_argcount]),
+            options=JIT_OPTIONS,
+        )
+        compiled = cache.load_emitted(module_name, source, True).run
+        _kernels[module_name] = compiled
+    return _Kernel(name, compiled, f"from ffcv_emitted_{module_name} import run as {name}")
+
+
+def _private_kernel(function: Any) -> Any:
+    """A kernel that no other process could find, such as one made in a notebook."""
+    from numba import njit
+
+    if function not in _private_kernels:
+        _private_kernels[function] = njit(nogil=True, **JIT_OPTIONS)(function)
+    return _private_kernels[function]
+
+
+def _private_name(source: str, kernels: Sequence[_Kernel]) -> str:
+    """A name for a stage of such kernels, the same one for the same stage."""
+    key = (source, *(kernel.function for kernel in kernels))
+    return _private_stages.setdefault(key, f"stage_{next(_unique)}")
+
+
+def _is_importable(function: Any) -> bool:
+    """Whether another process finds the function by its module and name."""
+    module = sys.modules.get(function.__module__)
+    if module is None or function.__module__ == "__main__" or "<" in function.__qualname__:
+        return False
+    if not getattr(module, "__file__", None):
+        return False
+    found: Any = module
+    for part in function.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return python_function(found) is function
+
+
+def _compile_kernels(
+    output: str, stage: SampleStage, kernels: Sequence[_Kernel], arguments: tuple[Any, ...]
+) -> None:
+    """Compile each kernel for the types that the stage will call it with.
+
+    The stage would compile them as well; here it is known which operation fails.
+    """
+    for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
+        where = f"output {output!r}, step {position + 1} ({step.name})"
+        types = _kernel_types(stage, position, arguments)
+        _check_arity(where, kernel.function, len(types))
+        _compile_types(kernel.function, types, where)
+        _check_result(where, step, kernel.function, types)
+
+
+def _check_arity(where: str, function: Any, given: int) -> None:
+    code = python_function(function).__code__
+    if code.co_argcount != given:
+        names = ", ".join(code.co_varnames[: code.co_argcount])
+        raise CompilationError(
+            f"{where}: its kernel takes {code.co_argcount} arguments ({names}), but is called "
+            f"with {given}; see SampleOperation and SampleDecoder for what a kernel gets"
+        )
+
+
+def _check_result(where: str, step: Step, function: Any, types: tuple[Any, ...]) -> None:
+    from numba import types as numba_types
+
+    result = function.overloads[types].signature.return_type
+    if fails(step.operation) and not isinstance(result, numba_types.Integer):
+        raise CompilationError(
+            f"{where}: its kernel must return 0 or one of the codes in `errors` on every path, "
+            f"but returns {result}"
+        )
+    if not fails(step.operation) and not isinstance(result, numba_types.NoneType):
+        raise CompilationError(
+            f"{where}: its kernel returns {result}, which nobody would see; declare the codes "
+            "that it returns in `errors`, or return nothing"
+        )
+
+
+def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    from numba import from_dtype, typeof
+    from numba import types as t
+
+    _, _, _, source, _, _, params, workspaces, _ = arguments
+    step = stage.steps[position]
+
+    def sample(state: Any) -> Any:
+        return t.Array(from_dtype(code_dtype(state.dtype)), max(len(state.shape), 1), "C")
+
+    leading: list[Any]
+    if position == 0 and stage.stored is not None:
+        _, records, buffer = source
+        data = t.Array(t.uint8, 1, "C", readonly=True)
+        if stage.stored.field.pointer is None:
+            data = typeof(buffer)
+        raw = step.operation.raw_bytes
+        destination = t.Array(t.uint8, 1, "C") if raw else sample(step.state)
+        leading = [typeof(records).dtype.typeof("f0"), data, destination]
+    else:
+        before = stage.steps[position - 1].state if position else stage.source
+        leading = [sample(before), sample(step.state)]
+    trailing = [typeof(params[position]), t.uint64]
+    if step.operation.with_index:
+        trailing.append(t.int64)
+    if workspaces[position] != ():
+        trailing.append(typeof(workspaces[position]))
+    return tuple(leading + trailing)
+
+
+def compile_batch_function(where: str, function: Any, arguments: tuple[Any, ...]) -> Any:
+    """Compile the function of a batch operation for the given example arguments.
+
+    Raises:
+        CompilationError: it does not compile.
+    """
+    from numba import njit
+    from numba.core.dispatcher import Dispatcher
+
+    compiled = function if isinstance(function, Dispatcher) else njit(nogil=True)(function)
+    _compile_for(compiled, arguments, where)
+    return compiled
+
+
+def _compile_for(function: Any, arguments: tuple[Any, ...], where: str) -> None:
+    from numba import typeof
+
+    _compile_types(function, tuple(typeof(argument) for argument in arguments), where)
+
+
+def _compile_types(function: Any, types: tuple[Any, ...], where: str) -> None:
+    from numba.core.errors import NumbaError
+
+    try:
+        function.compile(types)
+    except NumbaError as error:
+        raise CompilationError(f"{where}: {summarise(str(error))}") from error

@@ -1,0 +1,267 @@
+"""Checking pipelines and planning their stages.
+
+A pipeline is a list of steps that the user wrote. Checking walks through it with the states that
+flow between the steps; planning groups the steps into **stages**: a run of sample operations is one
+stage, each batch operation is a stage of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ffcv.pipeline.operation import Allocation, Operation
+from ffcv.pipeline.sample import KernelOperation, SampleDecoder, SampleOperation, Stored
+from ffcv.pipeline.state import State
+
+__all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "plan_pipeline"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation in its place.
+
+    Attributes:
+        operation: a shallow copy of the user's object, or of what an adapter made of it.
+        slot: the number that its randomness is keyed by.
+        state: what comes out of it.
+        memory: what a batch operation asked for.
+    """
+
+    operation: Any
+    slot: int
+    state: State
+    memory: Allocation = None
+
+    @property
+    def name(self) -> str:
+        """The operation's name in messages and emitted source."""
+        return getattr(self.operation, "name_in_plans", type(self.operation).__name__)
+
+
+@dataclass(frozen=True)
+class SampleStage:
+    """Sample operations that run one after the other while the sample is in cache.
+
+    Attributes:
+        stored: the field that the stage decodes, or ``None`` when it starts from a batch.
+        source: state of the batch it starts from, or ``None`` when it decodes.
+        steps: the operations; the first one is the decoder if ``stored`` is given.
+    """
+
+    stored: Stored | None
+    source: State | None
+    steps: tuple[Step, ...]
+
+    @property
+    def state(self) -> State:
+        """What comes out of the stage."""
+        return self.steps[-1].state
+
+
+@dataclass(frozen=True)
+class BatchStage:
+    """One batch operation."""
+
+    source: State
+    step: Step
+
+    @property
+    def state(self) -> State:
+        """What comes out of the stage."""
+        return self.step.state
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The plan of one output of a loader."""
+
+    name: str
+    stored: Stored
+    stages: tuple[SampleStage | BatchStage, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All steps in order."""
+        found: list[Step] = []
+        for stage in self.stages:
+            found.extend(stage.steps if isinstance(stage, SampleStage) else [stage.step])
+        return tuple(found)
+
+
+@dataclass
+class Slots:
+    """Numbers operations by their place in a loader's pipelines.
+
+    One instance has one number, so that two pipelines that share it draw the same; the second time
+    that it stands in *one* pipeline it is numbered anew, and draws again.
+    """
+
+    _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
+    _kept: list[Any] = field(default_factory=list)
+
+    def number(self, operation: Any, occurrence: int) -> int:
+        """The slot of ``operation`` at its ``occurrence``-th place (from 0) in one pipeline."""
+        key = (id(operation), occurrence)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._numbers)
+            self._kept.append(operation)  # so that its id stays its own
+        return self._numbers[key]
+
+
+def plan_pipeline(
+    name: str,
+    stored: Stored,
+    operations: Sequence[Any],
+    slots: Slots,
+    globals_of_field: Callable[[], tuple[Any, Callable[..., Any]]],
+) -> tuple[Pipeline | None, str | None]:
+    """Check one pipeline and group its steps into stages.
+
+    Args:
+        name: of the output.
+        stored: the field that it decodes.
+        operations: the steps, all of them operations.
+        slots: numbers shared by all pipelines of the loader.
+        globals_of_field: gives the arguments of ``Operation.accept_globals``.
+
+    Returns:
+        The plan and ``None``, or ``None`` and what is wrong, in words.
+    """
+    walk = _Walk(name, stored, slots, globals_of_field)
+    for operation in operations:
+        problem = walk.visit(operation)
+        if problem is not None:
+            return (
+                None,
+                f"output {name!r}, step {walk.position} ({_describe(operation)}): {problem}",
+            )
+    walk.close_stage()
+    return Pipeline(name, stored, tuple(walk.stages)), None
+
+
+def _describe(operation: Any) -> str:
+    return getattr(operation, "name_in_plans", type(operation).__name__)
+
+
+class _Walk:
+    """The state of :func:`plan_pipeline` between two steps."""
+
+    def __init__(
+        self,
+        name: str,
+        stored: Stored,
+        slots: Slots,
+        globals_of_field: Callable[[], tuple[Any, Callable[..., Any]]],
+    ) -> None:
+        self.name, self.stored, self.slots = name, stored, slots
+        self.globals_of_field = globals_of_field
+        self.position = 0
+        self.stages: list[SampleStage | BatchStage] = []
+        self.state: State | None = None
+        self.previous: Any = None
+        self._run: list[Step] = []
+        self._run_source: State | None = None
+        self._seen: dict[int, int] = {}
+
+    def visit(self, operation: Any) -> str | None:
+        """Take one step; returns what is wrong with it."""
+        self.position += 1
+        try:
+            problem = self._misplaced(operation)
+            if problem is None:
+                self._add(operation)
+        except (ValueError, TypeError) as error:
+            problem = str(error) or type(error).__name__
+        self.previous = operation
+        return problem
+
+    def close_stage(self) -> None:
+        """End the current run of sample operations."""
+        if self._run:
+            stored = self.stored if self._run_source is None else None
+            self.stages.append(SampleStage(stored, self._run_source, tuple(self._run)))
+            self._run = []
+
+    def _misplaced(self, operation: Any) -> str | None:
+        if isinstance(operation, SampleDecoder):
+            return self._misplaced_decoder(operation)
+        if self.state is None:
+            default = self.stored.field.get_decoder_class().__name__
+            return (
+                f"a pipeline starts with a decoder, and {_describe(operation)} is none; "
+                f"put {default}() before it"
+            )
+        if not isinstance(operation, KernelOperation | Operation):
+            return f"expected an operation, a callable or a torch module, got {operation!r}"
+        if self._runs_on_samples(operation, self.state) or isinstance(operation, Operation):
+            return None
+        return (
+            f"works on NumPy batches, but gets {self.state} from {_describe(self.previous)}; "
+            f"move {_describe(operation)} before {self._first_tensor_step()}"
+        )
+
+    def _misplaced_decoder(self, decoder: SampleDecoder) -> str | None:
+        if self.state is not None:
+            return (
+                "is a decoder, which reads from the file; it belongs at the start of the "
+                f"pipeline, not after {_describe(self.previous)}"
+            )
+        names = {cls.__name__ for cls in type(self.stored.field).__mro__}
+        if decoder.fields and names.isdisjoint(decoder.fields):
+            default = self.stored.field.get_decoder_class().__name__
+            return (
+                f"decodes {' or '.join(decoder.fields)}, but field {self.stored.name!r} is a "
+                f"{type(self.stored.field).__name__}; use {default}()"
+            )
+        return None
+
+    def _first_tensor_step(self) -> str:
+        for stage in self.stages:
+            if stage.state.is_tensor:
+                step = stage.steps[-1] if isinstance(stage, SampleStage) else stage.step
+                return step.name
+        return _describe(self.previous)
+
+    @staticmethod
+    def _runs_on_samples(operation: Any, state: State) -> bool:
+        return isinstance(operation, SampleOperation) and not state.is_tensor
+
+    def _add(self, operation: Any) -> None:
+        occurrence = self._seen.get(id(operation), 0)
+        self._seen[id(operation)] = occurrence + 1
+        slot = self.slots.number(operation, occurrence)
+        # What an operation learns from its declaration it may keep on itself. It is the user's,
+        # and may stand in several pipelines, so each place works on a copy of its own.
+        operation = copy.copy(operation)
+        if isinstance(operation, SampleDecoder):
+            self._append(Step(operation, slot, _checked(operation.declare(self.stored))))
+            return
+        assert self.state is not None
+        if self._runs_on_samples(operation, self.state):
+            if not self._run:
+                self._run_source = self.state
+            self._append(Step(operation, slot, _checked(operation.declare(self.state))))
+            return
+        self.close_stage()
+        operation.accept_field(self.stored.field)
+        operation.accept_globals(*self.globals_of_field())
+        state, memory = operation.declare_state_and_memory(self.state)
+        self.stages.append(BatchStage(self.state, Step(operation, slot, _checked(state), memory)))
+        self.state = state
+
+    def _append(self, step: Step) -> None:
+        if step.operation.inplace and self._run and step.state != self._run[-1].state:
+            raise ValueError(
+                f"declares to work in place, but turns {self._run[-1].state} into {step.state}"
+            )
+        self._run.append(step)
+        self.state = step.state
+
+
+def _checked(state: Any) -> State:
+    if not isinstance(state, State):
+        raise TypeError(f"its declaration gave {state!r} instead of a State")
+    return state

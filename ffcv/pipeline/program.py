@@ -1,0 +1,331 @@
+"""A planned pipeline, bound to one epoch and ready to run chunks of samples."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ffcv.errors import PipelineError, SampleError
+from ffcv.pipeline.compiler import (
+    StageCode,
+    code_dtype,
+    compile_batch_function,
+    compile_stage,
+)
+from ffcv.pipeline.emit import scratch_states, writes_bytes
+from ffcv.pipeline.graph import BatchStage, SampleStage, Step
+from ffcv.pipeline.random import base_key
+from ffcv.pipeline.sample import ASSIST, SampleDecoder
+from ffcv.pipeline.state import State
+from ffcv.storage.regions import READ_ERRORS, Storage, read_region
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BatchProgram", "EpochStage", "SampleProgram", "StageSource", "WorkerMemory", "coerce"]
+
+
+class WorkerMemory(NamedTuple):
+    """What one worker needs besides the batch, for one stage."""
+
+    buffer: NDArray[np.uint8]
+    workspaces: tuple[Any, ...]
+    scratch: tuple[NDArray[Any], ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes."""
+        arrays = [self.buffer, *self.scratch]
+        for workspace in self.workspaces:
+            arrays.extend(part for part in workspace if isinstance(part, np.ndarray))
+        return sum(array.nbytes for array in arrays)
+
+
+def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Give parameters the one type that they are declared with.
+
+    Compiled code is specific to types: an int where a float was would compile it again.
+    """
+    hints = typing.get_type_hints(type(params)) if hasattr(params, "_fields") else {}
+    names = getattr(params, "_fields", range(len(params)))
+    values = [_coerce_one(v, hints.get(name)) for name, v in zip(names, params, strict=True)]
+    return type(params)(*values) if hasattr(params, "_fields") else tuple(values)
+
+
+def _coerce_one(value: Any, hint: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return np.require(value, requirements=["C", "A", "W"])
+    if hint in (float, int, bool):
+        return hint(value)
+    if isinstance(value, tuple):
+        return coerce(value)
+    return value
+
+
+@dataclass(frozen=True)
+class StageSource:
+    """What a decoding stage reads from.
+
+    Attributes:
+        storage: the file.
+        records: records with the stage's field as their only member ``f0``.
+        buffer_size: bytes that one region can take, when regions are read into a buffer.
+        owner: what keeps the storage open.
+    """
+
+    storage: Storage
+    records: NDArray[Any] | None = None
+    buffer_size: int = 0
+    owner: Any = None
+
+
+class SampleProgram:
+    """A stage of sample operations, for one set of states.
+
+    One instance serves many epochs as long as the states stay the same; parameters and keys are
+    bound anew for each by :meth:`begin_epoch`.
+    """
+
+    def __init__(
+        self, output: str, stage: SampleStage, source: StageSource | None, jit: bool
+    ) -> None:
+        self.output, self.stage, self.source = output, stage, source
+        self.jit = jit
+        self.writes_bytes = writes_bytes(stage)
+        self._memory: dict[int, WorkerMemory] = {}
+        self._spare = [self._make_memory()]
+        self.memory_per_worker = self._spare[0].nbytes
+        self.code: StageCode | None = None
+
+    @property
+    def state(self) -> State:
+        """What comes out of the stage."""
+        return self.stage.state
+
+    def prepare(self) -> None:
+        """Compile the stage, or load it from the cache."""
+        if self.code is None:
+            self.code = compile_stage(self.output, self.stage, self._example(), self.jit)
+
+    def begin_epoch(self, seed: int, epoch: int) -> EpochStage:
+        """Bind the operations' current parameters and the epoch's keys."""
+        self.prepare()
+        steps = self.stage.steps
+        params = tuple(coerce(step.operation.params()) for step in steps)
+        keys = [base_key(seed, epoch, step.slot) for step in steps]
+        return EpochStage(self, params, np.array(keys, np.uint64))
+
+    def worker_memory(self, worker: int) -> WorkerMemory:
+        """The memory of one worker, made when it first asks."""
+        memory = self._memory.get(worker)
+        if memory is None:
+            try:
+                memory = self._spare.pop()  # made to learn its size; atomic, so needs no lock
+            except IndexError:
+                memory = self._make_memory()
+            self._memory[worker] = memory
+        return memory
+
+    def sample_nbytes(self) -> int:
+        """Size of one sample in the batch."""
+        return _nbytes(self.state)
+
+    def _make_memory(self) -> WorkerMemory:
+        size = self.source.buffer_size if self.source else 0
+        return WorkerMemory(
+            np.empty(size, np.uint8),
+            tuple(step.operation.workspace() or () for step in self.stage.steps),
+            tuple(
+                np.empty(state.shape or 1, code_dtype(state.dtype))
+                for state in scratch_states(self.stage)
+            ),
+        )
+
+    def target_view(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """The batch as the stage's code knows it."""
+        if not self.writes_bytes:
+            return batch.view(code_dtype(batch.dtype))
+        return (
+            batch.reshape(len(batch), -1).view(np.uint8).reshape(len(batch), self.sample_nbytes())
+        )
+
+    def _example(self) -> tuple[Any, ...]:
+        memory = self.worker_memory(0)
+        state = self.state
+        target = self.target_view(np.empty((1, *state.shape), state.dtype))
+        if self.source is None:
+            assert self.stage.source is not None
+            dtype = code_dtype(self.stage.source.dtype)
+            source: Any = np.empty((1, *self.stage.source.shape), dtype)
+        else:
+            source = (self.source.storage, self.source.records, memory.buffer)
+        params = tuple(coerce(step.operation.params()) for step in self.stage.steps)
+        bases = np.zeros(len(params), np.uint64)
+        ids = np.zeros(1, np.int64)
+        return 0, 0, ids, source, target, bases, params, memory.workspaces, memory.scratch
+
+
+def _nbytes(state: State) -> int:
+    return int(np.prod(state.shape, dtype=object)) * int(state.dtype.itemsize)
+
+
+class EpochStage:
+    """A :class:`SampleProgram` with the parameters and keys of one epoch."""
+
+    def __init__(
+        self, program: SampleProgram, params: tuple[Any, ...], bases: NDArray[np.uint64]
+    ) -> None:
+        self.program, self.params, self.bases = program, params, bases
+        assert program.code is not None
+        self.run = program.code.run
+
+    def __call__(
+        self,
+        worker: int,
+        start: int,
+        stop: int,
+        ids: NDArray[np.int64],
+        batch: NDArray[Any] | None,
+        target: NDArray[Any],
+    ) -> None:
+        """Run the slots ``[start, stop)`` of a batch.
+
+        Args:
+            worker: whose memory to use.
+            start: first slot.
+            stop: last slot + 1.
+            ids: positions in the file of all samples of the batch.
+            batch: what the stage starts from, or ``None`` when it decodes.
+            target: where the samples go, as ``target_view`` gives it.
+
+        Raises:
+            SampleError: a sample could not be decoded.
+        """
+        program = self.program
+        memory = program.worker_memory(worker)
+        source: Any = None if batch is None else batch.view(code_dtype(batch.dtype))
+        if program.source is not None:
+            source = (program.source.storage, program.source.records, memory.buffer)
+        slot, assisted = start, -1
+        while True:
+            slot, step, code = self.run(
+                slot, stop, ids, source, target, self.bases, self.params,
+                memory.workspaces, memory.scratch,
+            )  # fmt: skip
+            if slot == stop:
+                return
+            if code != ASSIST or assisted == slot:
+                raise self._error(step, code, int(ids[slot]))
+            self._assist(int(ids[slot]), memory)
+            assisted = slot
+
+    def _assist(self, sample: int, memory: WorkerMemory) -> None:
+        program = self.program
+        assert program.source is not None
+        decoder = program.stage.steps[0].operation
+        assert isinstance(decoder, SampleDecoder)
+        assert program.source.records is not None
+        record = program.source.records[sample]["f0"]
+        pointer = program.stage.stored.field.pointer if program.stage.stored else None
+        data = memory.buffer[:0]
+        if pointer is not None:
+            where = record[pointer] if pointer else record
+            problem, data = read_region(program.source.storage, memory.buffer, where)
+            if problem:
+                raise self._error(0, problem, sample)
+        try:
+            decoder.assist(record, data, memory.workspaces[0])
+        except Exception as error:
+            raise self._sample_error(0, sample, str(error) or repr(error)) from error
+
+    def _error(self, step: int, code: int, sample: int) -> SampleError:
+        operation = self.program.stage.steps[step].operation
+        meaning = READ_ERRORS.get(code) or operation.errors.get(code)
+        if code == ASSIST:
+            meaning = "its kernel asked for assistance twice for one sample"
+        return self._sample_error(step, sample, meaning or f"its kernel returned code {code}")
+
+    def _sample_error(self, step: int, sample: int, problem: str) -> SampleError:
+        stored = self.program.stage.stored
+        name = self.program.stage.steps[step].name
+        path = stored.path if stored else "batch"
+        return SampleError(path, self.program.output, sample, f"{name}: {problem}")
+
+
+class BatchProgram:
+    """A batch operation, ready to run."""
+
+    def __init__(self, output: str, position: int, stage: BatchStage, jit: bool) -> None:
+        self.output, self.stage, self.position = output, stage, position
+        self.jit = jit
+        self._function: Callable[..., Any] | None = None
+
+    @property
+    def step(self) -> Step:
+        """The operation in its place."""
+        return self.stage.step
+
+    @property
+    def where(self) -> str:
+        """The operation's name in messages."""
+        return f"output {self.output!r}, step {self.position} ({self.step.name})"
+
+    def prepare(self) -> None:
+        """Generate the operation's code anew, and compile it if it is to be."""
+        operation = self.step.operation
+        function = operation.generate_code()
+        self.with_indices = bool(getattr(function, "with_indices", False))
+        compiled = getattr(operation, "compiled", self.step.state.jit_mode)
+        if compiled and self.jit:
+            function = compile_batch_function(self.where, function, self._example())
+        self._function = function
+
+    def _example(self) -> tuple[Any, ...]:
+        source = self.stage.source
+        memory = self.allocate(1, lambda query: np.empty((1, *query.shape), query.dtype))
+        arguments: tuple[Any, ...] = (np.empty((1, *source.shape), source.dtype), memory)
+        return (*arguments, np.zeros(1, np.int64)) if self.with_indices else arguments
+
+    def allocate(self, size: int, make: Callable[[Any], Any]) -> Any:
+        """Memory for a batch in the shape that the operation asked for it."""
+        query = self.step.memory
+        if isinstance(query, tuple | list):
+            return tuple(make(one) for one in query)
+        return None if query is None else make(query)
+
+    def __call__(self, batch: Any, memory: Any, ids: NDArray[np.int64]) -> Any:
+        """Run the operation.
+
+        Raises:
+            PipelineError: what came out is not what the operation declared.
+        """
+        assert self._function is not None
+        arguments = (batch, memory, ids) if self.with_indices else (batch, memory)
+        try:
+            result = self._function(*arguments)
+        except Exception as error:
+            error.add_note(f"in {self.where}, for the samples {_few(ids)}")
+            raise
+        state = self.step.state
+        if not state.is_tensor:
+            self._check(result, (len(ids), *state.shape), state.dtype)
+        return result
+
+    def _check(self, result: Any, shape: tuple[int, ...], dtype: Any) -> None:
+        if isinstance(result, np.ndarray) and result.shape == shape and result.dtype == dtype:
+            return
+        came = (
+            f"{result.dtype} {result.shape}"
+            if isinstance(result, np.ndarray)
+            else repr(result)[:80]
+        )
+        raise PipelineError(f"{self.where}: declared a batch of {dtype} {shape}, but gave {came}")
+
+
+def _few(ids: Sequence[int] | NDArray[np.int64]) -> str:
+    shown = ", ".join(str(int(i)) for i in ids[:5])
+    return shown + (f" … ({len(ids)} samples)" if len(ids) > 5 else "")

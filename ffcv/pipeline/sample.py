@@ -1,0 +1,169 @@
+"""Operations on one sample at a time: what decoders and augmentations are made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ffcv.pipeline.state import State
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ffcv.beton.field import Field
+
+__all__ = ["ASSIST", "KernelOperation", "SampleDecoder", "SampleOperation", "Stored"]
+
+ASSIST = -1
+"""What a kernel returns to have its operation's ``assist`` run for this sample. See
+:meth:`SampleDecoder.assist`."""
+
+
+class KernelOperation(ABC):
+    """What :class:`SampleOperation` and :class:`SampleDecoder` have in common.
+
+    An operation is a description: plain attributes, checked when it is made. A loader works on
+    shallow copies, one for each place where the operation stands, so that what ``declare`` keeps on
+    ``self`` belongs to that place and the user's object never changes. What runs is its
+    **kernel**, a module-level function in the subset of Python that Numba compiles, decorated with
+    :func:`ffcv.pipeline.kernel`. Everything that a kernel needs arrives as an argument, so that new
+    parameters never recompile it.
+
+    Attributes:
+        kernel: the function, as a ``staticmethod``; a property may choose one by the instance.
+        inplace: whether the kernel writes over its input; source and destination are one array
+            then, and :meth:`SampleOperation.declare` returns the state that it got.
+        with_index: whether the kernel wants the sample's position in the file, an int64.
+        errors: for kernels that can fail: what each code that they return means, in words. Such a
+            kernel returns 0 when all went well; a kernel without ``errors`` (and without
+            ``assist``) returns nothing.
+    """
+
+    kernel: Callable[..., Any]
+    inplace: ClassVar[bool] = False
+    with_index: ClassVar[bool] = False
+    errors: ClassVar[Mapping[int, str]] = {}
+
+    def params(self) -> tuple[Any, ...]:
+        """Values that the kernel needs: a ``NamedTuple`` of ints, floats, bools and arrays.
+
+        It is asked for at the start of each epoch, after ``declare``; values annotated ``float``
+        are coerced to one. Numbers and the lengths of arrays may differ from epoch to epoch.
+        """
+        return ()
+
+    def workspace(self) -> tuple[Any, ...] | None:
+        """Scratch memory of one worker: a ``NamedTuple`` of arrays, or ``None``.
+
+        It is asked for once a worker, after ``declare``. Nothing in it may carry over from one
+        sample to the next in a way that changes a result.
+        """
+        return None
+
+
+class SampleOperation(KernelOperation):
+    """A step from one sample to the next state of it.
+
+    The kernel is called as ``kernel(source, destination, params, key[, index][, workspace])``,
+    with arrays of the declared shapes and dtypes (scalars arrive as shape ``(1,)``, float16, which
+    compiled code does not know, as the uint16 of its bits). The destination's content is undefined
+    beforehand. ``key`` are 64 bits for :mod:`ffcv.pipeline.random`,
+    fixed by (seed, epoch, sample, operation): one instance used in several pipelines gets the same
+    key for the same sample, and so makes the same choices.
+
+    Example:
+        >>> from typing import NamedTuple
+        >>> from ffcv.pipeline import SampleOperation, kernel
+        >>> class Amount(NamedTuple):
+        ...     amount: float
+        >>> @kernel
+        ... def brighten(source, destination, params, key):
+        ...     for i in range(source.shape[0]):
+        ...         destination[i] = source[i] + params.amount
+        >>> class Brighten(SampleOperation):
+        ...     kernel = staticmethod(brighten)
+        ...     def __init__(self, amount):
+        ...         self.amount = amount
+        ...     def declare(self, state):
+        ...         return state
+        ...     def params(self):
+        ...         return Amount(self.amount)
+    """
+
+    @abstractmethod
+    def declare(self, state: State) -> State:
+        """Say what comes out when ``state`` comes in.
+
+        Raises:
+            ValueError, TypeError: the input does not fit, in words that say what is needed.
+        """
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One field of a file, as a decoder finds it.
+
+    Attributes:
+        path: the file.
+        name: the field's name.
+        field: its description.
+        records: the field's record of every sample, ``(num_samples,)`` of ``field.metadata_type``,
+            mapped from the file: read it piecewise where it may be large, and do not trust it.
+        region_sizes: ``region_sizes(pointers)`` gives the size in bytes of the region that each
+            pointer names, -1 where there is none.
+        num_bytes: size of the whole file; nothing stored in it can be larger.
+    """
+
+    path: str
+    name: str
+    field: Field
+    records: NDArray[Any]
+    region_sizes: Callable[[NDArray[np.uint64]], NDArray[np.int64]]
+    num_bytes: int
+
+
+class SampleDecoder(KernelOperation):
+    """The first step of a pipeline: from what is stored to a sample.
+
+    The kernel is called as
+    ``kernel(record, data, destination, params, key[, index][, workspace])``. ``record`` is the
+    field's record (a number, or a structured scalar: ``record["width"]``), ``data`` the uint8 bytes
+    of the region that it points to (see ``Field.pointer``; empty without one), found and checked
+    against the file's bounds before.
+
+    Attributes:
+        fields: the field classes, by public name, that this decoder can read.
+        raw_bytes: whether ``destination`` is the sample's memory as ``(nbytes,)`` uint8 whatever
+            its dtype. For kernels that only copy; such a decoder works for dtypes that compiled
+            code does not know.
+    """
+
+    fields: ClassVar[tuple[str, ...]] = ()
+    raw_bytes: ClassVar[bool] = False
+
+    @abstractmethod
+    def declare(self, stored: Stored) -> State:
+        """Say what comes out of this decoder for this field.
+
+        Raises:
+            ValueError, TypeError: the field or what the file holds does not fit, in words.
+        """
+
+    def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:
+        """Do in Python what the kernel cannot, for one sample.
+
+        A kernel that returns :data:`ASSIST` has this method called (in the same worker, with the
+        same ``workspace``) and is then called again for the same sample. Leave the result in the
+        workspace, with a mark that the kernel takes away. Library code that is called here should
+        release the GIL.
+
+        Raises:
+            Exception: anything; it reaches the training loop with the sample's name on it.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has a kernel that asks for help, but no assist"
+        )

@@ -1,0 +1,44 @@
+"""What flows between two operations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["State"]
+
+
+@dataclass(frozen=True)
+class State:
+    """Shape, type and place of a batch between two operations.
+
+    Attributes:
+        jit_mode: whether the batch is a NumPy array that compiled code may work on. ``False`` once
+            an operation has turned it into something else, such as a tensor.
+        device: where the batch lives: ``"cpu"``, or a ``torch.device``.
+        shape: shape of *one sample*, without the batch dimension, such as ``(224, 224, 3)``.
+        dtype: a ``numpy.dtype``, or a ``torch.dtype`` for tensors.
+    """
+
+    jit_mode: bool
+    device: Any
+    shape: tuple[int, ...]
+    dtype: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if isinstance(self.dtype, type | str):
+            object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
+    @property
+    def is_tensor(self) -> bool:
+        """Whether the batch is a tensor of a framework instead of a NumPy array."""
+        return not isinstance(self.dtype, np.dtype)
+
+    def __str__(self) -> str:
+        shape = "×".join(map(str, self.shape)) or "scalar"
+        kind = "tensor" if self.is_tensor else "array"
+        place = "" if str(self.device) == "cpu" else f" on {self.device}"
+        return f"{kind} {shape} {str(self.dtype).removeprefix('torch.')}{place}"

@@ -1,0 +1,74 @@
+"""From the record of a contribution to its class."""
+
+from __future__ import annotations
+
+import sys
+from functools import reduce
+from importlib import import_module
+from importlib.util import find_spec
+
+from ffcv.errors import MissingPluginError, PluginError
+from ffcv.plugin.catalogue import Registered
+from ffcv.plugin.records import Kind
+
+__all__ = ["class_if_imported", "is_available", "load_class"]
+
+
+def is_available(registered: Registered) -> bool:
+    """Whether the package that a contribution requires is installed; nothing is imported."""
+    return _is_installed(registered.contribution.requires)
+
+
+def _is_installed(package: str | None) -> bool:
+    if package is None or package in sys.modules:
+        # ``None`` in sys.modules is how an import is forbidden.
+        return package is None or sys.modules[package] is not None
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def load_class(registered: Registered) -> type:
+    """Import the class of a contribution.
+
+    Raises:
+        MissingPluginError: what it requires is not installed.
+        PluginError: its module or class cannot be imported, or is something else.
+    """
+    contribution = registered.contribution
+    who = f"{contribution.name} (plugin {registered.plugin!r} of {registered.distribution})"
+    if not is_available(registered):
+        raise MissingPluginError(
+            f"{who} needs the package {contribution.requires!r}, which is not installed: "
+            f"pip install {contribution.requires}"
+        )
+    module, _, path = contribution.location.partition(":")
+    try:
+        found: object = reduce(getattr, path.split("."), import_module(module))
+    except Exception as error:
+        raise PluginError(
+            f"{who} cannot be imported from {contribution.location}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(found, type):
+        raise PluginError(f"{who}: expected a class at {contribution.location}, got {found!r}")
+    if contribution.kind is Kind.FIELD:
+        _check_field(found, who)
+    return found
+
+
+def _check_field(found: type, who: str) -> None:
+    from ffcv.beton.field import Field
+
+    if not issubclass(found, Field):
+        raise PluginError(f"{who}: {found.__qualname__} does not derive from ffcv.fields.Field")
+
+
+def class_if_imported(registered: Registered) -> type | None:
+    """The class of a contribution if its module has been imported already."""
+    module, _, path = registered.contribution.location.partition(":")
+    found: object = sys.modules.get(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found if isinstance(found, type) else None

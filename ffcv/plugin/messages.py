@@ -1,0 +1,94 @@
+"""What is said when something is not there: what exists, what is close, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Sequence
+
+from ffcv.plugin.catalogue import Registered
+from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalised
+from ffcv.plugin.records import Kind
+from ffcv.plugin.state import Plugin
+
+__all__ = ["missing_field", "older_field", "unknown_name", "unknown_type_id"]
+
+_LISTING = "`ffcv plugins` lists what is installed, and what is wrong with it"
+_PACKAGE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
+
+
+def unknown_name(
+    name: str,
+    kinds: Collection[Kind],
+    names: Iterable[tuple[Kind, str]],
+    problems: Sequence[Problem],
+) -> str:
+    """Nothing of these kinds has that name."""
+    all_names = list(names)
+    there = sorted({known for kind, known in all_names if kind in kinds})
+    parts = [f"there is no {_any_of(kinds)} called {name!r}"]
+    close = difflib.get_close_matches(name, there, n=3) or _same_letters(name, there)
+    if close:
+        parts.append(f"did you mean {' or '.join(close)}?")
+    parts += [f"there is a {kind.value} of that name" for kind, known in all_names if known == name]
+    parts.append(f"there are: {', '.join(there)}" if there else "no plugin provides any")
+    if problems:
+        parts.append(f"problems with plugins: {len(problems)}")
+    return "; ".join([*parts, _LISTING])
+
+
+def _any_of(kinds: Collection[Kind]) -> str:
+    return " or ".join(kind.value for kind in Kind if kind in kinds)
+
+
+def _same_letters(name: str, there: Sequence[str]) -> list[str]:
+    folded = name.replace("_", "").lower()
+    return [known for known in there if known.lower() == folded]
+
+
+def missing_field(
+    name: str,
+    distribution: str,
+    field: str | None,
+    plugins: Sequence[Plugin],
+    problems: Sequence[Problem],
+) -> str:
+    """No plugin provides the field that a file was written with."""
+    what = f"{_which(field)} of type {name} needs the package {distribution!r}"
+    ours = [p for p in plugins if normalised(p.distribution) == normalised(distribution)]
+    disabled = [p.name for p in ours if p.status == "disabled"]
+    wrong = [p.text for p in problems if normalised(p.distribution) == normalised(distribution)]
+    if disabled:
+        return f"{what}, whose plugin {disabled[0]!r} is switched off by {DISABLE_VARIABLE}"
+    if wrong:
+        return f"{what}, which is installed, but: {wrong[0]}"
+    if ours:
+        return (
+            f"{what}, but the installed version {ours[0].version} does not provide it: "
+            f"pip install --upgrade {distribution}"
+        )
+    # The name comes out of a file; only what is certainly one name is put into a command.
+    if not re.fullmatch(_PACKAGE_NAME, distribution):
+        return f"{what}, which is no valid name of a package"
+    return f"{what}: pip install {distribution}"
+
+
+def older_field(registered: Registered, version: int, field: str | None) -> str:
+    """The installed field knows only a lower version of its own layout than the file has."""
+    return (
+        f"{_which(field)} of type {registered.name} needs a newer version of the package "
+        f"{registered.distribution!r}: the file has version {version} of this field, "
+        f"{registered.distribution} {registered.distribution_version} knows up to "
+        f"{registered.version}: pip install --upgrade {registered.distribution}"
+    )
+
+
+def unknown_type_id(type_id: int, plugins: Sequence[Plugin]) -> str:
+    """No plugin provides the field with this number."""
+    disabled = [p.name for p in plugins if p.status == "disabled"]
+    hint = f"; {DISABLE_VARIABLE} switches off {', '.join(disabled)}" if disabled else ""
+    return f"no plugin provides the field with type id {type_id}{hint}; {_LISTING}"
+
+
+def _which(field: str | None) -> str:
+    return "a field" if field is None else f"field {field!r}"

@@ -1,0 +1,136 @@
+"""A file with its fields: what is stored, and how each value is to be read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.extension import FieldManifest
+from ffcv.beton.field import Field
+from ffcv.beton.file import BetonFile
+from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
+from ffcv.errors import DamagedFileError, FfcvError, MissingPluginError
+from ffcv.plugin import registry
+
+__all__ = ["Reader"]
+
+
+class Reader:
+    """Opens a ``.beton`` file and finds the fields that it was written with.
+
+    Args:
+        fname: the file.
+        custom_handlers: field classes by the name of the field in the file, for fields that are
+            neither part of the format nor provided by a plugin.
+
+    Attributes:
+        file: the open file.
+        file_name: the file, as it was given.
+        num_samples: how many samples it holds.
+        num_fields: how many fields each sample has.
+        page_size: bytes of a page.
+        field_names: names of the fields, in their order.
+        handlers: the fields by name, in their order.
+        metadata: the records, ``(num_samples,)`` with members ``f0``, ``f1``, …; mapped.
+
+    Raises:
+        BetonError: the file cannot be used; see :class:`~ffcv.beton.file.BetonFile` for the causes.
+        MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
+    """
+
+    def __init__(
+        self,
+        fname: str | os.PathLike[str],
+        custom_handlers: Mapping[str, type[Field]] = {},
+    ) -> None:
+        self.file = BetonFile(fname)
+        try:
+            self.file_name = self.file.path
+            self.num_samples = self.file.header.num_samples
+            self.num_fields = self.file.header.num_fields
+            self.page_size = self.file.header.page_size
+            self.field_names = [descriptor.name for descriptor in self.file.descriptors]
+            self.handlers = self._build_handlers(custom_handlers)
+            types = [handler.metadata_type for handler in self.handlers.values()]
+            self.metadata: NDArray[Any] = self.file.records(types)
+        except BaseException:
+            self.file.close()
+            raise
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        """Path, number of samples and the fields."""
+        fields = ", ".join(f"{n}: {type(h).__name__}" for n, h in self.handlers.items())
+        return f"Reader({self.file_name!r}, {self.num_samples} samples, {fields})"
+
+    @property
+    def alloc_table(self) -> NDArray[Any]:
+        """The region table: rows of ``sample_id, ptr, size``, sorted by ``ptr``."""
+        return self.file.regions
+
+    def close(self) -> None:
+        """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
+        self.file.close()
+
+    def _build_handlers(self, custom: Mapping[str, type[Field]]) -> dict[str, Field]:
+        extension = self.file.extension
+        known = extension.fields if extension else (FieldManifest(),) * self.num_fields
+        return {
+            descriptor.name: self._build(descriptor, self._find_class(descriptor, entry, custom))
+            for descriptor, entry in zip(self.file.descriptors, known, strict=True)
+        }
+
+    def _find_class(
+        self,
+        descriptor: FieldDescriptor,
+        entry: FieldManifest,
+        custom: Mapping[str, type[Field]],
+    ) -> type[Field]:
+        name = descriptor.name
+        custom_kind = descriptor.type_id == CUSTOM_TYPE_ID
+        if custom_kind and name in custom:
+            return custom[name]
+        try:
+            if not custom_kind:
+                return registry.field_by_type_id(descriptor.type_id)
+            if entry.name is not None and entry.distribution is not None:
+                identity = (entry.name, entry.distribution, entry.version)
+                return registry.field_by_identity(*identity)
+        except MissingPluginError as error:
+            raise MissingPluginError(f"{self.file.path}: field {name!r}: {error}") from error
+        written = f" It was written by {entry.location}." if entry.location else ""
+        raise MissingPluginError(
+            f"{self.file.path}: field {name!r} is of a kind of its own, which no plugin is known "
+            f"for. Pass its class as custom_fields={{{name!r}: Class}} to Loader, or as "
+            f"custom_handlers to Reader.{written}"
+        )
+
+    def _build(self, descriptor: FieldDescriptor, kind: type[Field]) -> Field:
+        try:
+            handler = kind.from_binary(descriptor.arguments)
+            if not isinstance(handler.metadata_type, np.dtype):
+                raise TypeError(f"its metadata_type is no dtype: {handler.metadata_type!r}")
+        except FfcvError:
+            raise
+        except Exception as error:
+            raise DamagedFileError(
+                self.file.path,
+                f"field {descriptor.name!r}: {kind.__qualname__} does not understand its "
+                f"arguments: {error}",
+            ) from error
+        return handler

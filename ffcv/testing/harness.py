@@ -1,0 +1,251 @@
+"""Run fields and operations without a file and without a loader.
+
+Everything here is NumPy in, NumPy out, on one thread. Kernels run as compiled code or, with
+``jit=False``, as the Python functions that they are.
+
+Example:
+    >>> import numpy as np
+    >>> from ffcv.pipeline import SampleOperation, kernel
+    >>> @kernel
+    ... def negate(source, destination, params, key):
+    ...     for i in range(source.shape[0]):
+    ...         destination[i] = -source[i]
+    >>> class Negate(SampleOperation):
+    ...     kernel = staticmethod(negate)
+    ...     def declare(self, state):
+    ...         return state
+    >>> apply(Negate(), np.array([[1, 2], [3, 4]]))
+    array([[-1, -2],
+           [-3, -4]])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.field import Field
+from ffcv.pipeline import (
+    AllocationQuery,
+    Operation,
+    SampleDecoder,
+    SampleOperation,
+    State,
+)
+from ffcv.testing.kernels import KernelRun
+from ffcv.testing.memory import Allocate, Encoded, encode_values
+
+__all__ = ["apply", "decode", "encode_value", "sample_keys", "state_of"]
+
+
+def state_of(batch: Any) -> State:
+    """The state of a batch ``(B, …)``, which may be a NumPy array or a tensor."""
+    if isinstance(batch, np.ndarray):
+        return State(jit_mode=True, device="cpu", shape=batch.shape[1:], dtype=batch.dtype)
+    return State(False, batch.device, tuple(batch.shape[1:]), batch.dtype)
+
+
+def sample_keys(
+    ids: NDArray[np.int64], *, seed: int = 0, epoch: int = 0, slot: int = 0
+) -> NDArray[np.uint64]:
+    """The keys of samples for one operation, as a loader makes them.
+
+    Args:
+        ids: positions of the samples in the file, ``(B,)``.
+        seed: the loader's seed.
+        epoch: the epoch.
+        slot: the operation's place in the loader.
+
+    Returns:
+        ``(B,)`` uint64.
+    """
+    from ffcv.pipeline.random import base_key, sample_key
+
+    base = base_key(seed, epoch, slot)
+    return np.array([sample_key(base, int(i)) for i in ids], np.uint64)
+
+
+def apply(
+    operation: SampleOperation | Operation,
+    batch: Any,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    slot: int = 0,
+    ids: Sequence[int] | NDArray[np.int64] | None = None,
+    jit: bool = True,
+    allocate: Allocate = np.zeros,
+) -> Any:
+    """Run one operation on a batch.
+
+    Args:
+        operation: a ``SampleOperation``, or an ``Operation`` that works on batches.
+        batch: ``(B, …)`` array, or a tensor if the operation takes one; left unchanged.
+        seed: the loader's seed that is imitated.
+        epoch: the epoch that is imitated.
+        slot: the place in the loader that is imitated.
+        ids: the samples' positions in the file, ``(B,)``; ``0, 1, …`` by default.
+        jit: whether to compile.
+        allocate: ``allocate(shape, dtype)`` makes the memory that is written to.
+
+    Returns:
+        The new batch; of ``(B,)`` if the operation declares the shape ``()``.
+
+    Raises:
+        ValueError, TypeError: the operation refuses the batch.
+        SampleError: its kernel returned one of its error codes.
+    """
+    positions = np.arange(len(batch)) if ids is None else np.asarray(ids, np.int64)
+    if positions.shape != (len(batch),):
+        raise ValueError(f"expected {len(batch)} ids, one a sample, got shape {positions.shape}")
+    if isinstance(operation, SampleOperation):
+        keys = sample_keys(positions, seed=seed, epoch=epoch, slot=slot)
+        return _apply_to_samples(operation, batch, keys, positions, jit, allocate)
+    if isinstance(operation, Operation):
+        return _apply_to_batch(operation, batch, positions, jit, allocate)
+    raise TypeError(
+        f"expected a SampleOperation or an Operation, got {type(operation).__name__}"
+        + ("; use decode() for decoders" if isinstance(operation, SampleDecoder) else "")
+    )
+
+
+def _apply_to_samples(
+    operation: SampleOperation,
+    batch: NDArray[Any],
+    keys: NDArray[np.uint64],
+    ids: NDArray[np.int64],
+    jit: bool,
+    allocate: Allocate,
+) -> NDArray[Any]:
+    before = state_of(batch)
+    after = operation.declare(before)
+    destination = allocate((len(batch), *after.shape), after.dtype)
+    if operation.inplace:
+        if after != before:
+            raise ValueError(f"{type(operation).__name__} works in place, but declares {after}")
+        destination[...] = batch
+        source = destination
+    else:
+        source = np.array(batch, order="C")
+    arrays = {"sources": _at_least_1d(source), "destinations": _at_least_1d(destination)}
+    KernelRun(operation, arrays, keys, ids, jit).run()
+    if not operation.inplace and source.tobytes() != batch.tobytes():
+        raise ValueError(f"{type(operation).__name__} wrote over its input, but is not in place")
+    return destination
+
+
+def _at_least_1d(batch: NDArray[Any]) -> NDArray[Any]:
+    """Kernels see scalars as arrays of shape ``(1,)``."""
+    return batch.reshape(-1, 1) if batch.ndim == 1 else batch
+
+
+def _apply_to_batch(
+    operation: Operation, batch: Any, ids: NDArray[np.int64], jit: bool, allocate: Allocate
+) -> Any:
+    batch = batch.copy() if isinstance(batch, np.ndarray) else batch.clone()
+    after, queries = operation.declare_state_and_memory(state_of(batch))
+    code = operation.generate_code()
+    arguments = [batch, _memory(queries, len(batch), allocate)]
+    if getattr(code, "with_indices", False):
+        arguments.append(ids)
+    if jit and after.jit_mode:
+        from numba import njit
+
+        code = njit(code)
+    return code(*arguments)
+
+
+def _memory(queries: Any, size: int, allocate: Allocate) -> Any:
+    """What an ``Operation`` asked for, with the batch dimension in front."""
+    if queries is None:
+        return None
+    if not isinstance(queries, AllocationQuery):
+        return tuple(_memory(query, size, allocate) for query in queries)
+    shape = (size, *queries.shape)
+    if type(queries.dtype).__module__.startswith("torch"):
+        import torch
+
+        return torch.zeros(shape, dtype=queries.dtype, device=queries.device)
+    return allocate(shape, np.dtype(queries.dtype))
+
+
+def encode_value(field: Field, value: Any) -> tuple[Any, dict[int, NDArray[np.uint8]]]:
+    """Encode one value.
+
+    Returns:
+        The record (an array of shape ``()`` and the field's ``metadata_type``), and the regions
+        that the field asked for, by pointer.
+
+    Raises:
+        ValueError, TypeError: the field refuses the value.
+
+    Example:
+        >>> from ffcv.fields import BytesField
+        >>> record, regions = encode_value(BytesField(), b"ab")
+        >>> int(record["size"]), regions[int(record["ptr"])]
+        (2, array([97, 98], dtype=uint8))
+    """
+    encoded = encode_values(field, [value])
+    return encoded.records.reshape(()), encoded.regions.by_pointer
+
+
+def decode(
+    field: Field,
+    values: Sequence[Any] | Encoded,
+    decoder: SampleDecoder | None = None,
+    *,
+    seed: int = 0,
+    epoch: int = 0,
+    slot: int = 0,
+    ids: Sequence[int] | None = None,
+    jit: bool = True,
+    allocate: Allocate = np.zeros,
+) -> NDArray[Any]:
+    """Encode values with a field and decode them again.
+
+    Args:
+        field: the field.
+        values: what a dataset would give, one value a sample; or what is encoded already.
+        decoder: the decoder; the field's own by default.
+        seed: the loader's seed that is imitated.
+        epoch: the epoch that is imitated.
+        slot: the place in the loader that is imitated.
+        ids: the samples' positions as the decoder is to see them; ``0, 1, …`` by default.
+        jit: whether to compile.
+        allocate: ``allocate(shape, dtype)`` makes the memory that is written to.
+
+    Returns:
+        The decoded batch, ``(B, …)``.
+
+    Raises:
+        ValueError, TypeError: the field refuses a value, or the decoder the field.
+        SampleError: the decoder's kernel returned one of its error codes.
+    """
+    encoded = values if isinstance(values, Encoded) else encode_values(field, values)
+    decoder = field.get_decoder_class()() if decoder is None else decoder
+    if not isinstance(decoder, SampleDecoder):
+        raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
+    positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
+    state = decoder.declare(encoded.stored())
+    destination = allocate((len(encoded.records), *state.shape), state.dtype)
+    starts, stops = encoded.spans()
+    arrays = {
+        "records": encoded.records,
+        "memory": encoded.regions.flat(),
+        "starts": starts,
+        "stops": stops,
+        "destinations": _as_seen_by(decoder, destination),
+    }
+    keys = sample_keys(positions, seed=seed, epoch=epoch, slot=slot)
+    KernelRun(decoder, arrays, keys, positions, jit).run()
+    return destination
+
+
+def _as_seen_by(decoder: SampleDecoder, destination: NDArray[Any]) -> NDArray[Any]:
+    if not decoder.raw_bytes:
+        return _at_least_1d(destination)
+    size = destination.nbytes // max(len(destination), 1)
+    return destination.reshape(-1).view(np.uint8).reshape(len(destination), size)

@@ -1,0 +1,135 @@
+"""Stand-ins for a file's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.field import Field
+from ffcv.pipeline import Stored
+
+__all__ = ["Encoded", "GuardedArray", "Regions", "encode_values"]
+
+_FIRST_POINTER = 4096
+_GUARD = 64
+
+
+class Regions:
+    """The regions of a file that exists in memory only.
+
+    Attributes:
+        by_pointer: pointer to uint8 buffer, in the order in which they were asked for.
+    """
+
+    def __init__(self) -> None:
+        self.by_pointer: dict[int, NDArray[np.uint8]] = {}
+        self._next = _FIRST_POINTER
+
+    def malloc(self, size: int) -> tuple[int, NDArray[np.uint8]]:
+        """Give a zeroed region of ``size`` bytes, and its pointer."""
+        if size < 0:
+            raise ValueError(f"a region of {size} bytes was asked for")
+        pointer = self._next
+        self._next += max(int(size), 1)  # an empty region has a pointer of its own, too
+        buffer = np.zeros(int(size), np.uint8)
+        self.by_pointer[pointer] = buffer
+        return pointer, buffer
+
+    def sizes(self, pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Size in bytes of the region at each pointer, -1 where there is none."""
+        found = (self.by_pointer.get(int(pointer)) for pointer in pointers)
+        return np.array([-1 if region is None else region.size for region in found], np.int64)
+
+    def flat(self) -> NDArray[np.uint8]:
+        """All regions as one array: the byte of pointer ``p`` is at ``p - first_pointer``."""
+        memory = np.zeros(self._next - _FIRST_POINTER, np.uint8)
+        for pointer, region in self.by_pointer.items():
+            memory[pointer - _FIRST_POINTER :][: region.size] = region
+        return memory
+
+    def spans(self, pointers: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the regions begin and end in :meth:`flat`, ``(N,)`` int64 each.
+
+        Raises:
+            ValueError: a pointer is none that :meth:`malloc` gave.
+        """
+        unknown = [pointer for pointer in pointers if pointer not in self.by_pointer]
+        if unknown:
+            raise ValueError(f"a record points to {unknown[0]}, which malloc did not give")
+        starts = np.array(pointers, np.int64).reshape(-1) - _FIRST_POINTER
+        lengths = [self.by_pointer[pointer].size for pointer in pointers]
+        return starts, starts + np.array(lengths, np.int64).reshape(-1)
+
+
+class Encoded:
+    """Values that a field has encoded.
+
+    Attributes:
+        field: the field.
+        records: ``(N,)`` of ``field.metadata_type``.
+        regions: where their data lies.
+    """
+
+    def __init__(self, field: Field, records: NDArray[Any], regions: Regions) -> None:
+        self.field, self.records, self.regions = field, records, regions
+
+    def stored(self) -> Stored:
+        """What a decoder's ``declare`` gets."""
+        memory = _FIRST_POINTER + self.regions.flat().size
+        return Stored(
+            path="<memory>",
+            name="value",
+            field=self.field,
+            records=self.records,
+            region_sizes=self.regions.sizes,
+            num_bytes=memory + self.records.nbytes,
+        )
+
+    def spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where each record's data begins and ends in ``regions.flat()``."""
+        if self.field.pointer is None:
+            empty = np.zeros(len(self.records), np.int64)
+            return empty, empty
+        pointers = self.records[self.field.pointer] if self.field.pointer else self.records
+        return self.regions.spans([int(pointer) for pointer in pointers])
+
+
+def encode_values(field: Field, values: Sequence[Any]) -> Encoded:
+    """Encode ``values`` one after the other, as a writer does."""
+    records = np.zeros(len(values), field.metadata_type)
+    regions = Regions()
+    for i, value in enumerate(values):
+        field.encode(records[i : i + 1], value, regions.malloc)
+    return Encoded(field, records, regions)
+
+
+class GuardedArray:
+    """An array between two guards that notice when something writes past its ends.
+
+    Args:
+        shape: shape of the array.
+        dtype: its type.
+        fill: byte that it is filled with beforehand.
+
+    Attributes:
+        array: the array, C-contiguous.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any], fill: int) -> None:
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        self._memory = np.full(size + 2 * _GUARD, fill, np.uint8)
+        self._guards = (self._memory[:_GUARD], self._memory[_GUARD + size :])
+        for guard in self._guards:
+            guard[:] = np.arange(_GUARD) + 0x80
+        self.array: NDArray[Any] = self._memory[_GUARD : _GUARD + size].view(dtype).reshape(shape)
+
+    def intact(self) -> bool:
+        """Whether nothing has written beside the array."""
+        return all(np.array_equal(guard, np.arange(_GUARD) + 0x80) for guard in self._guards)
+
+
+Allocate = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""``allocate(shape, dtype)`` makes the destination of a kernel."""

@@ -1,0 +1,5 @@
+"""Writing of ``.beton`` files."""
+
+from ffcv.writer.dataset_writer import DatasetWriter
+
+__all__ = ["DatasetWriter"]

@@ -1,0 +1,136 @@
+"""Checks of what a writer is told, before anything is written."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ffcv.beton.field import Field
+from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
+from ffcv.errors import ArgumentError
+
+__all__ = ["check_arguments", "checked_count"]
+
+
+def check_arguments(
+    fname: Any,
+    fields: Any,
+    page_size: Any,
+    metadata: Any,
+    class_names: Any,
+) -> None:
+    """Check the arguments of a writer.
+
+    Raises:
+        ArgumentError: some are wrong; the message lists all that is.
+    """
+    problems = _path_problems(fname)
+    problems += _fields_problems(fields)
+    if not isinstance(page_size, int) or not is_page_size(page_size):
+        problems.append(
+            f"page_size must be a power of two from 2 MiB (2**21) to 2 GiB (2**31), "
+            f"got {page_size!r}"
+        )
+    problems += _metadata_problems(metadata)
+    if isinstance(fields, Mapping):
+        problems += _class_names_problems(class_names, list(fields))
+    if problems:
+        raise ArgumentError("; ".join(problems))
+
+
+def checked_count(name: str, value: Any, least: int) -> int:
+    """``value`` as an int of at least ``least``.
+
+    Raises:
+        ArgumentError: it is no integer, or too small.
+
+    >>> checked_count("num_workers", 2, least=-1)
+    2
+    """
+    try:
+        count = operator.index(value)
+    except TypeError:
+        count = least - 1
+    if count < least or isinstance(value, bool):
+        raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return count
+
+
+def _path_problems(fname: Any) -> list[str]:
+    if not isinstance(fname, (str, os.PathLike)):
+        return [f"fname must be a path, got {type(fname).__qualname__}"]
+    path = Path(fname)
+    if path.is_dir():
+        return [f"{path} is a directory; name a file in it"]
+    if not path.parent.is_dir():
+        return [f"there is no directory {path.parent} to write {path.name} to; create it first"]
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return [f"no permission to write to the directory {path.parent}"]
+    return []
+
+
+def _fields_problems(fields: Any) -> list[str]:
+    if not isinstance(fields, Mapping):
+        return [f"fields must be a dict from name to field, got {type(fields).__qualname__}"]
+    if not 0 < len(fields) <= MAX_FIELDS:
+        return [f"fields must hold 1 to {MAX_FIELDS} fields, got {len(fields)}"]
+    problems = []
+    for name, field in fields.items():
+        if not isinstance(name, str) or not is_field_name(name):
+            problems.append(
+                f"field name {name!r} must be 1 to 16 printable ASCII characters, "
+                "the room that a file has for it"
+            )
+        problems += _field_problems(name, field)
+    return problems
+
+
+def _field_problems(name: Any, field: Any) -> list[str]:
+    if isinstance(field, type):
+        example = f"{field.__name__}()" if issubclass(field, Field) else "an instance of a Field"
+        return [f"field {name!r} is the class {field.__qualname__}; give {example}"]
+    if not isinstance(field, Field):
+        kind = type(field).__qualname__
+        return [f"field {name!r} must be an instance of ffcv.fields.Field, got {kind}"]
+    problems = []
+    record = field.metadata_type
+    if not isinstance(record, np.dtype) or record.hasobject or record.itemsize == 0:
+        problems.append(
+            f"field {name!r}: metadata_type must be a dtype of fixed size without objects, "
+            f"got {record!r}"
+        )
+    try:
+        pack_arguments(field.to_binary())
+    except (ValueError, TypeError) as error:
+        problems.append(f"field {name!r} cannot be described in a file: {error}")
+    return problems
+
+
+def _metadata_problems(metadata: Any) -> list[str]:
+    try:
+        json.dumps(metadata, allow_nan=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        return [f"metadata must be JSON: {error}"]
+    return []
+
+
+def _class_names_problems(class_names: Any, fields: Sequence[str]) -> list[str]:
+    if class_names is None:
+        return []
+    if not isinstance(class_names, Mapping):
+        kind = type(class_names).__qualname__
+        return [f"class_names must be a dict from field to its list of names, got {kind}"]
+    problems = []
+    for field, names in class_names.items():
+        if field not in fields:
+            problems.append(f"class_names has {field!r}, but the fields are {', '.join(fields)}")
+        plain = isinstance(names, Sequence) and not isinstance(names, str)
+        if not plain or not all(isinstance(each, str) for each in names):
+            problems.append(f"class_names of {field!r} must be a list of strings")
+    return problems

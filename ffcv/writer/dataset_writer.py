@@ -1,0 +1,263 @@
+"""The writer of ``.beton`` files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, overload
+
+from numpy.typing import NDArray
+
+from ffcv.beton.builder import BetonBuilder
+from ffcv.beton.field import Field
+from ffcv.beton.layout import MIN_PAGE_SIZE
+from ffcv.errors import DatasetError, WriteError
+from ffcv.writer.arguments import check_arguments, checked_count
+from ffcv.writer.encoding import SampleEncoder
+from ffcv.writer.manifest import describe_fields
+from ffcv.writer.parallel import encoded_samples, is_worker_death, worker_death
+from ffcv.writer.progress import progress_bar
+from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
+
+__all__ = ["DatasetWriter"]
+
+_Path = str | os.PathLike[str]
+
+
+class DatasetWriter:
+    """Writes a dataset to one ``.beton`` file.
+
+    ``DatasetWriter(fname, fields)`` or ``DatasetWriter(num_samples, fname, fields)``; the second
+    refuses a dataset of another length. The file appears under its name when it is complete, not
+    before; on any failure nothing appears, and a file that was there stays. The same samples give
+    the same bytes for any number of workers.
+
+    Called by itself, a method writes and finishes the file. In a ``with`` block the file is
+    finished at the block's end, and given up if the block raises.
+
+    Args:
+        num_samples: how many samples the dataset must have.
+        fname: where to write; the directory must exist.
+        fields: field for each name, in the order of a sample's values. Names are 1 to 16
+            printable ASCII characters.
+        page_size: bytes in a page of the file, a power of two from 2 MiB to 2 GiB. Larger values
+            of a sample get several pages.
+        num_workers: processes that read and encode samples; -1: as many as there are cores for
+            this process; 0: none, all is done in this process. Without torch they are threads.
+        metadata: anything of yours that JSON can hold; kept in the file.
+        class_names: for fields of labels, the names of the classes; kept in the file.
+        progress: whether to show a bar on stderr; ``None``: if that is a terminal.
+
+    Raises:
+        ArgumentError: arguments are wrong; the message lists all that is.
+
+    >>> import os, tempfile
+    >>> from ffcv.fields import IntField
+    >>> path = os.path.join(tempfile.mkdtemp(), "squares.beton")
+    >>> writer = DatasetWriter(path, {"square": IntField()}, num_workers=0)
+    >>> writer.from_indexed_dataset([0, 1, 4, 9])
+    >>> os.path.exists(path)
+    True
+    """
+
+    @overload
+    def __init__(
+        self,
+        fname: _Path,
+        fields: Mapping[str, Field],
+        page_size: int = 4 * MIN_PAGE_SIZE,
+        num_workers: int = -1,
+        *,
+        metadata: Any = None,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        progress: bool | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self,
+        num_samples: int,
+        fname: _Path,
+        fields: Mapping[str, Field],
+        page_size: int = 4 * MIN_PAGE_SIZE,
+        num_workers: int = -1,
+        *,
+        metadata: Any = None,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        progress: bool | None = None,
+    ) -> None: ...
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        count = kwargs.pop("num_samples", None)
+        if count is None and args and not isinstance(args[0], (str, os.PathLike)):
+            count, *args = args  # type: ignore[assignment]
+        self._num_samples = None if count is None else checked_count("num_samples", count, least=0)
+        self._configure(*args, **kwargs)
+
+    def _configure(
+        self,
+        fname: _Path,
+        fields: Mapping[str, Field],
+        page_size: int = 4 * MIN_PAGE_SIZE,
+        num_workers: int = -1,
+        *,
+        metadata: Any = None,
+        class_names: Mapping[str, Sequence[str]] | None = None,
+        progress: bool | None = None,
+    ) -> None:
+        check_arguments(fname, fields, page_size, metadata, class_names)
+        self._path = Path(fname)
+        self._fields = dict(fields)
+        self._page_size = page_size
+        self._num_workers = checked_count("num_workers", num_workers, least=-1)
+        self._metadata = metadata
+        self._class_names = class_names
+        self._progress = progress
+        self._in_block = False
+        self._pending: BetonBuilder | None = None
+
+    def __repr__(self) -> str:
+        """Path and names of the fields."""
+        return f"DatasetWriter({os.fspath(self._path)!r}, fields: {', '.join(self._fields)})"
+
+    def from_indexed_dataset(
+        self,
+        dataset: IndexedDataset,
+        indices: Sequence[int] | NDArray[Any] | None = None,
+        chunksize: int = 100,
+        shuffle_indices: bool = False,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """Write a dataset that has a length and gives samples by position.
+
+        A sample is a tuple or list with one value per field, a mapping from the fields' names to
+        values, or, with one field, the value itself.
+        :class:`~ffcv.writer.samples.SampleSplitter` says how arrays are taken.
+
+        Args:
+            dataset: anything with ``__len__`` and ``__getitem__``, such as a torch ``Dataset``,
+                a list of tuples, an array of shape ``(N, F, …)``. With worker processes it is
+                copied to each of them.
+            indices: positions in the dataset to write, in this order; ``None``: all.
+            chunksize: most samples that a worker hands over at a time.
+            shuffle_indices: whether to write them in a random order.
+            seed: decides the random order.
+
+        Raises:
+            ArgumentError: an argument is out of its range.
+            DatasetError: the dataset has another length than ``num_samples``, it raised, or a
+                sample does not have one value per field.
+            SampleEncodingError: a field refused a value.
+            WorkerDiedError: an encoding process was killed.
+            DiskFullError: no space is left.
+        """
+        self._write(
+            dataset, indices, chunksize, shuffle_indices, seed=seed, num_workers=self._num_workers
+        )
+
+    def write_pytorch_dataset(
+        self, dataset: IndexedDataset, num_workers: int | None = None, chunksize: int = 100
+    ) -> None:
+        """Write all of a dataset: :meth:`from_indexed_dataset` under its founding name.
+
+        Args:
+            dataset: as there.
+            num_workers: as in the constructor; ``None``: what was given there.
+            chunksize: as there.
+        """
+        workers = self._num_workers if num_workers is None else num_workers
+        self._write(dataset, None, chunksize, False, seed=0, num_workers=workers)
+
+    def _write(
+        self,
+        dataset: IndexedDataset,
+        indices: Sequence[int] | NDArray[Any] | None,
+        chunksize: int,
+        shuffle: bool,
+        *,
+        seed: int,
+        num_workers: int,
+    ) -> None:
+        workers = checked_count("num_workers", num_workers, least=-1)
+        limit = checked_count("chunksize", chunksize, least=1)
+        positions = sample_order(dataset_length(dataset), indices, shuffle, seed)
+        self._check_free(len(positions))
+        encode = SampleEncoder(dataset, self._fields)
+        with self._building(len(positions)) as builder:
+            samples = encoded_samples(encode, positions, workers, limit)
+            bar = progress_bar(len(positions), self._path.name, self._progress)
+            with closing(samples), bar as advance:
+                for record, regions in samples:
+                    builder.add_sample(record, regions)
+                    advance()
+
+    def _check_free(self, count: int) -> None:
+        if self._pending is not None:
+            raise WriteError(
+                f"{self._path}: a dataset was already written in this with block; "
+                "write both at once as one dataset, or to two files"
+            )
+        if self._num_samples is not None and count != self._num_samples:
+            raise DatasetError(
+                f"the writer was made for {self._num_samples} samples, the dataset has {count}"
+            )
+
+    @contextmanager
+    def _building(self, count: int) -> Iterator[BetonBuilder]:
+        """A builder that is finished, or kept for the end of the block; or given up on errors."""
+        descriptors, manifest = describe_fields(self._fields, self._class_names)
+        builder = BetonBuilder(
+            self._path,
+            count,
+            descriptors,
+            [field.metadata_type for field in self._fields.values()],
+            self._page_size,
+            manifest,
+            self._metadata,
+        )
+        try:
+            yield builder
+            if self._in_block:
+                self._pending = builder
+            else:
+                builder.finish()
+        except BaseException as error:
+            builder.abort()
+            error.add_note(f"Nothing was written to {self._path}.")
+            if isinstance(error, RuntimeError) and is_worker_death(error):
+                raise worker_death(error) from error
+            raise
+
+    def __enter__(self) -> Self:
+        """Begin a block at whose end the file is finished."""
+        self._in_block = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish the file, or give it up if the block raised.
+
+        Raises:
+            WriteError: the block ended without having written anything.
+        """
+        self._in_block = False
+        builder, self._pending = self._pending, None
+        if kind is not None:
+            if builder is not None:
+                builder.abort()
+        elif builder is None:
+            raise WriteError(f"{self._path}: nothing was written in the with block")
+        else:
+            try:
+                builder.finish()
+            except BaseException:
+                builder.abort()
+                raise

@@ -1,0 +1,27 @@
+"""Plugin: transforms of NumPy batches that change values, layout or dtype, without a framework."""
+
+from __future__ import annotations
+
+from ffcv.plugin.hookspecs import hookimpl
+from ffcv.plugin.records import Contribution, Kind
+
+__all__ = ["ffcv_operations"]
+
+
+def _transform(name: str, module: str, summary: str) -> Contribution:
+    location = f"ffcv_plugins.augment.{module}:{name}"
+    return Contribution(name, Kind.TRANSFORM, location, summary)
+
+
+@hookimpl
+def ffcv_operations() -> list[Contribution]:
+    """The transforms of this plugin."""
+    return [
+        _transform("RandomHorizontalFlip", "flip", "mirror an image left to right, at random"),
+        _transform("Cutout", "cutout", "fill a square at a random place of an image"),
+        _transform("RandomTranslate", "translate", "shift an image at random within a border"),
+        _transform("NormalizeImage", "normalize", "subtract a mean and divide, by channel"),
+        _transform("Convert", "dtype", "convert a batch to another dtype"),
+        _transform("View", "dtype", "read the bits of a batch as another dtype"),
+        _transform("Squeeze", "squeeze", "remove dimensions of size 1"),
+    ]

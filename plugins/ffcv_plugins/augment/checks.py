@@ -1,0 +1,126 @@
+"""What the operations of this plugin check, and the words they find for it."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from typing import Any, SupportsFloat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.pipeline.state import State
+
+__all__ = [
+    "check_fill",
+    "check_image",
+    "fill_values",
+    "numbers",
+    "probability",
+    "size",
+]
+
+_LARGEST_SIZE = 2**31 - 1
+
+
+def probability(name: str, value: SupportsFloat) -> float:
+    """``value`` as a float in ``[0, 1]``, or a ``ValueError`` that calls it ``name``."""
+    (number,) = numbers(name, (value,))
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} must be a probability from 0 to 1, not {value!r}")
+    return number
+
+
+def size(name: str, value: Any) -> int:
+    """``value`` as a number of pixels from 0 to 2**31 - 1."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer number of pixels, not {value!r}") from None
+    if not 0 <= number <= _LARGEST_SIZE:
+        raise ValueError(f"{name} must be from 0 to {_LARGEST_SIZE} pixels, not {value!r}")
+    return number
+
+
+def numbers(name: str, values: Any) -> tuple[float, ...]:
+    """One finite number, or several, as a tuple of floats.
+
+    Args:
+        name: what to call it in an error.
+        values: a number, or a flat sequence, array or tensor of numbers.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: there are no numbers, or one is not finite.
+    """
+    try:
+        items = tuple(values) if isinstance(values, Iterable) else (values,)
+        result = tuple(float(item) for item in items)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number or a sequence of them, not {values!r}") from None
+    if not result:
+        raise ValueError(f"{name} must hold at least one number")
+    if not all(map(math.isfinite, result)):
+        raise ValueError(f"{name} must be finite, not {values!r}")
+    return result
+
+
+def fill_values(name: str, fill: Any) -> NDArray[np.float64]:
+    """A colour as ``(C,)`` float64, or as ``(1,)`` when all channels have the same value."""
+    values = numbers(name, fill)
+    if len(set(values)) == 1:
+        values = values[:1]
+    return np.array(values, dtype=np.float64)
+
+
+def check_image(name: str, state: State) -> int:
+    """Check that ``state`` is a NumPy image that a kernel can work on.
+
+    Args:
+        name: the operation, for the error.
+        state: what comes in.
+
+    Returns:
+        The number of channels; 1 for ``(H, W)``.
+
+    Raises:
+        ValueError: it is no such image.
+    """
+    if state.is_tensor:
+        raise ValueError(
+            f"{name} works on NumPy images and gets a {state}; put it before ToTensor()"
+        )
+    dtype = state.dtype
+    if dtype.kind not in "buif" or dtype.itemsize > 8 or not dtype.isnative:
+        raise ValueError(f"{name} works on images of integers or floats and gets an {state}")
+    if len(state.shape) not in (2, 3) or 0 in state.shape:
+        raise ValueError(
+            f"{name} works on images of shape (height, width, channels) or (height, width) "
+            f"and gets an {state}"
+        )
+    return state.shape[2] if len(state.shape) == 3 else 1
+
+
+def check_fill(name: str, fill: Any, channels: int, state: State) -> None:
+    """Check that a colour has a value for each channel and that the image's dtype can hold it.
+
+    Raises:
+        ValueError: it does not fit, in words.
+    """
+    values = fill_values(f"{name}: fill", fill)
+    if len(values) not in (1, channels):
+        raise ValueError(
+            f"{name}: fill has {len(values)} values, but the image has {channels} channels "
+            f"({state}); give one number, or one for each channel"
+        )
+    if state.dtype == np.float16 and values.any():
+        raise ValueError(
+            f"{name} fills float16 images with 0 only; fill must not be {fill!r} here. "
+            f"Put {name} before the step that makes float16 of the image"
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        held = values.astype(state.dtype).astype(np.float64)
+    exact = np.isfinite(held) if state.dtype.kind == "f" else held == values
+    if not exact.all():
+        raise ValueError(f"{name}: an image of {state.dtype} cannot hold the fill {fill!r}")

@@ -1,0 +1,127 @@
+"""Changing the dtype of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ffcv.pipeline import Operation, State
+from ffcv_plugins.augment.dtypes import check_numbers, numpy_dtype, same_kind, torch_dtype
+
+__all__ = ["Convert", "View"]
+
+
+def _check_dtype(name: str, dtype: Any) -> None:
+    """Refuse what is no dtype. One that only torch has is judged when the batch is known."""
+    if type(dtype).__module__ != "torch":
+        try:
+            numpy_dtype(dtype)
+        except TypeError as error:
+            raise TypeError(f"{name}: {error}") from None
+
+
+class Convert(Operation):
+    """Convert batches to another dtype, value by value, as ``astype`` and ``Tensor.to`` do.
+
+    NumPy batches stay NumPy batches and tensors stay tensors, whichever kind of dtype is given:
+    ``Convert(torch.float32)`` makes float32 arrays of arrays. Any shape.
+
+    Args:
+        target_dtype: a NumPy or torch dtype of numbers or bools.
+
+    Raises:
+        TypeError: ``target_dtype`` is no such dtype.
+
+    Example:
+        >>> Convert("float32").target_dtype
+        'float32'
+    """
+
+    compiled = False
+
+    def __init__(self, target_dtype: Any) -> None:
+        _check_dtype("Convert", target_dtype)
+        self.target_dtype = target_dtype
+
+    def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
+        """The same with another dtype.
+
+        Raises:
+            ValueError: the input holds no numbers.
+            TypeError: the input's framework has no such dtype.
+        """
+        check_numbers("Convert", previous_state)
+        return replace(previous_state, dtype=same_kind(self.target_dtype, previous_state)), None
+
+    def generate_code(self) -> Callable[..., Any]:
+        """``f(batch, memory)``; batches that have the dtype already pass through."""
+
+        def convert(batch: Any, memory: Any) -> Any:
+            if isinstance(batch, np.ndarray):
+                return batch.astype(numpy_dtype(self.target_dtype), copy=False)
+            return batch.to(torch_dtype(self.target_dtype))
+
+        return convert
+
+
+class View(Operation):
+    """Read the bits of batches as another dtype, without changing them.
+
+    When the two dtypes differ in size, the last dimension grows or shrinks: ``(4,)`` uint8 is
+    ``(1,)`` int32. NumPy batches stay NumPy batches and tensors stay tensors, whichever kind of
+    dtype is given.
+
+    Args:
+        target_dtype: a NumPy or torch dtype of numbers or bools.
+
+    Raises:
+        TypeError: ``target_dtype`` is no such dtype.
+
+    Example:
+        >>> View("float16").target_dtype
+        'float16'
+    """
+
+    compiled = False
+
+    def __init__(self, target_dtype: Any) -> None:
+        _check_dtype("View", target_dtype)
+        self.target_dtype = target_dtype
+
+    def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
+        """The same with another dtype, and with another last dimension if sizes differ.
+
+        Raises:
+            ValueError: the input holds no numbers, or its last dimension does not divide.
+            TypeError: the input's framework has no such dtype.
+        """
+        check_numbers("View", previous_state)
+        target = same_kind(self.target_dtype, previous_state)
+        old, new = previous_state.dtype.itemsize, target.itemsize
+        shape = previous_state.shape
+        if old != new:
+            if not shape:
+                raise ValueError(
+                    f"View: single values of {old} bytes ({previous_state}) cannot be read as "
+                    f"{target}, which has {new}; only dtypes of the same size fit"
+                )
+            if shape[-1] * old % new:
+                raise ValueError(
+                    f"View: rows of {shape[-1]} × {old} bytes ({previous_state}) are no whole "
+                    f"number of {target}, which has {new} bytes"
+                )
+            shape = (*shape[:-1], shape[-1] * old // new)
+        return replace(previous_state, shape=shape, dtype=target), None
+
+    def generate_code(self) -> Callable[..., Any]:
+        """``f(batch, memory)``; the result shares the batch's memory where that is possible."""
+
+        def view(batch: Any, memory: Any) -> Any:
+            if isinstance(batch, np.ndarray):
+                return np.ascontiguousarray(batch).view(numpy_dtype(self.target_dtype))
+            return batch.contiguous().view(torch_dtype(self.target_dtype))
+
+        return view

@@ -1,0 +1,67 @@
+"""NumPy's and torch's names for the same number types. Nothing here imports torch by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ffcv.pipeline.state import State
+
+__all__ = ["check_numbers", "numpy_dtype", "same_kind", "torch_dtype"]
+
+_KINDS = "biufc"
+
+
+def _is_torch(dtype: Any) -> bool:
+    """Whether ``dtype`` is a ``torch.dtype``; if it is one, torch has been imported already."""
+    return type(dtype).__module__ == "torch"
+
+
+def numpy_dtype(dtype: Any) -> np.dtype[Any]:
+    """The NumPy dtype of a number type.
+
+    Args:
+        dtype: anything that ``numpy.dtype`` accepts, or a ``torch.dtype``.
+
+    Raises:
+        TypeError: it is no number type, or NumPy has no such type (``torch.bfloat16``).
+    """
+    name = str(dtype).removeprefix("torch.") if _is_torch(dtype) else dtype
+    try:
+        result = np.dtype(name)
+    except TypeError:
+        if _is_torch(dtype):
+            raise TypeError(f"NumPy has no equivalent of {dtype}") from None
+        raise TypeError(f"expected a NumPy or torch dtype, got {dtype!r}") from None
+    if dtype is None or result.kind not in _KINDS:
+        raise TypeError(f"expected a dtype of numbers or bools, got {dtype!r}")
+    return result
+
+
+def torch_dtype(dtype: Any) -> Any:
+    """The torch dtype of a number type; the reverse of :func:`numpy_dtype`.
+
+    Raises:
+        TypeError: it is no number type, or torch has no such type.
+    """
+    import torch
+
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    array_type = numpy_dtype(dtype)
+    found = getattr(torch, array_type.name, None)
+    if not isinstance(found, torch.dtype) or not array_type.isnative:
+        raise TypeError(f"torch has no equivalent of NumPy's {array_type.str} ({array_type.name})")
+    return found
+
+
+def same_kind(dtype: Any, state: State) -> Any:
+    """``dtype`` as a torch dtype for a tensor ``state``, as a NumPy dtype for any other."""
+    return torch_dtype(dtype) if state.is_tensor else numpy_dtype(dtype)
+
+
+def check_numbers(name: str, state: State) -> None:
+    """Raise a ``ValueError`` unless the batch holds numbers or bools."""
+    if not state.is_tensor and state.dtype.kind not in _KINDS:
+        raise ValueError(f"{name} works on numbers and gets an {state}")

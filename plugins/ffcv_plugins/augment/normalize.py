@@ -1,0 +1,142 @@
+"""Normalising colours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.pipeline import Operation, SampleOperation, State
+from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment.checks import check_image, numbers
+from ffcv_plugins.augment.dtypes import numpy_dtype, same_kind
+
+__all__ = ["NormalizeImage"]
+
+_RESULTS = ("float16", "float32", "float64")
+
+
+def lookup_table(
+    mean: NDArray[np.float64], std: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """``(C, 256)``: what each value of a byte becomes, computed in float64 and rounded once."""
+    values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)
+
+
+class NormalizeImage(SampleOperation, Operation):
+    """``(image - mean) / std``, by channel.
+
+    It can stand among the sample operations, on NumPy images ``(H, W, C)`` or ``(H, W)``, and also
+    behind ToTensor, ToDevice or ToTorchImage, on tensors ``(B, H, W, C)``, ``(B, C, H, W)`` or
+    ``(B, H, W)`` of any device. Both give the same bits for uint8 images: results are rounded
+    once, from float64. Tensors of other dtypes are computed in float32, or in float64 where that
+    is the dtype of either side.
+
+    Args:
+        mean: what to subtract, in units of the image's values (0 to 255 for bytes): one number,
+            or one a channel.
+        std: what to divide by; likewise.
+        type: dtype of the result: float16, float32 or float64, NumPy's or torch's. NumPy images of
+            another dtype than uint8 do not become float16.
+
+    Raises:
+        TypeError: ``mean`` or ``std`` are no numbers, or ``type`` no dtype.
+        ValueError: they are not finite, ``std`` is not positive, their lengths differ, or ``type``
+            is another dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> NormalizeImage(mean=[127.5], std=[127.5], type=np.float32).mean
+        [127.5]
+    """
+
+    def __init__(
+        self, mean: float | Sequence[float], std: float | Sequence[float], type: Any
+    ) -> None:
+        self.mean = mean
+        self.std = std
+        self.type = type
+        self._numbers()
+        if self._result().name not in _RESULTS:
+            raise ValueError(f"NormalizeImage: type must be one of {_RESULTS}, not {type!r}")
+
+    def _result(self) -> np.dtype[Any]:
+        try:
+            return numpy_dtype(self.type)
+        except TypeError as error:
+            raise TypeError(f"NormalizeImage: type: {error}") from None
+
+    def _numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """``mean`` and ``std`` as they are now, ``(C,)`` or ``(1,)`` both, and checked."""
+        mean = numbers("NormalizeImage: mean", self.mean)
+        std = numbers("NormalizeImage: std", self.std)
+        if min(std) <= 0:
+            raise ValueError(f"NormalizeImage: std must be positive, not {self.std!r}")
+        if len(mean) != len(std) and 1 not in (len(mean), len(std)):
+            raise ValueError(f"NormalizeImage: mean has {len(mean)} values, but std has {len(std)}")
+        both = np.broadcast_arrays(np.array(mean), np.array(std))
+        return both[0].copy(), both[1].copy()
+
+    @property
+    def kernel(self) -> Callable[..., Any]:  # type: ignore[override]
+        """Compiled code has no float16, and moves its bits."""
+        half = self._result() == np.float16
+        return kernels.normalize_to_bits if half else kernels.normalize
+
+    def declare(self, state: State) -> State:
+        """NumPy images: the same shape with the dtype ``type``.
+
+        Raises:
+            ValueError: the input is no image, or its channels are not those of ``mean``.
+        """
+        channels = check_image("NormalizeImage", state)
+        values = len(self._numbers()[0])
+        if values not in (1, channels):
+            raise ValueError(
+                f"NormalizeImage: mean and std have {values} values, but the image has {channels} "
+                f"channels ({state})"
+            )
+        result = self._result()
+        if state.dtype.itemsize == 1 and state.dtype != np.uint8:
+            raise ValueError(f"NormalizeImage works on uint8 or wider types and gets an {state}")
+        if result == np.float16 and state.dtype != np.uint8:
+            raise ValueError(
+                f"NormalizeImage makes float16 of uint8 images and gets an {state}; let it make "
+                f"float32, or put it behind ToTensor()"
+            )
+        return replace(state, dtype=result)
+
+    def params(self) -> kernels.NormalizeParams:
+        """The table and the numbers that it was made from."""
+        mean, std = self._numbers()
+        table = lookup_table(mean, std, self._result())
+        if table.dtype == np.float16:
+            table = table.view(np.uint16)
+        return kernels.NormalizeParams(table, mean, std)
+
+    def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
+        """Tensors: the same shape with the dtype ``type``.
+
+        Raises:
+            ValueError: the input is no tensor of images with the channels of ``mean``.
+        """
+        from ffcv_plugins.torch.normalize import check_tensor
+
+        check_tensor(previous_state, len(self._numbers()[0]))
+        return replace(previous_state, dtype=same_kind(self.type, previous_state)), None
+
+    def generate_code(self) -> Callable[..., Any]:
+        """``f(batch, memory)`` for tensors; always a new tensor."""
+        from ffcv_plugins.torch.normalize import TensorNormalizer
+
+        normalizer = TensorNormalizer()
+
+        def normalize_batch(batch: Any, memory: Any) -> Any:
+            return normalizer(batch, *self._numbers(), self._result())
+
+        return normalize_batch

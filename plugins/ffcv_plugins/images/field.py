@@ -1,0 +1,183 @@
+"""The field of RGB images."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.field import ARG_TYPE, Field, Malloc
+from ffcv_plugins.images.codec import installed_codec
+from ffcv_plugins.images.inputs import shrink, to_rgb
+from ffcv_plugins.images.layout import JPEG, LARGEST_SIDE, RAW, RECORD
+
+__all__ = ["RGBImageField", "WriteMode"]
+
+WriteMode = Literal["raw", "jpg", "smart", "proportion"]
+"""How images are stored; see :class:`RGBImageField`."""
+
+_RECORDS_AT_ONCE = 1 << 18
+
+
+class RGBImageField(Field):
+    """8-bit RGB images of any size up to 65,535 pixels a side, as JPEG or as raw pixels.
+
+    Takes uint8 arrays ``(H, W, 3)``, or ``(H, W)`` and ``(H, W, 1)`` for grey; uint8 tensors of
+    these shapes or with channels first; PIL images; paths of image files; and their bytes. Images
+    are not rotated by their EXIF orientation. An alpha channel is refused in an array, and dropped
+    from a PIL image or file, as ``convert("RGB")`` does.
+
+    Raw images decode fastest and are large; JPEG takes about a tenth of the space.
+
+    Args:
+        write_mode: ``"raw"`` stores pixels; ``"jpg"`` stores JPEG; ``"smart"`` stores JPEG where
+            the pixels would take more than ``smart_threshold`` bytes; ``"proportion"`` stores JPEG
+            with probability ``compress_probability``.
+        max_resolution: images whose longer side is longer are shrunk to it (antialiased, aspect
+            ratio kept); ``None`` keeps all sizes.
+        smart_threshold: bytes, for ``"smart"``. With ``None`` there is no threshold to exceed, so
+            that all images are stored raw.
+        jpeg_quality: 1 to 100.
+        compress_probability: for ``"proportion"``, in ``[0, 1]``.
+        seed: for ``"proportion"``. Seed and pixels decide, so that a file does not depend on the
+            number of workers; equal images are stored equally.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong kind.
+
+    Example:
+        >>> import numpy as np
+        >>> from ffcv.testing import decode
+        >>> image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+        >>> bool((decode(RGBImageField(), [image], jit=False)[0] == image).all())
+        True
+    """
+
+    pointer = "data_ptr"
+
+    def __init__(
+        self,
+        write_mode: WriteMode = "raw",
+        max_resolution: int | None = None,
+        smart_threshold: int | None = None,
+        jpeg_quality: int = 90,
+        compress_probability: float = 0.5,
+        *,
+        seed: int = 0,
+    ) -> None:
+        if write_mode not in get_args(WriteMode):
+            modes = ", ".join(map(repr, get_args(WriteMode)))
+            raise ValueError(f"write_mode: expected one of {modes}, got {write_mode!r}")
+        if not 0 <= compress_probability <= 1:
+            raise ValueError(f"compress_probability: expected 0 to 1, got {compress_probability!r}")
+        self.write_mode: WriteMode = write_mode
+        self.max_resolution = _integer_or_none("max_resolution", max_resolution, 1)
+        self.smart_threshold = _integer_or_none("smart_threshold", smart_threshold, 0)
+        self.jpeg_quality = _integer("jpeg_quality", jpeg_quality, 1, 100)
+        self.compress_probability = float(compress_probability)
+        self.seed = _integer("seed", seed, 0, 2**64 - 1)
+
+    @property
+    def metadata_type(self) -> np.dtype[Any]:
+        """Mode, width, height and pointer, 13 bytes."""
+        return RECORD
+
+    @staticmethod
+    def from_binary(binary: NDArray[np.uint8]) -> RGBImageField:
+        """A field with default arguments; those that it was written with are not in the file."""
+        return RGBImageField()
+
+    def to_binary(self) -> NDArray[Any]:
+        """Zeros."""
+        return np.zeros(1, ARG_TYPE)[0]
+
+    def encode(self, destination: NDArray[Any], value: Any, malloc: Malloc) -> None:
+        """Store an image.
+
+        Raises:
+            ValueError, TypeError: ``value`` is no image, or too large.
+        """
+        pixels = to_rgb(value)
+        height, width = pixels.shape[:2]
+        if not height or not width:
+            raise ValueError(f"expected an image with pixels, got one of {width}×{height}")
+        if self.max_resolution is not None:
+            pixels = shrink(pixels, self.max_resolution)
+            height, width = pixels.shape[:2]
+        if max(height, width) > LARGEST_SIDE:
+            raise ValueError(
+                f"expected at most {LARGEST_SIDE} pixels a side, got {width}×{height}; "
+                "set max_resolution to shrink such images"
+            )
+        mode = JPEG if self._is_compressed(pixels) else RAW
+        data = pixels.reshape(-1)
+        if mode == JPEG:
+            data = np.frombuffer(installed_codec().encode(pixels, self.jpeg_quality), np.uint8)
+        destination["data_ptr"], region = malloc(data.size)
+        destination["mode"], destination["width"], destination["height"] = mode, width, height
+        region[:] = data
+
+    def _is_compressed(self, pixels: NDArray[np.uint8]) -> bool:
+        if self.write_mode == "smart":
+            return self.smart_threshold is not None and pixels.nbytes > self.smart_threshold
+        if self.write_mode == "proportion":
+            from xxhash import xxh3_64_intdigest
+
+            draw = xxh3_64_intdigest(pixels.data, seed=self.seed)
+            return draw < self.compress_probability * 2**64
+        return self.write_mode == "jpg"
+
+    def get_decoder_class(self) -> type:
+        """``SimpleRGBImageDecoder``."""
+        from ffcv_plugins.images.decoders import SimpleRGBImageDecoder
+
+        return SimpleRGBImageDecoder
+
+    def describe(self) -> str:
+        """What the field holds, in words."""
+        return "8-bit RGB images, JPEG or raw"
+
+    def summarise(self, records: NDArray[Any]) -> dict[str, Any]:
+        """Count modes and sizes.
+
+        Args:
+            records: ``(N,)`` of this field's ``metadata_type``; read piecewise.
+
+        Returns:
+            How many images are ``raw``, ``jpeg`` and of an ``unknown mode`` (if any), and the
+            minimum, median and maximum of ``width`` and ``height``.
+        """
+        modes = np.zeros(256, np.int64)
+        sizes = {side: np.zeros(LARGEST_SIDE + 1, np.int64) for side in ("width", "height")}
+        for start in range(0, len(records), _RECORDS_AT_ONCE):
+            part = records[start : start + _RECORDS_AT_ONCE]
+            modes += np.bincount(part["mode"], minlength=modes.size)
+            for side, counts in sizes.items():
+                counts += np.bincount(part[side], minlength=counts.size)
+        figures: dict[str, Any] = {"raw": int(modes[RAW]), "jpeg": int(modes[JPEG])}
+        unknown = len(records) - figures["raw"] - figures["jpeg"]
+        if unknown:
+            figures["unknown mode"] = unknown
+        if len(records):
+            figures |= {side: _spread(counts) for side, counts in sizes.items()}
+        return figures
+
+
+def _spread(counts: NDArray[np.int64]) -> dict[str, int]:
+    """Minimum, (lower) median and maximum of a histogram."""
+    there = np.flatnonzero(counts)
+    middle = np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2)
+    return {"min": int(there[0]), "median": int(middle), "max": int(there[-1])}
+
+
+def _integer(name: str, value: Any, low: int, high: int) -> int:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {type(value).__name__} {value!r}")
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {value}")
+    return int(value)
+
+
+def _integer_or_none(name: str, value: Any, low: int) -> int | None:
+    return None if value is None else _integer(name, value, low, 2**63 - 1)

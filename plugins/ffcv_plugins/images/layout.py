@@ -1,0 +1,25 @@
+"""How version 2 of the format stores an RGB image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["JPEG", "LARGEST_SIDE", "MOST_PIXELS_PER_BYTE", "RAW", "RECORD"]
+
+JPEG = 0
+"""Mode of a record whose region is a JPEG stream."""
+
+RAW = 1
+"""Mode of a record whose region is ``(height, width, 3)`` uint8, RGB."""
+
+RECORD = np.dtype(
+    [("mode", "<u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")], align=False
+)
+"""One image's record, 13 bytes."""
+
+LARGEST_SIDE = 65535
+"""Largest width and height that a record can hold."""
+
+MOST_PIXELS_PER_BYTE = 1024
+"""No JPEG of an ordinary encoder has more pixels for a byte. With the coarsest subsampling a unit
+of 32 × 32 pixels has 18 blocks, and each takes at least one bit."""

@@ -1,0 +1,53 @@
+"""Modules of torch in a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ffcv.pipeline import Operation, State
+from ffcv_plugins.torch.checks import require_tensor
+
+__all__ = ["ModuleWrapper"]
+
+
+class ModuleWrapper(Operation):
+    """Run a module on each batch, without gradients.
+
+    A ``torch.nn.Module`` in a pipeline is wrapped into one of these by itself. The module is used
+    as it is: it is not copied, moved or switched to evaluation. Random choices inside it come from
+    torch's generator, not from the loader's seed.
+
+    What comes out of a module is not known before it runs, so the declared shape and dtype stay
+    those of the input, and a later operation that relies on them may be refused wrongly.
+
+    Args:
+        module: a module, or any function from a tensor to a tensor. It gets ``(B, …)``.
+
+    Raises:
+        TypeError: ``module`` cannot be called.
+    """
+
+    compiled = False
+
+    def __init__(self, module: Callable[[torch.Tensor], Any]) -> None:
+        if not callable(module):
+            raise TypeError(f"ModuleWrapper: expected a module or a function, got {module!r}")
+        self.module = module
+
+    def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
+        """The input's state. Raises ``ValueError`` if it is no tensor."""
+        name = type(self.module).__name__
+        require_tensor(f"ModuleWrapper({name})", previous_state)
+        return previous_state, None
+
+    def generate_code(self) -> Callable[..., Any]:
+        """``f(batch, memory)``."""
+
+        def run_module(batch: Any, memory: Any) -> Any:
+            with torch.no_grad():
+                return self.module(batch)
+
+        return run_module

@@ -1,0 +1,97 @@
+"""A reader written from ``docs/format.md`` alone: struct, json and NumPy, none of the package.
+
+It checks everything that the specification demands of a writer.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import xxhash
+
+TRAILER = struct.Struct("<QQIIQQ8s")
+
+
+class PlainFile:
+    """One file: ``header``, ``fields``, ``records``, ``rows``, and the extension's ``manifest``."""
+
+    def __init__(self, path: Path, types: list[np.dtype]) -> None:
+        self.raw = Path(path).read_bytes()
+        version, count, self.page_size, self.num_samples, self.table = struct.unpack_from(
+            "<HHIQQ", self.raw
+        )
+        assert version == 2
+        assert count == len(types)
+        self.fields = [self._descriptor(24 + 1041 * i) for i in range(count)]
+        self.records_start = 24 + 1041 * count
+        layout = np.dtype([(f"f{i}", t) for i, t in enumerate(types)], align=True)
+        self.records = np.frombuffer(self.raw, layout, self.num_samples, self.records_start)
+        self.records_end = self.records_start + self.num_samples * layout.itemsize
+        self.first_page = -(-self.records_end // self.page_size) * self.page_size
+        rows = self.raw[self.table :]
+        assert len(rows) % 24 == 0
+        self.rows = [struct.unpack_from("<QQQ", rows, at) for at in range(0, len(rows), 24)]
+        self.sizes = {pointer: size for _, pointer, size in self.rows}
+        self._read_extension()
+        self._check_regions()
+
+    def region(self, pointer: int) -> bytes:
+        return self.raw[pointer : pointer + self.sizes[pointer]]
+
+    def _descriptor(self, at: int) -> tuple[int, str, bytes]:
+        type_id, name, arguments = struct.unpack_from("<B16s1024s", self.raw, at)
+        return type_id, name.rstrip(b"\0").decode("ascii"), arguments
+
+    def _read_extension(self) -> None:
+        trailer = self.raw[self.table - 48 : self.table]
+        length, size, version, reserved, header, checksum, magic = TRAILER.unpack(trailer)
+        assert (magic, version, reserved) == (b"\x8fBETONX\n", 1, 0)
+        text = self.raw[self.table - 48 - size : self.table - 48]
+        assert xxhash.xxh3_64_intdigest(text + trailer[:32]) == checksum
+        assert xxhash.xxh3_64_intdigest(self.raw[: self.records_start]) == header
+        self.manifest = json.loads(text)
+        self.block = self.table - length
+        self.sections = {
+            name: self.raw[self.block + s["offset"] : self.block + s["offset"] + s["length"]]
+            for name, s in self.manifest["sections"].items()
+        }
+        for name, content in self.sections.items():
+            expected = self.manifest["sections"][name]["checksum"]
+            assert xxhash.xxh3_64_hexdigest(content) == expected
+        sums = self.manifest["checksums"]
+        records = self.raw[self.records_start : self.records_end]
+        assert xxhash.xxh3_64_hexdigest(records) == sums["records"]
+        assert xxhash.xxh3_64_hexdigest(self.raw[self.table :]) == sums["table"]
+        pages = struct.unpack(f"<{self.manifest['num_pages']}Q", self.sections["pages"])
+        for i, expected in enumerate(pages):
+            start = self.first_page + i * self.page_size
+            assert start + self.page_size <= self.block
+            page = self.raw[start : start + self.page_size]
+            assert xxhash.xxh3_64_intdigest(page) == expected
+
+    def _check_regions(self) -> None:
+        """Sorted, apart, inside the pages; a sample in one page, or in pages of its own."""
+        assert len(self.rows) == self.manifest["num_regions"] == len(self.sizes)
+        end, pages = self.first_page, {}
+        for sample, pointer, size in self.rows:
+            assert sample < self.num_samples
+            assert pointer >= end
+            end = pointer + max(size, 1)
+            assert end <= self.block
+            first, last = pointer // self.page_size, (end - 1) // self.page_size
+            pages.setdefault(sample, set()).update(range(first, last + 1))
+        totals = dict.fromkeys(pages, 0)
+        for sample, _, size in self.rows:
+            totals[sample] += max(size, 1)
+        shared: dict[int, set[int]] = {}
+        for sample, used in pages.items():
+            for page in used:
+                shared.setdefault(page, set()).add(sample)
+        for sample, used in pages.items():
+            if totals[sample] <= self.page_size:
+                assert len(used) == 1
+            else:
+                assert all(shared[page] == {sample} for page in used)

@@ -1,0 +1,126 @@
+"""``ffcv plugins``, and the group itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points, version
+from pathlib import Path
+
+import pytest
+
+from ffcv.cli import main
+from ffcv.cli.text import as_json, as_table, printable, readable_bytes
+from ffcv.plugin import registry
+
+PLUGIN_KEYS = {"name", "distribution", "version", "status", "load_ms", "provides"}
+CONTRIBUTION_KEYS = {"name", "kind", "summary", "location", "aliases", "requires", "available"}
+
+
+def test_json_has_its_documented_form(ffcv) -> None:
+    listing = json.loads(ffcv("plugins", "--json").stdout)
+    assert set(listing) == {"plugins", "problems"}
+    for plugin in listing["plugins"]:
+        assert set(plugin) == PLUGIN_KEYS
+        assert plugin["status"] in ("loaded", "disabled", "broken")
+        assert isinstance(plugin["load_ms"], float)
+        for contribution in plugin["provides"]:
+            assert set(contribution) == CONTRIBUTION_KEYS
+    for problem in listing["problems"]:
+        assert set(problem) == {"plugin", "distribution", "text"}
+    scalars = next(p for p in listing["plugins"] if p["name"] == "scalars")
+    assert (scalars["distribution"], scalars["version"]) == ("ffcv", version("ffcv"))
+    assert [c["name"] for c in scalars["provides"]][:2] == ["FloatField", "IntField"]
+
+
+def test_text_names_everything(ffcv) -> None:
+    text = ffcv("plugins").stdout
+    for registered in registry.contributions():
+        assert registered.name in text
+        assert registered.contribution.summary in text
+    assert "BytesField = ByteField" in text
+
+
+def test_problems_and_missing_requirements_are_shown(ffcv, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "scalars,nothing")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    registry.reset()
+    try:
+        text = ffcv("plugins").stdout
+    finally:
+        monkeypatch.undo()
+        registry.reset()
+    assert f"scalars (ffcv {version('ffcv')}): disabled" in text
+    assert "nothing (-): FFCV_DISABLE_PLUGINS names it" in text
+    assert "(needs torch)" in text
+
+
+def test_help_lists_all_commands_and_imports_none() -> None:
+    code = (
+        "import sys\n"
+        "from ffcv.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "print([m for m in sys.modules if m in ('numpy', 'torch', 'cv2', 'numba', 'pluggy')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    for command in ("info", "plugins", "verify"):
+        assert f"  {command}" in done.stdout
+
+
+def test_short_help_in_the_table_is_that_of_the_command(ffcv) -> None:
+    for name, (_, line) in main.commands_at.items():
+        result = ffcv(name, "--help")
+        assert result.exit_code == 0
+        assert line in result.stdout
+
+
+def test_command_is_installed() -> None:
+    (script,) = entry_points(group="console_scripts", name="ffcv")
+    assert script.load() is main
+    path = Path(sys.executable).with_name("ffcv")
+    assert os.access(path, os.X_OK)
+    shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    assert version("ffcv") in shown.stdout
+
+
+def test_unknown_command(ffcv) -> None:
+    result = ffcv("dance")
+    assert result.exit_code == 2
+    assert "dance" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1 KiB"),
+        (1 << 21, "2 MiB"),
+        (3 << 29, "1.5 GiB"),
+        (2**63, "8 EiB"),
+        (2**73, "8192 EiB"),
+    ],
+)
+def test_readable_bytes(count: int, text: str) -> None:
+    assert readable_bytes(count) == text
+
+
+def test_table_is_aligned() -> None:
+    assert as_table([["a", "b", "c"], ["long", "", "d"]], "  ") == "  a     b  c\n  long     d"
+
+
+def test_json_of_numpy_values() -> None:
+    import numpy as np
+
+    value = {"a": np.int64(3), "b": np.arange(3), "c": np.float32(0.5), "d": Path("x"), "e": "ü"}
+    assert json.loads(as_json(value)) == {"a": 3, "b": [0, 1, 2], "c": 0.5, "d": "x", "e": "ü"}
+    assert as_json(value).isascii()
+
+
+def test_text_of_others_cannot_steer_the_terminal() -> None:
+    assert printable("a\x1b[2J\nü\udcff\x9b") == "a\\x1b[2J\nü\\udcff\\x9b"

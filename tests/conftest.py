@@ -1,0 +1,32 @@
+"""What all tests share: hypothesis profiles, the compile cache, and tests that need a GPU."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Tests compile into a folder of the checkout, never into the developer's own cache. It stays, so
+# that the next run starts faster; tests of the cache itself use folders of their own.
+os.environ.setdefault("FFCV_CACHE_DIR", str(ROOT / ".ffcv-cache"))
+
+# No deadline: the first example of a test may compile.
+COMMON = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
+hypothesis.settings.register_profile("dev", max_examples=30, **COMMON)
+hypothesis.settings.register_profile("ci", max_examples=60, print_blob=True, **COMMON)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked ``gpu`` where there is none."""
+    if item.get_closest_marker("gpu") is not None:
+        torch = pytest.importorskip("torch")
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")

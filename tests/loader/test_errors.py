@@ -1,0 +1,208 @@
+"""Errors reach the training loop at once, with names on them, and leave the loader usable."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+from loader_support import AddNoise, Refuse
+
+from ffcv.errors import (
+    FfcvError,
+    LoaderClosedError,
+    MissingFileError,
+    PipelineError,
+    SampleError,
+    UnknownNameError,
+)
+from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
+from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
+from ffcv.loader import Loader, OrderOption
+from ffcv.reader import Reader
+from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, ToTorchImage
+
+
+def outcome_of(function, seconds=20.0):
+    """What ``function`` returned or raised; fails if it hangs."""
+    outcome = []
+
+    def call():
+        try:
+            outcome.append((function(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    assert not thread.is_alive(), "it hangs"
+    return outcome[0]
+
+
+def check_recovery(loader: Loader, expected: type[BaseException], good_batches: int):
+    """Two passes end with the same error after the same batches, and the loader lives on."""
+    for _ in range(2):
+        seen = []
+
+        def consume(seen=seen):
+            for batch in loader:
+                seen.append(batch)
+
+        error = outcome_of(consume)[1]
+        assert isinstance(error, expected), error
+        assert len(seen) == good_batches
+    return error
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_kernel_that_fails_names_output_operation_and_sample(numbers, workers):
+    operation = Refuse(57)
+    pipelines = {"n": [IntDecoder(), operation]}
+    with Loader(numbers, 10, num_workers=workers, pipelines=pipelines) as loader:
+        error = check_recovery(loader, SampleError, good_batches=5)
+        assert (error.field, error.sample) == ("n", 58)
+        for word in ("numbers.beton", "'n'", "58", "Refuse", "above the limit"):
+            assert word in str(error)
+        operation.limit = 1000
+        assert len(list(loader)) == 10
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_python_step_that_raises_reaches_the_loop_as_itself(numbers, jit):
+    class PrivateError(Exception):
+        pass
+
+    def explode(batch):
+        if 42 in batch:
+            raise PrivateError("the batch has the answer")
+        return batch
+
+    pipelines = {"n": [IntDecoder(), explode]}
+    with Loader(numbers, 10, num_workers=2, pipelines=pipelines, jit=jit) as loader:
+        error = check_recovery(loader, PrivateError, good_batches=4)
+    assert "the batch has the answer" in str(error)
+    notes = " ".join(error.__notes__)
+    for word in ("'n'", "step 2", "explode", "40, 41, 42"):
+        assert word in notes
+
+
+def test_a_step_that_breaks_its_declaration_is_named(numbers):
+    pipelines = {"n": [IntDecoder(), lambda batch: batch[:, 0]]}
+    with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
+        error = outcome_of(lambda: list(loader))[1]
+    assert isinstance(error, PipelineError)
+    assert "(10, 1)" in str(error)
+    assert "(10,)" in str(error)
+
+
+def test_a_damaged_image_names_its_sample(mixed, tmp_path):
+    path = tmp_path / "damaged.beton"
+    shutil.copy(mixed, path)
+    with Reader(mixed) as reader:
+        records = np.array(reader.metadata["f0"])
+    sample = int(np.flatnonzero(records["mode"] == 0)[3])
+    with open(path, "r+b") as file:
+        file.seek(int(records["data_ptr"][sample]) + 40)
+        file.write(bytes(60))
+    pipelines = {"image": [CenterCropRGBImageDecoder((8, 8), 1.0)]}
+    with Loader(path, 1, num_workers=2, pipelines=pipelines) as loader:
+        error = outcome_of(lambda: list(loader))[1]
+    assert isinstance(error, SampleError)
+    assert (error.field, error.sample) == ("image", sample)
+
+
+def test_a_pointer_to_nowhere_names_its_sample(mixed, tmp_path):
+    path = tmp_path / "nowhere.beton"
+    shutil.copy(mixed, path)
+    with Reader(mixed) as reader:
+        record = reader.metadata[7:8]
+        offset = record["f1"].ctypes.data - reader.file.data.ctypes.data
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        file.write((2**63 + 5).to_bytes(8, "little"))
+    for os_cache in (True, False):
+        pipelines = {"image": None}
+        with Loader(path, 5, num_workers=2, pipelines=pipelines, os_cache=os_cache) as loader:
+            error = outcome_of(lambda loader=loader: list(loader))[1]
+        assert isinstance(error, SampleError)
+        assert (error.field, error.sample) == ("array", 7)
+        assert "points to no region" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([IntDecoder(), ToTensor(), AddNoise()], ["step 3", "AddNoise", "before ToTensor"]),
+        ([ToTensor()], ["step 1", "ToTensor", "IntDecoder()"]),
+        ([IntDecoder(), IntDecoder()], ["step 2", "is a decoder", "start"]),
+        ([NDArrayDecoder()], ["NDArrayDecoder", "IntField", "IntDecoder()"]),
+        ([IntDecoder(), ToTorchImage()], ["ToTorchImage"]),
+        ([IntDecoder(), ToDevice("cpu")], ["ToDevice", "ToTensor"]),
+        ([IntDecoder(), RandomHorizontalFlip()], ["RandomHorizontalFlip", "int64"]),
+        ([IntDecoder, ToTensor()], ["IntDecoder is a class", "IntDecoder("]),
+        ([IntDecoder(), "ToTensor"], ["expected an operation", "'ToTensor'"]),
+        ([], ["empty", "None"]),
+        ("IntDecoder", ["expected a list"]),
+    ],
+)
+def test_wrong_pipelines_are_refused_in_words_when_the_loader_is_made(numbers, steps, words):
+    with pytest.raises(PipelineError) as caught:
+        Loader(numbers, 10, pipelines={"n": steps})
+    message = str(caught.value)
+    for word in [*words, "'n'"]:
+        assert word in message
+    assert len(message) < 400
+
+
+def test_all_mismatches_are_reported_at_once(mixed):
+    pipelines = {
+        "image": [CenterCropRGBImageDecoder((8, 8), 1.0), ToTensor(), Cutout(2)],
+        "array": [IntDecoder()],
+    }
+    with pytest.raises(PipelineError) as caught:
+        Loader(mixed, 10, pipelines=pipelines)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 2
+    assert "Cutout" in lines[0]
+    assert "NDArrayDecoder" in lines[1]
+
+
+def test_images_of_many_sizes_need_a_decoder_that_crops(mixed):
+    with pytest.raises(PipelineError, match="SimpleRGBImageDecoder"):
+        Loader(mixed, 10, pipelines={"image": [SimpleRGBImageDecoder()]})
+
+
+def test_an_unknown_field_is_named_with_its_closest_match(mixed):
+    with pytest.raises(PipelineError, match="did you mean 'image'"):
+        Loader(mixed, 10, pipelines={"imag": None})
+    with pytest.raises(PipelineError, match="expected a dict"):
+        Loader(mixed, 10, pipelines=[None])
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    with pytest.raises(MissingFileError):
+        Loader(tmp_path / "nothing.beton", 10)
+    with pytest.raises(MissingFileError):
+        Loader(tmp_path, 10)
+    (tmp_path / "text.beton").write_text("hello")
+    with pytest.raises(FfcvError, match=r"text\.beton"):
+        Loader(tmp_path / "text.beton", 10)
+
+
+def test_an_order_that_no_plugin_provides(numbers):
+    with pytest.raises(UnknownNameError):
+        Loader(numbers, 10, order="spiral")
+
+
+def test_a_closed_loader_says_so(numbers):
+    loader = Loader(numbers, 10, num_workers=2, order=OrderOption.RANDOM)
+    running = iter(loader)
+    next(running)
+    loader.close()
+    loader.close()
+    with pytest.raises(LoaderClosedError):
+        iter(loader)
+    error = outcome_of(lambda: list(running))[1]
+    assert isinstance(error, LoaderClosedError)

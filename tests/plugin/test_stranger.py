@@ -1,0 +1,132 @@
+"""A stranger's plugin, installed with pip beside ffcv: used, tested, and missed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "contrib" / "ffcv-audio"
+
+WRITE = """
+import sys
+import numpy as np
+from ffcv import DatasetWriter
+from ffcv.fields import IntField, WaveformField
+
+class Sounds:
+    def __len__(self):
+        return 10
+    def __getitem__(self, i):
+        return np.arange(5 + i, dtype=np.int16) * 100, i
+
+if __name__ == "__main__":
+    fields = {"sound": WaveformField(8000), "label": IntField()}
+    DatasetWriter(sys.argv[1], fields, num_workers=0).from_indexed_dataset(Sounds())
+"""
+
+READ = """
+import sys
+import numpy as np
+from ffcv import Loader
+
+loader = Loader(sys.argv[1], batch_size=4, num_workers=1, drop_last=False)
+seen = 0
+for sounds, labels in loader:
+    for sound, label in zip(np.asarray(sounds), np.asarray(labels)):
+        expected = np.zeros((1, 14), np.float32)
+        expected[0, : 5 + int(label[0])] = np.arange(5 + int(label[0])) * 100 / 32768
+        np.testing.assert_array_equal(sound, expected)
+        seen += 1
+assert seen == 10, seen
+assert "ffcv_audio" in sys.modules
+
+from ffcv.fields.decoders import WaveformDecoder
+from ffcv.transforms import RandomGain
+pipelines = {"sound": [WaveformDecoder(3), RandomGain(20, 20)], "label": None}
+(batch, *rest) = next(iter(Loader(sys.argv[1], batch_size=10, num_workers=1, pipelines=pipelines)))
+assert batch.shape == (10, 1, 3) and batch.dtype == np.float32
+steps = np.diff(batch[:, 0] * 32768 / 1000, axis=1)
+np.testing.assert_allclose(steps, 1, rtol=1e-3)
+"""
+
+OPEN = """
+import sys
+from ffcv.errors import MissingPluginError
+from ffcv.reader import Reader
+try:
+    Reader(sys.argv[1])
+except MissingPluginError as error:
+    print(error)
+"""
+
+Python = Callable[..., str]
+
+
+@pytest.fixture
+def python(tmp_path: Path) -> Python:
+    """Run the interpreter of a new environment, which sees all that is installed here."""
+    home = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True, timeout=300)
+    paths = sysconfig.get_paths(vars={"base": str(home), "platbase": str(home)})
+    here = sysconfig.get_paths()
+    # As a site directory, so that installations in editable mode are seen too.
+    lines = {f"import site; site.addsitedir({here[key]!r})\n" for key in ("purelib", "platlib")}
+    Path(paths["purelib"], "here.pth").write_text("".join(sorted(lines)), "utf-8")
+
+    def run(*arguments: object) -> str:
+        done = subprocess.run(
+            [home / "bin" / "python", *map(str, arguments)],
+            cwd=tmp_path,
+            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def _script(folder: Path, name: str, source: str) -> Path:
+    path = folder / name
+    path.write_text(textwrap.dedent(source), "utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_a_strangers_plugin(python: Python, tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    source = tmp_path / "source"
+    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    file = tmp_path / "sounds.beton"
+
+    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
+    python("-m", "pip", "install", *offline, source)
+    listing = python("-m", "ffcv.cli", "plugins")
+    assert "audio (ffcv-audio 0.1.0), loaded" in listing
+    assert "WaveformField" in listing
+
+    python(_script(tmp_path, "write.py", WRITE), file)
+    python(_script(tmp_path, "read.py", READ), file)
+    assert "8000 Hz, 1 channels" in python("-m", "ffcv.cli", "info", file)
+    assert " passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")
+
+    python("-m", "pip", "uninstall", "--yes", "--disable-pip-version-check", "ffcv-audio")
+    said = python(_script(tmp_path, "open.py", OPEN), file)
+    assert "field 'sound'" in said
+    assert "WaveformField needs the package 'ffcv-audio': pip install ffcv-audio" in said
+    assert "pip install ffcv-audio" in said
+    info = python("-m", "ffcv.cli", "info", file)
+    assert "sound: WaveformField (of ffcv-audio)" in info
+    assert "pip install ffcv-audio" in info

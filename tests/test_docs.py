@@ -1,0 +1,107 @@
+"""Whatever the documentation shows is run: code blocks of all pages, and doctests."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SKIP = "<!-- not run -->"
+FENCE = re.compile(r"^( *)(`{3,}|~{3,}) *([\w-]*)")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SOURCES = [*ROOT.glob("ffcv/**/*.py"), *ROOT.glob("plugins/ffcv_plugins/**/*.py")]
+
+
+def script_of(page: str) -> str:
+    """The Python blocks of a page as one script, each line on the line that it has in the page."""
+    lines = [""] * len(page.splitlines())
+    fence = previous = ""
+    indent, runs = 0, False
+    for number, line in enumerate(page.splitlines()):
+        match = FENCE.match(line)
+        if fence:
+            if match and match[2].startswith(fence) and not match[3]:
+                fence = ""
+            elif runs:
+                lines[number] = line[indent:]
+        elif match:
+            indent, fence = len(match[1]), match[2]
+            runs = match[3] == "python" and previous != SKIP
+        if line.strip():
+            previous = line.strip()
+    return "\n".join(lines) + "\n"
+
+
+def _with_python() -> list[Path]:
+    return [page for page in PAGES if script_of(page.read_text("utf-8")).strip()]
+
+
+@pytest.mark.parametrize("page", _with_python(), ids=lambda page: page.name)
+def test_page_runs(page: Path, tmp_path: Path) -> None:
+    # A file of its own, as a user would make: kernels have a source, workers can be started.
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(script_of(page.read_text("utf-8")), "utf-8")
+    ran = subprocess.run(
+        [sys.executable, "-W", "error::SyntaxWarning", script.name],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, (
+        f"{page.relative_to(ROOT)} (line numbers are the page's)\n{ran.stderr}"
+    )
+
+
+def _module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part not in ("plugins", "__init__"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    sorted(_module_name(path) for path in SOURCES if ">>> " in path.read_text("utf-8")),
+)
+def test_doctests(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    result = doctest.testmod(module, optionflags=flags)
+    assert result.attempted
+    assert not result.failed
+
+
+PAGE = f"""Text
+```python
+a = 1
+```
+{SKIP}
+
+```python
+b = 2
+```
+- a list
+    ```python
+    if a:
+        c = 3
+    ```
+```console
+$ ls
+```
+"""
+
+
+def test_script_of_keeps_lines_and_leaves_out_what_is_marked() -> None:
+    lines = script_of(PAGE).splitlines()
+    assert lines[2] == "a = 1"
+    assert lines[11:13] == ["if a:", "    c = 3"]
+    assert [i for i, line in enumerate(lines) if line] == [2, 11, 12]

@@ -1,0 +1,364 @@
+"""The suites accept what is right and notice each thing that is wrong."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+
+from ffcv.beton.field import ARG_TYPE, Field
+from ffcv.pipeline import SampleDecoder, SampleOperation, State, kernel
+from ffcv.pipeline.random import integer
+from ffcv.testing.conformance import FieldConformance, OperationConformance
+from ffcv.testing.strategies import batches
+
+
+@pytest.fixture
+def quick_failures():
+    """Failures are expected here: nobody needs to see them small, or remember them."""
+    former = settings.get_current_profile_name()
+    quick = settings(phases=[Phase.generate], database=None, deadline=None)
+    settings.register_profile("quick failures", quick)
+    settings.load_profile("quick failures")
+    yield
+    settings.load_profile(former)
+
+
+class Shift(NamedTuple):
+    amount: int
+
+
+@kernel
+def add_noise(source, destination, params, key):
+    draw = integer(key, 0, 0, 50)
+    for i in range(source.shape[0]):
+        destination[i] = source[i] + params.amount + draw
+
+
+class AddNoise(SampleOperation):
+    kernel = staticmethod(add_noise)
+
+    def __init__(self):
+        self.amount = 3
+
+    def declare(self, state):
+        if state.dtype != np.int64 or len(state.shape) != 1:
+            raise TypeError(f"expected int64 vectors, got {state}")
+        return state
+
+    def params(self):
+        return Shift(self.amount)
+
+
+class AddNoiseSuite(OperationConformance):
+    max_examples = 8
+    operation: type[SampleOperation] = AddNoise
+
+    def operations(self):
+        return [self.operation()]
+
+    def batches(self, operation):
+        return batches((4,), np.int64).map(lambda batch: batch // 2)
+
+    def reference(self, operation, sample, key, index):
+        return sample + 3 + integer(key, 0, 0, 50)
+
+    def wrong_states(self, operation):
+        return [
+            (State(True, "cpu", (4,), np.uint8), "expected int64 vectors, got array 4 uint8"),
+            (State(True, "cpu", (4, 4), np.int64), "got array 4×4 int64"),
+        ]
+
+
+class TestAddNoise(AddNoiseSuite):
+    pass
+
+
+class TestAddNoiseFromStrategy(AddNoiseSuite):
+    max_examples = 3
+
+    def operations(self):
+        return st.builds(AddNoise)
+
+
+@kernel
+def no_noise(source, destination, params, key):
+    for i in range(source.shape[0]):
+        destination[i] = source[i] + params.amount
+
+
+@kernel
+def accumulate(source, destination, params, key):
+    for i in range(source.shape[0]):
+        destination[i] += source[i]
+
+
+@kernel
+def half(source, destination, params, key):
+    for i in range(source.shape[0] - 1):
+        destination[i] = source[i]
+
+
+@kernel
+def beyond(source, destination, params, key):
+    for i in range(source.shape[0] + 1):
+        destination[i] = source[0]
+
+
+@kernel
+def unsigned(source, destination, params, key):
+    # 44 in Python, where the sum of two uint8 is one, and 300 when compiled
+    for i in range(source.shape[0]):
+        destination[i] = np.uint8(200) + np.uint8(100)
+
+
+class Carry(NamedTuple):
+    total: np.ndarray
+
+
+@kernel
+def carry(source, destination, params, key, workspace):
+    workspace.total[0] += 1
+    for i in range(source.shape[0]):
+        destination[i] = workspace.total[0]
+
+
+class WithCarry(AddNoise):
+    kernel = staticmethod(carry)
+
+    def workspace(self):
+        return Carry(np.zeros(1, np.int64))
+
+
+class Counting(AddNoise):
+    def declare(self, state):
+        self.amount += 1
+        return super().declare(state)
+
+
+class Restless(AddNoise):
+    def params(self):
+        self.amount += 1
+        return super().params()
+
+
+class Careless(AddNoise):
+    def declare(self, state):
+        return state
+
+
+class Listing(AddNoise):
+    def params(self):
+        return ([3],)
+
+
+def with_kernel(function):
+    return type(function.__name__, (AddNoise,), {"kernel": staticmethod(function)})
+
+
+@pytest.mark.parametrize(
+    ("operation", "test"),
+    [
+        (with_kernel(no_noise), "test_equals_its_reference"),
+        (with_kernel(unsigned), "test_python_equals_compiled_code"),
+        (with_kernel(accumulate), "test_destination_may_hold_anything_beforehand"),
+        (with_kernel(half), "test_destination_may_hold_anything_beforehand"),
+        (with_kernel(beyond), "test_writes_nothing_beside_its_destination"),
+        (WithCarry, "test_batch_size_does_not_matter"),
+        (Counting, "test_use_does_not_change_it"),
+        (Restless, "test_params_are_stable_plain_values"),
+        (Restless, "test_same_key_gives_the_same_result"),
+        (Listing, "test_params_are_stable_plain_values"),
+        (Careless, "test_wrong_inputs_are_refused_in_words"),
+    ],
+    ids=lambda case: getattr(case, "__name__", case),
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.usefixtures("quick_failures")
+def test_wrong_operations_are_found(operation, test):
+    suite = AddNoiseSuite()
+    suite.operation = operation
+    with pytest.raises((AssertionError, ExceptionGroup)):
+        getattr(suite, test)()
+
+
+@kernel
+def copy_four(record, data, destination, params, key):
+    for i in range(4):
+        destination[i] = data[i]
+
+
+class FourDecoder(SampleDecoder):
+    kernel = staticmethod(copy_four)
+
+    def declare(self, stored):
+        return State(True, "cpu", (4,), np.uint8)
+
+
+class FourBytes(Field):
+    pointer = ""
+    decoder: type[SampleDecoder] = FourDecoder
+
+    @property
+    def metadata_type(self):
+        return np.dtype("<u8")
+
+    @classmethod
+    def from_binary(cls, binary):
+        if binary[0] != 4:
+            raise ValueError(f"expected 4, got {binary[0]}")
+        return cls()
+
+    def to_binary(self):
+        binary = np.zeros(ARG_TYPE.itemsize, np.uint8)
+        binary[0] = 4
+        return binary
+
+    def encode(self, destination, value, malloc):
+        if value.shape != (4,):
+            raise ValueError(f"expected 4 bytes, got {value.shape}")
+        destination[0], region = malloc(4)
+        region[:] = value
+
+    def get_decoder_class(self):
+        return self.decoder
+
+
+class FourBytesSuite(FieldConformance):
+    max_examples = 8
+    field: type[Field] = FourBytes
+
+    def fields(self):
+        return [self.field()]
+
+    def values(self, field):
+        return batches((), np.uint8, 4, 4)
+
+    def wrong_values(self, field):
+        return [(np.zeros(3), "expected 4 bytes, got (3,)")]
+
+
+class TestFourBytes(FourBytesSuite):
+    pass
+
+
+class BigEndian(FourBytes):
+    metadata_type = np.dtype(">u8")
+
+
+class Trusting(FourBytes):
+    @classmethod
+    def from_binary(cls, binary):
+        return [cls()][binary[0] - 4]
+
+
+class Forgetful(FourBytes):
+    def to_binary(self):
+        return np.zeros(ARG_TYPE.itemsize, np.uint8)
+
+    @classmethod
+    def from_binary(cls, binary):
+        return FourBytes()
+
+
+class Reversing(FourBytes):
+    def encode(self, destination, value, malloc):
+        super().encode(destination, value[::-1], malloc)
+
+
+class Sorting(FourBytes):
+    def encode(self, destination, value, malloc):
+        value.sort()
+        super().encode(destination, value, malloc)
+
+
+class Salted(FourBytes):
+    def encode(self, destination, value, malloc):
+        super().encode(destination, np.frombuffer(os.urandom(4), np.uint8), malloc)
+
+
+class Mute(FourBytes):
+    def encode(self, destination, value, malloc):
+        if value.shape != (4,):
+            raise ValueError("no")
+        super().encode(destination, value, malloc)
+
+
+def decoding_with(function):
+    decoder = type("Decoder", (FourDecoder,), {"kernel": staticmethod(function)})
+    return type(function.__name__, (FourBytes,), {"decoder": decoder})
+
+
+@kernel
+def copy_three(record, data, destination, params, key):
+    for i in range(3):
+        destination[i] = data[i]
+
+
+@kernel
+def copy_five(record, data, destination, params, key):
+    for i in range(5):
+        destination[i] = data[i % 4]
+
+
+@kernel
+def overflowing(record, data, destination, params, key):
+    for i in range(4):
+        destination[i] = (np.uint8(200) + np.uint8(100)) // 2
+
+
+@pytest.mark.parametrize(
+    ("field", "test"),
+    [
+        (BigEndian, "test_record_has_a_fixed_little_endian_type"),
+        (Trusting, "test_hostile_descriptions_raise_value_error"),
+        (Forgetful, "test_description_round_trips"),
+        (Reversing, "test_values_round_trip"),
+        (Sorting, "test_encoding_leaves_the_value_alone"),
+        (Salted, "test_encoding_is_deterministic"),
+        (Mute, "test_wrong_values_are_refused_in_words"),
+        (
+            decoding_with(copy_three),
+            "test_decoder_writes_all_of_its_destination_and_nothing_else",
+        ),
+        (decoding_with(copy_five), "test_decoder_writes_all_of_its_destination_and_nothing_else"),
+        (decoding_with(overflowing), "test_python_equals_compiled_code"),
+    ],
+    ids=lambda case: getattr(case, "__name__", case),
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.usefixtures("quick_failures")
+def test_wrong_fields_are_found(field, test):
+    suite = FourBytesSuite()
+    suite.field = field
+    with pytest.raises((AssertionError, IndexError, ExceptionGroup)):
+        getattr(suite, test)()
+
+
+class Unspecified(OperationConformance, FieldConformance):
+    pass
+
+
+def test_a_suite_must_say_what_it_tests():
+    with pytest.raises(NotImplementedError):
+        Unspecified().test_values_round_trip()
+    with pytest.raises(NotImplementedError):
+        Unspecified().test_equals_its_reference()
+
+
+def test_an_empty_list_of_things_to_test_is_an_error():
+    suite = AddNoiseSuite()
+    suite.operations = list
+    with pytest.raises(ValueError, match="is empty"):
+        suite.test_equals_its_reference()
+
+
+def test_naming_nothing_wrong_skips():
+    suite = AddNoiseSuite()
+    suite.wrong_states = lambda operation: []
+    with pytest.raises(pytest.skip.Exception):
+        suite.test_wrong_inputs_are_refused_in_words()

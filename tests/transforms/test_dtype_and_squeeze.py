@@ -1,0 +1,123 @@
+"""Convert, View and Squeeze, on arrays and on tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from transform_support import DTYPES, random_batch, run_batch
+
+from ffcv.pipeline import State
+from ffcv_plugins.augment.dtype import Convert, View
+from ffcv_plugins.augment.dtypes import numpy_dtype, torch_dtype
+from ffcv_plugins.augment.squeeze import Squeeze
+
+SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
+TARGETS = st.sampled_from([np.bool_, np.uint8, np.int16, np.int64, np.float32, np.float64])
+BOTH = pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
+
+
+def _as_array(batch):
+    return batch if isinstance(batch, np.ndarray) else batch.numpy()
+
+
+@BOTH
+@given(shape=SHAPES, source=st.sampled_from(DTYPES), target=TARGETS, torch_name=st.booleans())
+def test_convert(make, shape, source, target, torch_name):
+    batch = (random_batch(shape, source) > 0).astype(source)
+    operation = Convert(torch_dtype(target) if torch_name else target)
+    result = run_batch(operation, make(batch))
+    np.testing.assert_array_equal(_as_array(result), batch.astype(target), strict=True)
+
+
+@BOTH
+@given(shape=SHAPES, source=st.sampled_from(DTYPES), target=TARGETS, torch_name=st.booleans())
+def test_view(make, shape, source, target, torch_name):
+    old, new = np.dtype(source).itemsize, np.dtype(target).itemsize
+    assume(old == new or (len(shape) > 1 and shape[-1] * old % new == 0))
+    assume(target != np.bool_)
+    batch = random_batch(shape, source)
+    operation = View(torch_dtype(target) if torch_name else target)
+    result = run_batch(operation, make(batch))
+    assert _as_array(result).tobytes() == batch.tobytes()
+    assert _as_array(result).dtype == target
+
+
+def test_view_of_batches_that_are_not_contiguous():
+    batch = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)[:, :, ::2]
+    expected = np.ascontiguousarray(batch).view(np.uint16)
+    np.testing.assert_array_equal(run_batch(View(np.uint16), batch), expected)
+    tensor = torch.arange(24, dtype=torch.uint8).reshape(2, 3, 4)[:, :, ::2]
+    np.testing.assert_array_equal(run_batch(View("int16"), tensor).numpy().view("u2"), expected)
+
+
+@BOTH
+@given(shape=SHAPES, data=st.data())
+def test_squeeze(make, shape, data):
+    rank = len(shape)
+    possible = [dim for dim in range(-rank + 1, rank) if dim]
+    dims = data.draw(st.lists(st.sampled_from(possible), max_size=3)) if possible else []
+    batch = random_batch(shape, np.int64)
+    wanted = {dim % rank for dim in dims} or set(range(1, rank))
+    expected = batch.reshape([n for i, n in enumerate(shape) if i not in wanted or n != 1])
+    result = run_batch(Squeeze(*dims), make(batch))
+    np.testing.assert_array_equal(_as_array(result), expected, strict=True)
+
+
+@BOTH
+@pytest.mark.parametrize("size", [1, 3, 4])
+def test_squeeze_keeps_the_batch(make, size):
+    labels = make(np.zeros((size, 1), np.int64))
+    assert tuple(run_batch(Squeeze(), labels).shape) == (size,)
+    assert tuple(run_batch(Squeeze(1), labels).shape) == (size,)
+    assert tuple(run_batch(Squeeze(-1), labels).shape) == (size,)
+
+
+def test_squeeze_leaves_larger_dimensions():
+    assert run_batch(Squeeze(1, 2), np.zeros((2, 3, 1))).shape == (2, 3)
+
+
+@pytest.mark.parametrize("dtype", [None, "U5", object, "datetime64[s]", "rubbish", 3])
+@pytest.mark.parametrize("operation", [Convert, View])
+def test_what_is_no_dtype_of_numbers(operation, dtype):
+    with pytest.raises(TypeError, match=f"{operation.__name__}: expected a"):
+        operation(dtype)
+
+
+@pytest.mark.parametrize("operation", [Convert(torch.bfloat16), View(torch.bfloat16)])
+def test_dtypes_that_only_torch_has(operation):
+    tensor = torch.arange(6, dtype=torch.int16).reshape(2, 3)
+    assert run_batch(operation, tensor).dtype == torch.bfloat16
+    with pytest.raises(TypeError, match=r"no equivalent of torch\.bfloat16"):
+        operation.declare_state_and_memory(State(True, "cpu", (3,), np.int16))
+
+
+@pytest.mark.parametrize(
+    ("operation", "state", "error", "words"),
+    [
+        (View("f8"), State(True, "cpu", (3,), np.uint16), ValueError, "3 × 2 bytes"),
+        (View("u1"), State(True, "cpu", (), np.uint16), ValueError, "of the same size"),
+        (View("u1"), State(True, "cpu", (4,), "S3"), ValueError, "works on numbers"),
+        (Convert("u1"), State(True, "cpu", (4,), "S3"), ValueError, "works on numbers"),
+        (Convert(">f4"), State(False, "cpu", (4,), torch.int8), TypeError, "torch has no"),
+        (Squeeze(3), State(True, "cpu", (4, 1), "u1"), ValueError, "no dimension 3"),
+        (Squeeze(-3), State(True, "cpu", (4, 1), "u1"), ValueError, "no dimension -3"),
+    ],
+)
+def test_inputs_that_do_not_fit(operation, state, error, words):
+    with pytest.raises(error, match=words):
+        operation.declare_state_and_memory(state)
+
+
+@pytest.mark.parametrize(("dim", "error"), [(0, ValueError), (1.5, TypeError), ("1", TypeError)])
+def test_squeezing_what_is_no_dimension_of_a_sample(dim, error):
+    with pytest.raises(error, match="Squeeze: "):
+        Squeeze(dim)
+
+
+@pytest.mark.parametrize("name", ["bool", "uint8", "int32", "float16", "float64", "complex64"])
+def test_dtypes_have_the_same_names(name):
+    assert torch_dtype(name) is getattr(torch, name)
+    assert numpy_dtype(getattr(torch, name)) == np.dtype(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, Route, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.orders import OrderOption, Random, Sequential, TraversalOrder
-from ffcv.loader.planning import Planner, Snapshot
+from ffcv.loader.planning import Planner
+from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.program import StageSource
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
@@ -153,7 +155,7 @@ class Loader:
         if self._is_closed:
             raise LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
-        if self.recompile or Snapshot(self._planner.operations) != self._snapshot:
+        if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
         bound = Epoch(self._prepared_routes(), self.seed, epoch)
         order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
@@ -228,12 +230,15 @@ class Loader:
             engine.stop()
 
     def _plan(self) -> list[Route]:
-        self._snapshot = Snapshot(self._planner.operations)
+        self._planned = self._attributes()
         return [
             Route(plan, self._planner.source(plan.name), self.batch_size, self.batches_ahead + 2,
                   self.jit)
             for plan in self._planner.plan()
         ]  # fmt: skip
+
+    def _attributes(self) -> tuple[Any, ...]:
+        return snapshot(itertools.chain.from_iterable(self._planner.operations.values()))
 
     def _prepared_routes(self) -> list[Route]:
         for route in self._routes:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ffcv.reader import Reader
 
-__all__ = ["Planner", "Snapshot"]
+__all__ = ["Planner"]
 
 
 class Planner:
@@ -183,37 +183,3 @@ def _adapt(step: Any, adapted: dict[int, Any]) -> Any:
             operation = PythonFunction(step)
         adapted[id(step)] = step if operation is None else operation
     return adapted[id(step)]
-
-
-class Snapshot:
-    """Remembers the attributes of operations, to see whether a user changed any."""
-
-    def __init__(self, operations: Mapping[str, list[Any]]) -> None:
-        self._values = [
-            [dict(vars(operation)) if hasattr(operation, "__dict__") else {} for operation in steps]
-            for steps in operations.values()
-        ]
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Snapshot):
-            return NotImplemented
-        pairs = zip(_flat(self._values), _flat(other._values), strict=True)
-        return all(_same(mine, theirs) for mine, theirs in pairs)
-
-    __hash__ = None  # type: ignore[assignment]
-
-
-def _flat(values: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    return [attributes for steps in values for attributes in steps]
-
-
-def _same(mine: dict[str, Any], theirs: dict[str, Any]) -> bool:
-    return mine.keys() == theirs.keys() and all(_equal(mine[k], theirs[k]) for k in mine)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if a is b:
-        # Arrays and lists may have been written into.
-        return not isinstance(a, np.ndarray | list | dict)
-    simple = (int, float, str, bytes, bool, tuple, type(None))
-    return type(a) is type(b) and isinstance(a, simple) and bool(a == b)

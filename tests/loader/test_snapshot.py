@@ -20,7 +20,7 @@ class Opaque:
 @pytest.mark.parametrize(
     "value",
     [1, 0.5, float("nan"), "text", None, (1, 2), [1, [2]], {"a": 1}, np.arange(5), Opaque()],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_nothing_changed(value):
     thing = Thing(value=value)

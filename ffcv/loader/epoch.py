@@ -13,6 +13,7 @@ from ffcv.loader.memory import BufferPool
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.graph import BatchStage, Pipeline
 from ffcv.pipeline.program import BatchProgram, EpochStage, SampleProgram, StageSource
+from ffcv.pipeline.random import base_key
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -105,6 +106,8 @@ class Epoch:
     """The routes with the parameters and keys of one epoch."""
 
     def __init__(self, routes: Sequence[Route], seed: int, epoch: int) -> None:
+        # Slots of operations are not negative: this key is none of theirs.
+        self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
             _BoundRoute(
                 route,
@@ -148,7 +151,8 @@ class Epoch:
                 stage(worker, 0, len(ids), ids, np.ascontiguousarray(value), view)
                 value = target
             else:
-                value = stage(value, bound.route.allocate(number, len(ids)), ids)
+                memory = bound.route.allocate(number, len(ids))
+                value = stage(value, memory, ids, self._batch_key)
         return value
 
 

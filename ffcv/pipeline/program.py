@@ -279,6 +279,7 @@ class BatchProgram:
         operation = self.step.operation
         function = operation.generate_code()
         self.with_indices = bool(getattr(function, "with_indices", False))
+        self.with_key = bool(getattr(function, "with_key", False))
         compiled = getattr(operation, "compiled", self.step.state.jit_mode)
         if compiled and self.jit:
             function = compile_batch_function(self.where, function, self._example())
@@ -287,8 +288,14 @@ class BatchProgram:
     def _example(self) -> tuple[Any, ...]:
         source = self.stage.source
         memory = self.allocate(1, lambda query: np.empty((1, *query.shape), query.dtype))
-        arguments: tuple[Any, ...] = (np.empty((1, *source.shape), source.dtype), memory)
-        return (*arguments, np.zeros(1, np.int64)) if self.with_indices else arguments
+        batch = np.empty((1, *source.shape), source.dtype)
+        return self._arguments(batch, memory, np.zeros(1, np.int64), np.uint64(0))
+
+    def _arguments(
+        self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64
+    ) -> tuple[Any, ...]:
+        indices = (ids,) if self.with_indices else ()
+        return (batch, memory, *indices, *((key,) if self.with_key else ()))
 
     def allocate(self, size: int, make: Callable[[Any], Any]) -> Any:
         """Memory for a batch in the shape that the operation asked for it."""
@@ -297,16 +304,15 @@ class BatchProgram:
             return tuple(make(one) for one in query)
         return None if query is None else make(query)
 
-    def __call__(self, batch: Any, memory: Any, ids: NDArray[np.int64]) -> Any:
-        """Run the operation.
+    def __call__(self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64) -> Any:
+        """Run the operation; ``key`` is the epoch's.
 
         Raises:
             PipelineError: what came out is not what the operation declared.
         """
         assert self._function is not None
-        arguments = (batch, memory, ids) if self.with_indices else (batch, memory)
         try:
-            result = self._function(*arguments)
+            result = self._function(*self._arguments(batch, memory, ids, key))
         except Exception as error:
             error.add_note(f"in {self.where}, for the samples {_few(ids)}")
             raise

@@ -15,6 +15,8 @@ from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.loader import Loader, OrderOption, TraversalOrder
+from ffcv.pipeline import AllocationQuery, Operation
+from ffcv.pipeline.random import fork, integer
 from ffcv.transforms import Cutout, RandomHorizontalFlip, RandomTranslate, ToTensor, ToTorchImage
 from ffcv.writer import DatasetWriter
 
@@ -187,6 +189,36 @@ def test_changed_parameters_take_effect_in_the_next_epoch(mixed):
         assert {images.shape for (images,) in loader} == {(10, 12, 10, 3)}
         decoder.output_size = (5, 6)
         assert {images.shape for (images,) in loader} == {(10, 5, 6, 3)}
+
+
+class Noisy(Operation):
+    """A compiled batch operation that draws from the epoch's key and the samples' positions."""
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, AllocationQuery(previous_state.shape, previous_state.dtype)
+
+    def generate_code(self):
+        def noisy(batch, memory, indices, key):
+            for i in range(len(indices)):
+                memory[i] = batch[i] + integer(fork(key, indices[i]), 0, 0, 10**9)
+            return memory
+
+        noisy.with_indices = noisy.with_key = True
+        return noisy
+
+
+def test_batch_operations_draw_from_seed_and_epoch(numbers):
+    def run(jit, workers, seed):
+        pipelines = {"n": [IntDecoder(), Noisy()]}
+        with Loader(
+            numbers, 10, num_workers=workers, pipelines=pipelines, seed=seed, jit=jit
+        ) as loader:
+            return [values(loader) for _ in range(2)]
+
+    first, second = run(True, 1, 0)
+    assert first != second
+    assert [first, second] == run(True, 3, 0) == run(False, 2, 0)
+    assert first != run(True, 1, 1)[0]
 
 
 def test_one_instance_in_two_pipelines_draws_the_same(tmp_path):

@@ -74,7 +74,8 @@ def run(program: list[str]) -> int:
     """Run a program of the environment in the root of the repository; returns its status."""
     print("+", *program, flush=True)
     command = [VENV / "bin" / program[0], *program[1:]]
-    return abs(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    quiet = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    return abs(subprocess.run(command, cwd=ROOT, env=quiet, check=False).returncode)
 
 
 def prepare(extra: str) -> None:

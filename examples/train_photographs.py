@@ -151,7 +151,7 @@ def train(beton: Path, held_out: Path, epochs: int, workers: int) -> None:
     next(iter(loader))
     print(f"  first batch after {time.perf_counter() - start:.1f} s (the first run compiles)\n")
     test = make_loader(held_out, workers, train=False)
-    optimizer = torch.optim.SGD(network.parameters(), 0.02, momentum=0.9, weight_decay=5e-3)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-3)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda epoch: min(1.0, (epoch + 1) / 4) * (1 - epoch / epochs)
     )

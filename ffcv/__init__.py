@@ -8,6 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ffcv.ffcv1_paths import install
+
+install()
+del install
+
 if TYPE_CHECKING:
     from ffcv import errors, fields, transforms
     from ffcv.loader import Loader

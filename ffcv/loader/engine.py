@@ -64,6 +64,7 @@ class EpochRun:
         run_chunk: ``run_chunk(worker, batch, start, stop)`` runs the sample stages.
         finish: ``finish(batch)`` runs the batch stages and returns what the user gets.
         ahead: how many batches may be on their way or waiting to be fetched.
+        needs_whole_batches: whether a chunk must be a whole batch.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class EpochRun:
         run_chunk: Callable[[int, Batch, int, int], None],
         finish: Callable[[int, Batch], Any],
         ahead: int,
+        needs_whole_batches: bool = False,
     ) -> None:
+        self.needs_whole_batches = needs_whole_batches
         self.batches, self.run_chunk, self.finish, self.ahead = batches, run_chunk, finish, ahead
         self.in_flight: deque[Batch] = deque()
         self.outbox: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
@@ -83,6 +86,8 @@ class EpochRun:
 
     def chunk_size(self, batch: Batch, workers: int) -> int:
         """How many slots to take: by measured time, but never more than a worker's share."""
+        if self.needs_whole_batches:
+            return len(batch.ids)
         share = max(1, len(batch.ids) // workers)
         if self.seconds_per_sample <= 0.0:
             return max(1, share // 4)

@@ -11,8 +11,9 @@ import numpy as np
 from ffcv.loader.engine import Batch
 from ffcv.loader.memory import BufferPool
 from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram
 from ffcv.pipeline.graph import BatchStage, Pipeline
-from ffcv.pipeline.program import BatchProgram, EpochStage, SampleProgram, StageSource
+from ffcv.pipeline.program import EpochStage, SampleProgram, StageSource
 from ffcv.pipeline.random import base_key
 
 if TYPE_CHECKING:
@@ -33,13 +34,13 @@ class Route:
         jit: bool,
     ) -> None:
         self.pipeline, self.batch_size, self.keep = pipeline, batch_size, keep
-        self.programs: list[SampleProgram | BatchProgram] = []
+        self.programs: list[SampleProgram | BatchProgram | BatchDecoderProgram] = []
         self._pools: dict[Any, BufferPool] = {}
         position = 0
         for number, stage in enumerate(pipeline.stages):
             if isinstance(stage, BatchStage):
                 position += 1
-                self.programs.append(BatchProgram(pipeline.name, position, stage, jit))
+                self.programs.append(_batch_program(pipeline.name, position, stage, source, jit))
             else:
                 position += len(stage.steps)
                 stage_source = source if number == 0 else None
@@ -65,7 +66,7 @@ class Route:
     def allocate(self, number: int, size: int) -> Any:
         """Memory that batch stage ``number`` asked for."""
         program = self.programs[number]
-        assert isinstance(program, BatchProgram)
+        assert not isinstance(program, SampleProgram)
         return program.allocate(size, lambda query: self._answer(number, query, size))
 
     def _answer(self, number: int, query: AllocationQuery, size: int) -> Any:
@@ -91,6 +92,14 @@ class Route:
         return sum(program.memory_per_worker for program in programs)
 
 
+def _batch_program(
+    output: str, position: int, stage: BatchStage, source: StageSource, jit: bool
+) -> BatchProgram | BatchDecoderProgram:
+    if stage.source is None:
+        return BatchDecoderProgram(output, position, stage, source, jit)
+    return BatchProgram(output, position, stage, jit)
+
+
 def _copies_to_gpu(operation: Any) -> bool:
     device = getattr(operation, "device", None)
     return isinstance(device, int) or str(device).startswith("cuda")
@@ -99,7 +108,13 @@ def _copies_to_gpu(operation: Any) -> bool:
 @dataclass(frozen=True)
 class _BoundRoute:
     route: Route
-    stages: tuple[EpochStage | BatchProgram, ...]
+    stages: tuple[EpochStage | BatchProgram | BatchDecoderProgram, ...]
+
+    def start(self, size: int) -> Any:
+        """Memory for the decoded batch."""
+        if isinstance(self.stages[0], EpochStage):
+            return self.route.target(0, size)
+        return self.route.allocate(0, size)
 
 
 class Epoch:
@@ -121,17 +136,25 @@ class Epoch:
             for route in routes
         ]
 
+    @property
+    def needs_whole_batches(self) -> bool:
+        """Whether some decoder works on batches only, which cannot be cut into chunks."""
+        return any(isinstance(bound.stages[0], BatchDecoderProgram) for bound in self._routes)
+
     def start_batch(self, ids: NDArray[np.int64]) -> Batch:
         """Take memory for a batch."""
-        return Batch(ids, [bound.route.target(0, len(ids)) for bound in self._routes])
+        return Batch(ids, [bound.start(len(ids)) for bound in self._routes])
 
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         """Run the decoding stage of every output for some slots of a batch."""
-        for bound, target in zip(self._routes, batch.targets, strict=True):
-            stage = bound.stages[0]
-            assert isinstance(stage, EpochStage)
-            view = stage.program.target_view(target)
-            stage(worker, start, stop, batch.ids, None, view)
+        for number, bound in enumerate(self._routes):
+            stage, target = bound.stages[0], batch.targets[number]
+            if isinstance(stage, EpochStage):
+                view = stage.program.target_view(target)
+                stage(worker, start, stop, batch.ids, None, view)
+            else:
+                assert isinstance(stage, BatchDecoderProgram)
+                batch.targets[number] = stage(batch.ids, target)
 
     def finish(self, worker: int, batch: Batch) -> tuple[Any, ...]:
         """Run the remaining stages on a complete batch; returns what the user gets."""
@@ -151,6 +174,7 @@ class Epoch:
                 stage(worker, 0, len(ids), ids, np.ascontiguousarray(value), view)
                 value = target
             else:
+                assert isinstance(stage, BatchProgram)
                 memory = bound.route.allocate(number, len(ids))
                 value = stage(value, memory, ids, self._batch_key)
         return value

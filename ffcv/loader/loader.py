@@ -15,9 +15,16 @@ from ffcv.loader import distribution
 from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, Route, batches_of
 from ffcv.loader.explain import explain
-from ffcv.loader.orders import OrderOption, Random, Sequential, TraversalOrder
+from ffcv.loader.orders import (
+    OrderOption,
+    QuasiRandom,
+    Random,
+    Sequential,
+    TraversalOrder,
+)
 from ffcv.loader.planning import Planner
 from ffcv.loader.snapshot import snapshot
+from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.program import StageSource
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
@@ -36,6 +43,7 @@ DEFAULT_OS_CACHE = not os.environ.get("FFCV_DEFAULT_CACHE_PROCESS")
 _ORDERS: dict[OrderOption, type[TraversalOrder]] = {
     OrderOption.SEQUENTIAL: Sequential,
     OrderOption.RANDOM: Random,
+    OrderOption.QUASI_RANDOM: QuasiRandom,
 }
 
 
@@ -75,7 +83,8 @@ class Loader:
         order: an :class:`OrderOption`, a subclass of ``TraversalOrder``, or the name of one that a
             plugin provides.
         distributed: whether the processes of a ``torch.distributed`` job share the samples.
-        seed: any int; drawn at random when not given, and then the attribute ``seed``.
+        seed: a whole number from 0 on; drawn at random when not given, and then the attribute
+            ``seed``.
         indices: positions in the file of the samples to use; all by default.
         pipelines: field name to a list of operations, callables and torch modules, or to ``None``
             for a field that is not to be loaded. Fields left out get their default decoder,
@@ -127,7 +136,8 @@ class Loader:
         self.batches_ahead = _whole("batches_ahead", batches_ahead, 1)
         self.num_workers = _workers(num_workers)
         self.drop_last, self.recompile = bool(drop_last), bool(recompile)
-        self.jit = os.environ.get("FFCV_JIT") != "0" if jit is None else bool(jit)
+        by_default = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
+        self.jit = by_default if jit is None else bool(jit)
         self.rank, self.world_size = distribution.place(distributed)
         self.seed = distribution.agreed_seed(seed, self.world_size)
         self.next_epoch = 0
@@ -144,7 +154,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches per epoch, for this process."""
-        if isinstance(self._order, Sequential | Random):
+        if self._order.visits_all:
             samples = -(-len(self.indices) // self.world_size)
         else:
             samples = len(self._order.sample_order(self.next_epoch))
@@ -160,7 +170,9 @@ class Loader:
         bound = Epoch(self._prepared_routes(), self.seed, epoch)
         order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
-        run = EpochRun(batches, bound.run_chunk, bound.finish, self.batches_ahead)
+        run = EpochRun(
+            batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches
+        )
         iterator = LoaderIterator(self, self._engine, run)
         self._passes.add(iterator)
         return iterator

@@ -5,16 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+
+from ffcv.errors import ArgumentError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.loader.loader import Loader
 
-__all__ = ["OrderOption", "Random", "Sequential", "TraversalOrder"]
+__all__ = ["OrderOption", "QuasiRandom", "Random", "Sequential", "TraversalOrder"]
 
 
 class OrderOption(Enum):
@@ -24,6 +26,8 @@ class OrderOption(Enum):
     """As the samples lie in the file."""
     RANDOM = 2
     """A new uniformly random permutation each epoch, fixed by the loader's seed and the epoch."""
+    QUASI_RANDOM = 3
+    """Random, but a few pages of the file at a time, for files larger than memory."""
 
 
 class TraversalOrder(ABC):
@@ -35,7 +39,10 @@ class TraversalOrder(ABC):
         seed: the loader's seed.
         rank: this process's number in the distributed job, 0 when there is none.
         world_size: how many processes share the samples, 1 when there is no job.
+        visits_all: whether each epoch visits all of ``indices``, so that its length is known.
     """
+
+    visits_all: ClassVar[bool] = False
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -62,6 +69,8 @@ class TraversalOrder(ABC):
 class Sequential(TraversalOrder):
     """As the samples lie in the file, or in ``indices``."""
 
+    visits_all = True
+
     def sample_order(self, epoch: int) -> NDArray[np.int64]:
         """The same in every epoch."""
         return self.share(self.indices)
@@ -70,9 +79,57 @@ class Sequential(TraversalOrder):
 class Random(TraversalOrder):
     """A new uniformly random permutation each epoch."""
 
+    visits_all = True
+
     def sample_order(self, epoch: int) -> NDArray[np.int64]:
         """Fixed by the loader's seed and the epoch (NumPy's Philox generator)."""
-        generator = np.random.Generator(
-            np.random.Philox(np.random.SeedSequence((self.seed, epoch)))
-        )
-        return self.share(generator.permutation(self.indices))
+        return self.share(_generator(self.seed, epoch).permutation(self.indices))
+
+
+class QuasiRandom(TraversalOrder):
+    """Random within a few pages at a time.
+
+    The pages of the file come in a random order, ``pages_at_once`` of them together; the samples of
+    those are mixed. So a pass reads each page about once, and few of them are in use at any time,
+    while each sample still comes exactly once. Samples that have no data in any page, only numbers
+    in their records, count as lying in pages of their own.
+
+    Args:
+        loader: the loader that asks.
+        pages_at_once: the more, the more random the order, and the more memory the pages take.
+    """
+
+    visits_all = True
+
+    def __init__(self, loader: Loader, pages_at_once: int = 16) -> None:
+        super().__init__(loader)
+        if int(pages_at_once) != pages_at_once or pages_at_once < 1:
+            raise ArgumentError(
+                f"pages_at_once: expected a whole number of at least 1, got {pages_at_once!r}"
+            )
+        self.pages_at_once = int(pages_at_once)
+        self._pages = _pages_of_samples(loader)[self.indices]
+
+    def sample_order(self, epoch: int) -> NDArray[np.int64]:
+        """Fixed by the loader's seed and the epoch."""
+        generator = _generator(self.seed, epoch)
+        pages, page_of = np.unique(self._pages, return_inverse=True)
+        turn = generator.permutation(len(pages)) // self.pages_at_once
+        by_chance = generator.permutation(len(self.indices))
+        return self.share(self.indices[np.lexsort((by_chance, turn[page_of]))])
+
+
+def _generator(seed: int, epoch: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
+
+
+def _pages_of_samples(loader: Loader) -> NDArray[np.int64]:
+    """The page in which each sample's first data lies, ``(num_samples,)``."""
+    reader = loader.reader
+    samples, size = reader.num_samples, reader.page_size
+    # Records lie side by side: what is not in a page is grouped as if it were.
+    pages = -1 - np.arange(samples, dtype=np.int64) * reader.metadata.itemsize // size
+    regions = reader.file.regions
+    known = regions[regions["sample_id"] < samples][::-1]  # the first region is written last
+    pages[known["sample_id"].astype(np.int64)] = (known["ptr"] // np.uint64(size)).astype(np.int64)
+    return pages

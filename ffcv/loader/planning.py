@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import PipelineError
+from ffcv.kernel import kernel
 from ffcv.pipeline.function import PythonFunction
 from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
 from ffcv.pipeline.operation import Operation
@@ -127,6 +128,7 @@ class Planner:
 _DEFAULT = object()
 
 
+@kernel
 def _memory_read(pointer: Any, storage: Any) -> Any:
     """The ``memory_read`` of FFCV 1.x: the bytes of a region."""
     return read_region(storage, storage.data[:0], pointer)[1]

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.operation import Allocation, Operation
 from ffcv.pipeline.sample import KernelOperation, SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
@@ -63,9 +66,14 @@ class SampleStage:
 
 @dataclass(frozen=True)
 class BatchStage:
-    """One batch operation."""
+    """One batch operation.
 
-    source: State
+    Attributes:
+        source: state of the batch that it works on, or ``None`` when it decodes.
+        step: the operation.
+    """
+
+    source: State | None
     step: Step
 
     @property
@@ -146,6 +154,10 @@ def _describe(operation: Any) -> str:
     return getattr(operation, "name_in_plans", type(operation).__name__)
 
 
+_BEFORE_DECODER = State(True, "cpu", (), np.uint8)
+"""What decoders in the style of FFCV 1.x get for a previous state."""
+
+
 class _Walk:
     """The state of :func:`plan_pipeline` between two steps."""
 
@@ -188,6 +200,8 @@ class _Walk:
     def _misplaced(self, operation: Any) -> str | None:
         if isinstance(operation, SampleDecoder):
             return self._misplaced_decoder(operation)
+        if self.state is None and self._decodes_batches(operation):
+            return None
         if self.state is None:
             default = self.stored.field.get_decoder_class().__name__
             return (
@@ -202,6 +216,25 @@ class _Walk:
             f"works on NumPy batches, but gets {self.state} from {_describe(self.previous)}; "
             f"move {_describe(operation)} before {self._first_tensor_step()}"
         )
+
+    def _decodes_batches(self, operation: Any) -> bool:
+        """Whether it is a decoder in the style of FFCV 1.x, which its code's parameters tell."""
+        if not isinstance(operation, Operation):
+            return False
+        try:
+            decoder, _, _ = self._declared(operation, _BEFORE_DECODER)
+            code = python_function(decoder.generate_code()).__code__
+        except Exception:
+            # What is no decoder may fail in any way on a state that none can expect.
+            return False
+        return bool(code.co_argcount == 4)
+
+    def _declared(self, operation: Operation, state: State) -> tuple[Operation, State, Any]:
+        """A copy of a batch operation that knows its field, and what it declares."""
+        operation = copy.copy(operation)
+        operation.accept_field(self.stored.field)
+        operation.accept_globals(*self.globals_of_field())
+        return operation, *operation.declare_state_and_memory(state)
 
     def _misplaced_decoder(self, decoder: SampleDecoder) -> str | None:
         if self.state is not None:
@@ -235,22 +268,20 @@ class _Walk:
         slot = self.slots.number(operation, occurrence)
         # What an operation learns from its declaration it may keep on itself. It is the user's,
         # and may stand in several pipelines, so each place works on a copy of its own.
-        operation = copy.copy(operation)
         if isinstance(operation, SampleDecoder):
+            operation = copy.copy(operation)
             self._append(Step(operation, slot, _checked(operation.declare(self.stored))))
-            return
-        assert self.state is not None
-        if self._runs_on_samples(operation, self.state):
+        elif self.state is not None and self._runs_on_samples(operation, self.state):
+            operation = copy.copy(operation)
             if not self._run:
                 self._run_source = self.state
             self._append(Step(operation, slot, _checked(operation.declare(self.state))))
-            return
-        self.close_stage()
-        operation.accept_field(self.stored.field)
-        operation.accept_globals(*self.globals_of_field())
-        state, memory = operation.declare_state_and_memory(self.state)
-        self.stages.append(BatchStage(self.state, Step(operation, slot, _checked(state), memory)))
-        self.state = state
+        else:
+            self.close_stage()
+            operation, state, memory = self._declared(operation, self.state or _BEFORE_DECODER)
+            step = Step(operation, slot, _checked(state), memory)
+            self.stages.append(BatchStage(self.state, step))
+            self.state = state
 
     def _append(self, step: Step) -> None:
         if step.operation.inplace and self._run and step.state != self._run[-1].state:

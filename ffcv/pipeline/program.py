@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ffcv.errors import PipelineError, SampleError
+from ffcv.errors import SampleError
 from ffcv.pipeline.compiler import (
     StageCode,
     code_dtype,
-    compile_batch_function,
     compile_stage,
 )
 from ffcv.pipeline.emit import scratch_states, writes_bytes
-from ffcv.pipeline.graph import BatchStage, SampleStage, Step
+from ffcv.pipeline.graph import SampleStage
 from ffcv.pipeline.random import base_key
 from ffcv.pipeline.sample import ASSIST, SampleDecoder
 from ffcv.pipeline.state import State
@@ -26,7 +24,7 @@ from ffcv.storage.regions import READ_ERRORS, Storage, read_region
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BatchProgram", "EpochStage", "SampleProgram", "StageSource", "WorkerMemory", "coerce"]
+__all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory", "coerce"]
 
 
 class WorkerMemory(NamedTuple):
@@ -254,84 +252,3 @@ class EpochStage:
         name = self.program.stage.steps[step].name
         path = stored.path if stored else "batch"
         return SampleError(path, self.program.output, sample, f"{name}: {problem}")
-
-
-class BatchProgram:
-    """A batch operation, ready to run."""
-
-    def __init__(self, output: str, position: int, stage: BatchStage, jit: bool) -> None:
-        self.output, self.stage, self.position = output, stage, position
-        self.jit = jit
-        self._function: Callable[..., Any] | None = None
-
-    @property
-    def step(self) -> Step:
-        """The operation in its place."""
-        return self.stage.step
-
-    @property
-    def where(self) -> str:
-        """The operation's name in messages."""
-        return f"output {self.output!r}, step {self.position} ({self.step.name})"
-
-    def prepare(self) -> None:
-        """Generate the operation's code anew, and compile it if it is to be."""
-        operation = self.step.operation
-        function = operation.generate_code()
-        self.with_indices = bool(getattr(function, "with_indices", False))
-        self.with_key = bool(getattr(function, "with_key", False))
-        compiled = getattr(operation, "compiled", self.step.state.jit_mode)
-        if compiled and self.jit:
-            function = compile_batch_function(self.where, function, self._example())
-        self._function = function
-
-    def _example(self) -> tuple[Any, ...]:
-        source = self.stage.source
-        memory = self.allocate(1, lambda query: np.empty((1, *query.shape), query.dtype))
-        batch = np.empty((1, *source.shape), source.dtype)
-        return self._arguments(batch, memory, np.zeros(1, np.int64), np.uint64(0))
-
-    def _arguments(
-        self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64
-    ) -> tuple[Any, ...]:
-        indices = (ids,) if self.with_indices else ()
-        return (batch, memory, *indices, *((key,) if self.with_key else ()))
-
-    def allocate(self, size: int, make: Callable[[Any], Any]) -> Any:
-        """Memory for a batch in the shape that the operation asked for it."""
-        query = self.step.memory
-        if isinstance(query, tuple | list):
-            return tuple(make(one) for one in query)
-        return None if query is None else make(query)
-
-    def __call__(self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64) -> Any:
-        """Run the operation; ``key`` is the epoch's.
-
-        Raises:
-            PipelineError: what came out is not what the operation declared.
-        """
-        assert self._function is not None
-        try:
-            result = self._function(*self._arguments(batch, memory, ids, key))
-        except Exception as error:
-            error.add_note(f"in {self.where}, for the samples {_few(ids)}")
-            raise
-        state = self.step.state
-        if not state.is_tensor:
-            self._check(result, (len(ids), *state.shape), state.dtype)
-        return result
-
-    def _check(self, result: Any, shape: tuple[int, ...], dtype: Any) -> None:
-        if isinstance(result, np.ndarray) and result.shape == shape and result.dtype == dtype:
-            return
-        came = (
-            f"{result.dtype} {result.shape}"
-            if isinstance(result, np.ndarray)
-            else repr(result)[:80]
-        )
-        raise PipelineError(f"{self.where}: declared a batch of {dtype} {shape}, but gave {came}")
-
-
-def _few(ids: Sequence[int] | NDArray[np.int64]) -> str:
-    shown = ", ".join(str(int(i)) for i in ids[:5])
-    return shown + (f" … ({len(ids)} samples)" if len(ids) > 5 else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -261,3 +262,7 @@ class DatasetWriter:
             except BaseException:
                 builder.abort()
                 raise
+
+
+# The two spellings share one __init__; what help() and editors show is the usual one.
+setattr(DatasetWriter.__init__, "__signature__", inspect.signature(DatasetWriter._configure))  # noqa: B010

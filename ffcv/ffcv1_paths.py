@@ -1,0 +1,101 @@
+"""The module paths of FFCV 1.x that no file of ours has: one table, instead of a file for each.
+
+``from ffcv.fields.ndarray import NDArrayField`` works in programs that were written for FFCV 1.x;
+new programs import from ``ffcv.fields``, ``ffcv.fields.decoders``, ``ffcv.transforms`` and
+``ffcv.loader``, which show everything.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+__all__ = ["PATHS", "install"]
+
+_FIELDS, _DECODERS = "ffcv.fields", "ffcv.fields.decoders"
+_TRANSFORMS, _ORDERS = "ffcv.transforms", "ffcv.loader.orders"
+
+PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "ffcv.fields.base": {"ffcv.beton.field": ("ARG_TYPE", "Field")},
+    "ffcv.fields.basics": {
+        _FIELDS: ("FloatField", "IntField"),
+        _DECODERS: ("FloatDecoder", "IntDecoder"),
+    },
+    "ffcv.fields.bytes": {_FIELDS: ("BytesField",), _DECODERS: ("BytesDecoder",)},
+    "ffcv.fields.json": {_FIELDS: ("JSONField",)},
+    "ffcv.fields.ndarray": {
+        _FIELDS: ("NDArrayField", "TorchTensorField"),
+        _DECODERS: ("NDArrayDecoder",),
+    },
+    "ffcv.transforms.color_jitter": {
+        _TRANSFORMS: ("RandomBrightness", "RandomContrast", "RandomSaturation")
+    },
+    "ffcv.transforms.common": {_TRANSFORMS: ("Squeeze",)},
+    "ffcv.transforms.cutout": {_TRANSFORMS: ("Cutout",)},
+    "ffcv.transforms.flip": {_TRANSFORMS: ("RandomHorizontalFlip",)},
+    "ffcv.transforms.mixup": {_TRANSFORMS: ("ImageMixup", "LabelMixup", "MixupToOneHot")},
+    "ffcv.transforms.module": {_TRANSFORMS: ("ModuleWrapper",)},
+    "ffcv.transforms.normalize": {_TRANSFORMS: ("NormalizeImage",)},
+    "ffcv.transforms.ops": {
+        _TRANSFORMS: ("Convert", "ToDevice", "ToTensor", "ToTorchImage", "View")
+    },
+    "ffcv.transforms.poisoning": {_TRANSFORMS: ("Poison",)},
+    "ffcv.transforms.random_resized_crop": {_TRANSFORMS: ("RandomResizedCrop",)},
+    "ffcv.transforms.replace_label": {_TRANSFORMS: ("ReplaceLabel",)},
+    "ffcv.transforms.translate": {_TRANSFORMS: ("RandomTranslate",)},
+    "ffcv.traversal_order": {_ORDERS: ("QuasiRandom", "Random", "Sequential")},
+    "ffcv.traversal_order.base": {_ORDERS: ("TraversalOrder",)},
+    "ffcv.traversal_order.quasi_random": {_ORDERS: ("QuasiRandom",)},
+    "ffcv.traversal_order.random": {_ORDERS: ("Random",)},
+    "ffcv.traversal_order.sequential": {_ORDERS: ("Sequential",)},
+}
+"""Module path of FFCV 1.x to where its names live here."""
+
+
+def install() -> None:
+    """Make the paths importable. Nothing is imported by that."""
+    if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+        sys.meta_path.append(_Finder())
+
+
+class _Finder:
+    """Finds the modules of the table, after all real ones."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None = None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        if fullname not in PATHS:
+            return None
+        is_package = any(other.startswith(f"{fullname}.") for other in PATHS)
+        # Both classes have the methods of importlib.abc, whose import would take 20 ms.
+        return ModuleSpec(fullname, _TableLoader(), is_package=is_package)  # type: ignore[arg-type]
+
+
+class _TableLoader:
+    """Fills a module with the names of the table, imported when they are used."""
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        """Let the import system make the module."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        homes = {name: home for home, names in PATHS[module.__name__].items() for name in names}
+
+        def __getattr__(name: str) -> object:  # noqa: N807
+            if name not in homes:
+                raise AttributeError(
+                    f"module {module.__name__!r} has no attribute {name!r}", name=name
+                )
+            value = getattr(importlib.import_module(homes[name]), name)
+            setattr(module, name, value)
+            return value
+
+        module.__doc__ = f"FFCV 1.x's names for {', '.join(sorted(homes))}."
+        vars(module).update(
+            __all__=sorted(homes), __getattr__=__getattr__, __dir__=lambda: sorted(homes)
+        )

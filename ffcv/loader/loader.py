@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -87,7 +86,8 @@ class Loader:
             ``seed``.
         indices: positions in the file of the samples to use; all by default.
         pipelines: field name to a list of operations, callables and torch modules, or to ``None``
-            for a field that is not to be loaded. Fields left out get their default decoder,
+            for a field that is not to be loaded; a ``PipelineSpec`` under another name is one more
+            output, after those of the fields. Fields left out get their default decoder,
             followed by ``ToTensor`` where torch is installed.
         custom_fields: field name to class, for fields of files that name no plugin.
         drop_last: whether a last batch smaller than the others is left out.
@@ -243,14 +243,14 @@ class Loader:
 
     def _plan(self) -> list[Route]:
         self._planned = self._attributes()
+        source, keep = self._planner.source, self.batches_ahead + 2
         return [
-            Route(plan, self._planner.source(plan.name), self.batch_size, self.batches_ahead + 2,
-                  self.jit)
+            Route(plan, source(plan.stored.name), self.batch_size, keep, self.jit)
             for plan in self._planner.plan()
-        ]  # fmt: skip
+        ]
 
     def _attributes(self) -> tuple[Any, ...]:
-        return snapshot(itertools.chain.from_iterable(self._planner.operations.values()))
+        return snapshot(self._planner.operations())
 
     def _prepared_routes(self) -> list[Route]:
         for route in self._routes:

@@ -187,6 +187,11 @@ class _Walk:
                 self._add(operation)
         except (ValueError, TypeError) as error:
             problem = str(error) or type(error).__name__
+        except Exception as error:
+            error.add_note(
+                f"in output {self.name!r}, step {self.position} ({_describe(operation)})"
+            )
+            raise
         self.previous = operation
         return problem
 
@@ -234,7 +239,13 @@ class _Walk:
         operation = copy.copy(operation)
         operation.accept_field(self.stored.field)
         operation.accept_globals(*self.globals_of_field())
-        return operation, *operation.declare_state_and_memory(state)
+        declared: Any = operation.declare_state_and_memory(state)
+        if not (isinstance(declared, tuple) and len(declared) == 2):
+            raise TypeError(
+                "declare_state_and_memory must return a State and an AllocationQuery (or None), "
+                f"not {declared!r}"
+            )
+        return operation, *declared
 
     def _misplaced_decoder(self, decoder: SampleDecoder) -> str | None:
         if self.state is not None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.errors import WriteError
-from ffcv.writer.encoding import EncodedSample, SampleEncoder
+from ffcv.writer.encoding import DatasetEncoder, EncodedSample
 
 __all__ = ["Chunk", "ChunkEncoder", "ChunkPlanner"]
 
@@ -39,7 +39,7 @@ class Chunk:
 class ChunkEncoder:
     """Encodes chunks: a map-style dataset whose indices are sequences of positions."""
 
-    def __init__(self, encode: SampleEncoder) -> None:
+    def __init__(self, encode: DatasetEncoder) -> None:
         self._encode = encode
 
     def __getitem__(self, positions: Sequence[int]) -> Chunk:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +17,13 @@ from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
 from ffcv.errors import DatasetError, WriteError
 from ffcv.writer.arguments import check_arguments, checked_count
-from ffcv.writer.encoding import SampleEncoder
+from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
 from ffcv.writer.manifest import describe_fields
-from ffcv.writer.parallel import encoded_samples, is_worker_death, worker_death
+from ffcv.writer.parallel import encoded_samples, encoded_shards, is_worker_death, worker_death
 from ffcv.writer.progress import progress_bar
 from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
+from ffcv.writer.shards import Pipeline, ShardEncoder, expand_shards
+from ffcv.writer.spool import Spools, spool_folder
 
 __all__ = ["DatasetWriter"]
 
@@ -173,6 +175,49 @@ class DatasetWriter:
         workers = self._num_workers if num_workers is None else num_workers
         self._write(dataset, None, chunksize, False, seed=0, num_workers=workers)
 
+    def from_webdataset(self, shards: _Path | Iterable[_Path], pipeline: Pipeline) -> None:
+        """Write the samples of a WebDataset: tar files, which are read once, from begin to end.
+
+        The samples lie in the order of the shards, and within one as the pipeline gives them. A
+        worker takes whole shards. Until all are encoded, their number is not known; so they wait
+        in a hidden folder beside the file, which needs room for them, and are deleted shard by
+        shard while the file is written.
+
+        Args:
+            shards: paths or URLs of tar files, also as patterns that webdataset expands, such as
+                ``"train-{000..146}.tar"``.
+            pipeline: gets a ``webdataset.WebDataset`` of one shard and returns its samples: tuples
+                in the order of the fields, or mappings by name. Names that begin with two
+                underscores are webdataset's own and are left out unless a field is called so.
+
+        Raises:
+            ArgumentError: an argument is of the wrong kind, or there are no shards.
+            DatasetError: a shard is missing or damaged, the pipeline raised, a sample does not
+                have one value per field, or there are not ``num_samples`` of them.
+            SampleEncodingError: a field refused a value; ``sample`` counts within the shard.
+            WorkerDiedError: an encoding process was killed.
+            DiskFullError: no space is left.
+            WriteError: webdataset is not installed.
+        """
+        self._check_unused()
+        urls = expand_shards(shards)
+        with self._explaining(), spool_folder(self._path) as spools:
+            encode = ShardEncoder(urls, pipeline, SampleEncoder(self._fields), spools)
+            counts = self._spooled(encode, len(urls))
+            self._check_count(sum(counts))
+            with self._building(sum(counts)) as builder:
+                self._add(builder, _unspooled(spools, counts), sum(counts))
+
+    def _spooled(self, encode: ShardEncoder, number: int) -> list[int]:
+        """How many samples each of the shards has, once they are encoded."""
+        counts = [0] * number
+        bar = progress_bar(number, self._path.name, self._progress, "shards")
+        with closing(encoded_shards(encode, number, self._num_workers)) as shards, bar as advance:
+            for shard in shards:
+                counts[shard.number] = shard.count
+                advance()
+        return counts
+
     def _write(
         self,
         dataset: IndexedDataset,
@@ -186,22 +231,28 @@ class DatasetWriter:
         workers = checked_count("num_workers", num_workers, least=-1)
         limit = checked_count("chunksize", chunksize, least=1)
         positions = sample_order(dataset_length(dataset), indices, shuffle, seed)
-        self._check_free(len(positions))
-        encode = SampleEncoder(dataset, self._fields)
-        with self._building(len(positions)) as builder:
+        self._check_unused()
+        self._check_count(len(positions))
+        encode = DatasetEncoder(dataset, self._fields)
+        with self._explaining(), self._building(len(positions)) as builder:
             samples = encoded_samples(encode, positions, workers, limit)
-            bar = progress_bar(len(positions), self._path.name, self._progress)
-            with closing(samples), bar as advance:
-                for record, regions in samples:
-                    builder.add_sample(record, regions)
-                    advance()
+            self._add(builder, samples, len(positions))
 
-    def _check_free(self, count: int) -> None:
+    def _add(self, builder: BetonBuilder, samples: Generator[EncodedSample], count: int) -> None:
+        bar = progress_bar(count, self._path.name, self._progress)
+        with closing(samples), bar as advance:
+            for record, regions in samples:
+                builder.add_sample(record, regions)
+                advance()
+
+    def _check_unused(self) -> None:
         if self._pending is not None:
             raise WriteError(
                 f"{self._path}: a dataset was already written in this with block; "
                 "write both at once as one dataset, or to two files"
             )
+
+    def _check_count(self, count: int) -> None:
         if self._num_samples is not None and count != self._num_samples:
             raise DatasetError(
                 f"the writer was made for {self._num_samples} samples, the dataset has {count}"
@@ -226,8 +277,16 @@ class DatasetWriter:
                 self._pending = builder
             else:
                 builder.finish()
-        except BaseException as error:
+        except BaseException:
             builder.abort()
+            raise
+
+    @contextmanager
+    def _explaining(self) -> Iterator[None]:
+        """Say with every exception that there is no file, and what torch means."""
+        try:
+            yield
+        except BaseException as error:
             error.add_note(f"Nothing was written to {self._path}.")
             if isinstance(error, RuntimeError) and is_worker_death(error):
                 raise worker_death(error) from error
@@ -262,6 +321,11 @@ class DatasetWriter:
             except BaseException:
                 builder.abort()
                 raise
+
+
+def _unspooled(spools: Spools, counts: Sequence[int]) -> Generator[EncodedSample]:
+    for number, count in enumerate(counts):
+        yield from spools.read(number, count)
 
 
 # The two spellings share one __init__; what help() and editors show is the usual one.

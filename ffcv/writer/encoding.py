@@ -1,4 +1,4 @@
-"""Encoding one sample: the fields fill its record, and their pointers are found in it again."""
+"""Encoding a sample: the fields fill its record, and their pointers are found in it again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ffcv.beton.layout import record_dtype
 from ffcv.errors import DatasetError, SampleEncodingError
 from ffcv.writer.samples import IndexedDataset, SampleSplitter
 
-__all__ = ["EncodedSample", "SampleEncoder", "TokenAllocator"]
+__all__ = ["DatasetEncoder", "EncodedSample", "SampleEncoder", "TokenAllocator"]
 
 # Pointers of the file are not known before its pages are laid out in order, so malloc hands out
 # tokens in their place. They differ from process to process on purpose: nothing may depend on them.
@@ -49,16 +49,19 @@ class _Slot(NamedTuple):
 
 
 class SampleEncoder:
-    """Turns positions of a dataset into encoded samples; can be sent to other processes.
+    """Encodes samples; can be sent to other processes.
 
     Args:
-        dataset: what to encode.
         fields: field for each name, in the order of the file.
+        dataset: where the samples come from, if that is an object with samples by position.
+
+    Attributes:
+        names: names of the fields.
     """
 
-    def __init__(self, dataset: IndexedDataset, fields: Mapping[str, Field]) -> None:
-        self._dataset = dataset
-        self._split = SampleSplitter(tuple(fields), dataset)
+    def __init__(self, fields: Mapping[str, Field], dataset: object = None) -> None:
+        self.names = tuple(fields)
+        self._split = SampleSplitter(self.names, dataset)
         types = [field.metadata_type for field in fields.values()]
         self._dtype = record_dtype(types)
         self._slots = []
@@ -67,14 +70,14 @@ class SampleEncoder:
             start = int(self._dtype.fields[member][1])  # type: ignore[index]
             self._slots.append(_Slot(name, field, member, start, start + types[number].itemsize))
 
-    def __call__(self, position: int) -> EncodedSample:
-        """Encode the sample at ``position`` of the dataset.
+    def __call__(self, sample: Any, position: int) -> EncodedSample:
+        """Encode ``sample``, which stands at ``position`` in the dataset.
 
         Raises:
-            DatasetError: the dataset raised, or the sample does not have one value per field.
+            DatasetError: the sample does not have one value per field.
             SampleEncodingError: a field refused its value.
         """
-        values = self._values(position)
+        values = self._split(sample, position)
         record = np.zeros(1, self._dtype)
         allocators = []
         for slot, value in zip(self._slots, values, strict=True):
@@ -85,15 +88,6 @@ class SampleEncoder:
                 raise SampleEncodingError(slot.name, position, _words(error)) from error
             allocators.append(allocator)
         return self._collected(record.tobytes(), allocators, position)
-
-    def _values(self, position: int) -> Iterable[Any]:
-        try:
-            sample = self._dataset[position]
-        except Exception as error:
-            raise DatasetError(
-                f"sample {position}: the dataset raised {type(error).__name__}: {error}"
-            ) from error
-        return self._split(sample, position)
 
     def _collected(
         self, record: bytes, allocators: Iterable[TokenAllocator], position: int
@@ -107,6 +101,34 @@ class SampleEncoder:
             except ValueError as error:
                 raise SampleEncodingError(slot.name, position, str(error)) from None
         return EncodedSample(record, tuple(regions))
+
+
+class DatasetEncoder:
+    """Turns positions of a dataset into encoded samples; can be sent to other processes.
+
+    Args:
+        dataset: what to encode.
+        fields: field for each name, in the order of the file.
+    """
+
+    def __init__(self, dataset: IndexedDataset, fields: Mapping[str, Field]) -> None:
+        self._dataset = dataset
+        self._encode = SampleEncoder(fields, dataset)
+
+    def __call__(self, position: int) -> EncodedSample:
+        """Encode the sample at ``position`` of the dataset.
+
+        Raises:
+            DatasetError: the dataset raised, or the sample does not have one value per field.
+            SampleEncodingError: a field refused its value.
+        """
+        try:
+            sample = self._dataset[position]
+        except Exception as error:
+            raise DatasetError(
+                f"sample {position}: the dataset raised {type(error).__name__}: {error}"
+            ) from error
+        return self._encode(sample, position)
 
 
 class TokenAllocator:

@@ -10,23 +10,26 @@ __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar(total: int, name: str, wanted: bool | None) -> Iterator[Callable[[], object]]:
-    """Show how many samples are done.
+def progress_bar(
+    total: int, name: str, wanted: bool | None, unit: str = "samples"
+) -> Iterator[Callable[[], object]]:
+    """Show how much is done.
 
     Args:
-        total: number of samples.
+        total: how much there is to do.
         name: what stands in front of the bar.
         wanted: ``None`` shows it where stderr is a terminal.
+        unit: what is counted.
 
     Yields:
-        A function to be called once a sample.
+        A function to be called whenever one of them is done.
     """
     if not (sys.stderr.isatty() if wanted is None else wanted):
         yield _nothing
         return
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=name, unit=" samples", file=sys.stderr) as bar:
+    with tqdm(total=total, desc=name, unit=f" {unit}", file=sys.stderr) as bar:
         yield bar.update
 
 

@@ -137,7 +137,7 @@ def test_malloc():
 
 def test_padding_is_zero():
     fields = {"c": Crooked(), "n": Number()}
-    encoded = SampleEncoder([(b"", -1)], fields)(0)
+    encoded = SampleEncoder(fields)((b"", -1), 0)
     assert len(encoded.record) == 24
     assert encoded.record[12:16] == bytes(4)
     assert encoded.size == 24

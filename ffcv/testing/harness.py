@@ -21,6 +21,7 @@ Example:
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ from ffcv.pipeline import (
 from ffcv.testing.kernels import KernelRun
 from ffcv.testing.memory import Allocate, Encoded, encode_values
 
-__all__ = ["apply", "decode", "encode_value", "sample_keys", "state_of"]
+__all__ = ["apply", "batch_key", "decode", "encode_value", "sample_keys", "state_of"]
 
 
 def state_of(batch: Any) -> State:
@@ -68,6 +69,18 @@ def sample_keys(
     return np.array([sample_key(base, int(i)) for i in ids], np.uint64)
 
 
+def batch_key(*, seed: int = 0, epoch: int = 0) -> np.uint64:
+    """The key that a loader hands to all batch operations that want one, ``with_key``.
+
+    Args:
+        seed: the loader's seed.
+        epoch: the epoch.
+    """
+    from ffcv.pipeline.random import base_key
+
+    return np.uint64(base_key(seed, epoch, -1))
+
+
 def apply(
     operation: SampleOperation | Operation,
     batch: Any,
@@ -80,6 +93,9 @@ def apply(
     allocate: Allocate = np.zeros,
 ) -> Any:
     """Run one operation on a batch.
+
+    As in a loader, a shallow copy of the operation is what runs, and one that is both a
+    ``SampleOperation`` and an ``Operation`` works on samples of arrays and on batches of tensors.
 
     Args:
         operation: a ``SampleOperation``, or an ``Operation`` that works on batches.
@@ -101,15 +117,21 @@ def apply(
     positions = np.arange(len(batch)) if ids is None else np.asarray(ids, np.int64)
     if positions.shape != (len(batch),):
         raise ValueError(f"expected {len(batch)} ids, one a sample, got shape {positions.shape}")
+    operation = copy.copy(operation)
+    if isinstance(operation, Operation) and _works_on_batches(operation, batch):
+        key = batch_key(seed=seed, epoch=epoch)
+        return _apply_to_batch(operation, batch, positions, key, jit, allocate)
     if isinstance(operation, SampleOperation):
         keys = sample_keys(positions, seed=seed, epoch=epoch, slot=slot)
         return _apply_to_samples(operation, batch, keys, positions, jit, allocate)
-    if isinstance(operation, Operation):
-        return _apply_to_batch(operation, batch, positions, jit, allocate)
     raise TypeError(
         f"expected a SampleOperation or an Operation, got {type(operation).__name__}"
         + ("; use decode() for decoders" if isinstance(operation, SampleDecoder) else "")
     )
+
+
+def _works_on_batches(operation: Operation, batch: Any) -> bool:
+    return not isinstance(operation, SampleOperation) or state_of(batch).is_tensor
 
 
 def _apply_to_samples(
@@ -121,6 +143,8 @@ def _apply_to_samples(
     allocate: Allocate,
 ) -> NDArray[Any]:
     before = state_of(batch)
+    if before.is_tensor:
+        raise TypeError(f"{type(operation).__name__} works on NumPy batches, not on a {before}")
     after = operation.declare(before)
     destination = allocate((len(batch), *after.shape), after.dtype)
     if operation.inplace:
@@ -130,20 +154,28 @@ def _apply_to_samples(
         source = destination
     else:
         source = np.array(batch, order="C")
-    arrays = {"sources": _at_least_1d(source), "destinations": _at_least_1d(destination)}
+    arrays = {"sources": _as_kernels_see(source), "destinations": _as_kernels_see(destination)}
     KernelRun(operation, arrays, keys, ids, jit).run()
     if not operation.inplace and source.tobytes() != batch.tobytes():
         raise ValueError(f"{type(operation).__name__} wrote over its input, but is not in place")
     return destination
 
 
-def _at_least_1d(batch: NDArray[Any]) -> NDArray[Any]:
-    """Kernels see scalars as arrays of shape ``(1,)``."""
+def _as_kernels_see(batch: NDArray[Any]) -> NDArray[Any]:
+    """Kernels see scalars as arrays of shape ``(1,)``, and float16 as the uint16 of its bits."""
+    from ffcv.pipeline.compiler import code_dtype
+
+    batch = batch.view(code_dtype(batch.dtype))
     return batch.reshape(-1, 1) if batch.ndim == 1 else batch
 
 
 def _apply_to_batch(
-    operation: Operation, batch: Any, ids: NDArray[np.int64], jit: bool, allocate: Allocate
+    operation: Operation,
+    batch: Any,
+    ids: NDArray[np.int64],
+    key: np.uint64,
+    jit: bool,
+    allocate: Allocate,
 ) -> Any:
     batch = batch.copy() if isinstance(batch, np.ndarray) else batch.clone()
     after, queries = operation.declare_state_and_memory(state_of(batch))
@@ -151,10 +183,13 @@ def _apply_to_batch(
     arguments = [batch, _memory(queries, len(batch), allocate)]
     if getattr(code, "with_indices", False):
         arguments.append(ids)
-    if jit and after.jit_mode:
+    if getattr(code, "with_key", False):
+        arguments.append(key)
+    if jit and getattr(operation, "compiled", after.jit_mode):
         from numba import njit
+        from numba.core.dispatcher import Dispatcher
 
-        code = njit(code)
+        code = code if isinstance(code, Dispatcher) else njit(code)
     return code(*arguments)
 
 
@@ -246,6 +281,6 @@ def decode(
 
 def _as_seen_by(decoder: SampleDecoder, destination: NDArray[Any]) -> NDArray[Any]:
     if not decoder.raw_bytes:
-        return _at_least_1d(destination)
+        return _as_kernels_see(destination)
     size = destination.nbytes // max(len(destination), 1)
     return destination.reshape(-1).view(np.uint8).reshape(len(destination), size)

@@ -10,10 +10,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     # Written by `python -m ffcv.plugin.generate_faces`.
+    from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
     from ffcv_plugins.augment.cutout import Cutout
     from ffcv_plugins.augment.dtype import Convert, View
     from ffcv_plugins.augment.flip import RandomHorizontalFlip
+    from ffcv_plugins.augment.mixup import ImageMixup, LabelMixup, MixupToOneHot
     from ffcv_plugins.augment.normalize import NormalizeImage
+    from ffcv_plugins.augment.poisoning import Poison, ReplaceLabel
+    from ffcv_plugins.augment.random_resized_crop import RandomResizedCrop
     from ffcv_plugins.augment.squeeze import Squeeze
     from ffcv_plugins.augment.translate import RandomTranslate
     from ffcv_plugins.torch.device import ToDevice
@@ -24,10 +28,19 @@ if TYPE_CHECKING:
     __all__ = [
         "Convert",
         "Cutout",
+        "ImageMixup",
+        "LabelMixup",
+        "MixupToOneHot",
         "ModuleWrapper",
         "NormalizeImage",
+        "Poison",
+        "RandomBrightness",
+        "RandomContrast",
         "RandomHorizontalFlip",
+        "RandomResizedCrop",
+        "RandomSaturation",
         "RandomTranslate",
+        "ReplaceLabel",
         "Squeeze",
         "ToDevice",
         "ToTensor",

@@ -135,15 +135,19 @@ class WithCarry(AddNoise):
 
 
 class Counting(AddNoise):
+    def __init__(self):
+        super().__init__()
+        self.calls = []  # which a shallow copy shares
+
     def declare(self, state):
-        self.amount += 1
+        self.calls.append(state)
         return super().declare(state)
 
 
-class Restless(AddNoise):
+class Restless(Counting):
     def params(self):
-        self.amount += 1
-        return super().params()
+        self.calls.append(None)
+        return Shift(len(self.calls))
 
 
 class Careless(AddNoise):

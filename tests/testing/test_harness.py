@@ -22,6 +22,7 @@ from ffcv.pipeline import (
 )
 from ffcv.pipeline.random import base_key, integer, sample_key, uniform
 from ffcv.testing import apply, decode, encode_value
+from ffcv.testing.harness import batch_key
 from ffcv.testing.memory import GuardedArray, Regions
 
 BOTH = pytest.mark.parametrize("jit", [True, False], ids=["compiled", "python"])
@@ -204,6 +205,75 @@ def test_batch_operations_may_work_on_tensors():
             return lambda batch, memory: torch.div(batch, 2, out=memory)
 
     assert apply(Halve(), torch.tensor([[1.0], [3.0]])).tolist() == [[0.5], [1.5]]
+
+
+class AddKey(Operation):
+    """Adds what it draws for the epoch to the first sample's position."""
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, None
+
+    def generate_code(self):
+        def add(batch, memory, indices, key):
+            return batch + indices[0] + integer(key, 0, 0, 1000)
+
+        add.with_indices = add.with_key = True
+        return add
+
+
+@BOTH
+def test_batch_operations_get_the_epochs_key(jit):
+    result = apply(AddKey(), np.zeros(3, np.int64), ids=[5, 6, 7], seed=2, epoch=3, jit=jit)
+    assert result.tolist() == [5 + integer(base_key(2, 3, -1), 0, 0, 1000)] * 3
+    assert batch_key(seed=2, epoch=3) == base_key(2, 3, -1)
+
+
+class InPython(AddKey):
+    """Gives what compiled code cannot."""
+
+    compiled = False
+
+    def generate_code(self):
+        return lambda batch, memory: np.array([int(str(x)) for x in batch.tolist()])
+
+
+def test_batch_operations_may_ask_not_to_be_compiled():
+    assert apply(InPython(), np.arange(3), jit=True).tolist() == [0, 1, 2]
+
+
+class BothSides(InPlace, Operation):
+    """Doubles samples of arrays, and negates batches of tensors."""
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, None
+
+    def generate_code(self):
+        return lambda batch, memory: -batch
+
+
+def test_tensors_go_to_the_side_for_batches():
+    torch = pytest.importorskip("torch")
+    assert apply(BothSides(), torch.tensor([[1.0]])).tolist() == [[-1.0]]
+    assert apply(BothSides(), np.array([[1.0]])).tolist() == [[2.0]]
+    with pytest.raises(TypeError, match="InPlace works on NumPy batches, not on a tensor"):
+        apply(InPlace(), torch.tensor([[1.0]]))
+
+
+@kernel
+def flip_sign(source, destination, params, key):
+    for i in range(source.shape[0]):
+        destination[i] = source[i] ^ np.uint16(0x8000)
+
+
+class FlipSign(InPlace):
+    kernel = staticmethod(flip_sign)
+
+
+@BOTH
+def test_kernels_see_float16_as_its_bits(jit):
+    result = apply(FlipSign(), np.array([[1.5, -2.0], [0.25, -8.0]], np.float16), jit=jit)
+    assert result.dtype == np.float16
+    assert result.tolist() == [[-1.5, 2.0], [-0.25, 8.0]]
 
 
 class Parity(NamedTuple):

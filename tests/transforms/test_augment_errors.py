@@ -7,9 +7,14 @@ import pytest
 import torch
 
 from ffcv.pipeline import State
+from ffcv.testing import apply
+from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
 from ffcv_plugins.augment.cutout import Cutout
 from ffcv_plugins.augment.flip import RandomHorizontalFlip
+from ffcv_plugins.augment.mixup import ImageMixup, LabelMixup, MixupToOneHot
 from ffcv_plugins.augment.normalize import NormalizeImage
+from ffcv_plugins.augment.poisoning import Poison, ReplaceLabel
+from ffcv_plugins.augment.random_resized_crop import RandomResizedCrop
 from ffcv_plugins.augment.translate import RandomTranslate
 
 
@@ -38,6 +43,32 @@ def _image(*shape, dtype=np.uint8):
         (lambda: NormalizeImage(0, 1, np.uint8), ValueError, "type must be one of"),
         (lambda: NormalizeImage(0, 1, torch.bfloat16), TypeError, "no equivalent of torch.bfloat"),
         (lambda: NormalizeImage(0, 1, "rubbish"), TypeError, "expected a NumPy or torch dtype"),
+        (lambda: RandomBrightness(-0.1), ValueError, "RandomBrightness: magnitude must not be neg"),
+        (lambda: RandomContrast("high"), TypeError, "RandomContrast: magnitude must be a number"),
+        (lambda: RandomSaturation(0.1, 2), ValueError, "RandomSaturation: p must be a probability"),
+        (lambda: RandomResizedCrop((0, 1), (1, 1), 4), ValueError, "scale must be within"),
+        (lambda: RandomResizedCrop((0.5, 2), (1, 1), 4), ValueError, "scale must be within"),
+        (lambda: RandomResizedCrop((1, 1), (2, 1), 4), ValueError, "ratio must be .*low <= high"),
+        (lambda: RandomResizedCrop((1, 1), (1, 1), 0), ValueError, "size must be from 1 to 65535"),
+        (lambda: RandomResizedCrop((1, 1), (1, 1), (4, 70000)), ValueError, "from 1 to 65535"),
+        (lambda: RandomResizedCrop((1, 1), (1, 1), (4, 4, 3)), ValueError, r"\(height, width\)"),
+        (lambda: RandomResizedCrop((1, 1), (1, 1), 4.5), TypeError, "integer number of pixels"),
+        (lambda: ImageMixup(0, True), ValueError, "alpha must be above 0, .* leave ImageMixup out"),
+        (lambda: LabelMixup(-1, True), ValueError, "LabelMixup: alpha must be above 0"),
+        (lambda: ImageMixup("a", True), TypeError, "ImageMixup: alpha must be a number"),
+        (lambda: MixupToOneHot(0), ValueError, "num_classes must be at least 1"),
+        (lambda: MixupToOneHot(2.5), TypeError, "num_classes must be an integer"),
+        (lambda: Poison(np.zeros(3), 1, []), ValueError, r"mask must be of shape.*\(3,\)"),
+        (lambda: Poison("red", 1, []), TypeError, "Poison: mask must hold numbers"),
+        (lambda: Poison(0, np.nan, []), ValueError, "Poison: alpha must be finite"),
+        (lambda: Poison(0, 1, [1.5]), TypeError, "indices must be integers, not float64"),
+        (lambda: Poison(0, 1, [-1]), ValueError, "indices must be positions in the file"),
+        (lambda: Poison(0, 1, [[1]]), ValueError, r"flat sequence, not one of shape \(1, 1\)"),
+        (lambda: Poison(0, 1, [1], (5, 1)), ValueError, "clamp must be .*low <= high"),
+        (lambda: ReplaceLabel(["a"], 1), TypeError, "indices must be integers"),
+        (lambda: ReplaceLabel([2**63], 1), ValueError, "positions in the file"),
+        (lambda: ReplaceLabel([1], "cat"), TypeError, "new_label must be a number"),
+        (lambda: ReplaceLabel([1], 2**63), ValueError, "new_label must fit 64 bits"),
     ],
 )
 def test_arguments(make, error, words):
@@ -67,6 +98,24 @@ def test_arguments(make, error, words):
             State(False, "cpu", (8, 8, 3), torch.uint8),
             r"gets a tensor 8×8×3 uint8; put it before ToTensor\(\)",
         ),
+        (
+            RandomContrast(1),
+            _image(8, 8, 4),
+            r"\(height, width, 3\), and gets an array 8×8×4",
+        ),
+        (RandomSaturation(1), _image(8, 8, 3, dtype=np.int8), "uint8 of shape"),
+        (RandomBrightness(1), _image(8, 8), "RGB images"),
+        (RandomResizedCrop((1, 1), (1, 1), 4), _image(8, 8, 1), "RandomResizedCrop works on RGB"),
+        (Poison(np.zeros((8, 8)), 1, []), _image(8, 9, 3), r"mask is of shape \(8, 8\)"),
+        (Poison(0, np.zeros((8, 8, 4)), []), _image(8, 8, 3), r"alpha is of shape \(8, 8, 4\)"),
+        (Poison(0, np.zeros((8, 8, 1)), []), _image(8, 8), r"alpha is of shape \(8, 8, 1\)"),
+        (Poison(0, 1, [], (300, 400)), _image(8, 8), "uint8 cannot hold the values of clamp"),
+        (Poison(0, 1, []), _image(8, 8, dtype=np.int64), "8, 16 or 32 bits"),
+        (Poison(0, 1, []), _image(8, 8, dtype=np.float16), "before the step that makes float16"),
+        (ReplaceLabel([1], 300), _image(1), "ReplaceLabel: labels of uint8 cannot hold 300"),
+        (ReplaceLabel([1], 0.5), _image(1, dtype=np.int64), "labels of int64 cannot hold 0.5"),
+        (ReplaceLabel([1], 1), _image(1, dtype=np.float16), "ReplaceLabel works on integers"),
+        (ReplaceLabel([1], 1), _image(1, dtype="S1"), "labels that are numbers"),
     ],
 )
 def test_inputs(operation, state, words):
@@ -76,12 +125,41 @@ def test_inputs(operation, state, words):
 
 
 @pytest.mark.parametrize(
+    ("operation", "state", "words"),
+    [
+        (ImageMixup(1, True), _image(8, 8, dtype=np.bool_), "ImageMixup works on .*8, 16 or 32"),
+        (ImageMixup(1, True), _image(8, 8, dtype=np.float16), "before the step that makes float16"),
+        (ImageMixup(1, True), _image(8), r"shape \(height, width, channels\)"),
+        (LabelMixup(1, True), _image(2, dtype=np.int64), r"one integer a sample, of shape \(1,\)"),
+        (LabelMixup(1, True), _image(1, dtype=np.float32), "one integer a sample"),
+        (LabelMixup(1, True), State(False, "cpu", (1,), torch.int64), r"before ToTensor\(\)"),
+        (MixupToOneHot(3), _image(3), "what LabelMixup gives, 3 floats"),
+        (MixupToOneHot(3), State(False, "cpu", (1,), torch.float32), "what LabelMixup gives"),
+    ],
+)
+def test_inputs_of_batch_operations(operation, state, words):
+    with pytest.raises(ValueError, match=words) as caught:
+        operation.declare_state_and_memory(state)
+    assert type(operation).__name__ in str(caught.value)
+
+
+@pytest.mark.parametrize("mixed", [[[0, 3, 0.5]], [[-1, 0, 0.5]]])
+def test_labels_that_are_no_classes(mixed):
+    for batch in (np.array(mixed, np.float32), torch.tensor(mixed)):
+        with pytest.raises(ValueError, match="label (3|-1) is none of 3 classes, which are 0 to 2"):
+            apply(MixupToOneHot(3), batch)
+
+
+@pytest.mark.parametrize(
     ("operation", "change", "words"),
     [
         (RandomHorizontalFlip(), {"flip_prob": 2}, "flip_prob must be a probability"),
         (Cutout(2), {"crop_size": -2}, "crop_size must be from 0"),
         (RandomTranslate(2), {"padding": -2}, "padding must be from 0"),
         (NormalizeImage(0, 1, np.float32), {"std": 0}, "std must be positive"),
+        (RandomBrightness(1), {"p": -1}, "p must be a probability"),
+        (RandomResizedCrop((1, 1), (1, 1), 4), {"scale": (0, 1)}, "scale must be within"),
+        (ReplaceLabel([1], 1), {"indices": [-1]}, "indices must be positions"),
     ],
 )
 def test_arguments_that_were_changed_are_checked_again(operation, change, words):

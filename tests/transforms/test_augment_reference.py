@@ -14,10 +14,10 @@ from transform_support import (
     keys_of,
     normalize_reference,
     random_batch,
-    run,
     translate_reference,
 )
 
+from ffcv.testing import apply
 from ffcv_plugins.augment.cutout import Cutout
 from ffcv_plugins.augment.flip import RandomHorizontalFlip
 from ffcv_plugins.augment.normalize import NormalizeImage
@@ -35,7 +35,7 @@ COMPILED = [
 @given(batch=image_batches(), probability=st.sampled_from([0.0, 0.3, 0.5, 1.0]), seed=SEEDS)
 def test_flip(batch, probability, seed):
     expected = flip_reference(batch, probability, keys_of(batch, seed=seed))
-    result = run(RandomHorizontalFlip(probability), batch, seed=seed, jit=False)
+    result = apply(RandomHorizontalFlip(probability), batch, seed=seed, jit=False)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
@@ -44,7 +44,7 @@ def test_flip(batch, probability, seed):
 def test_cutout(batch, size, seed):
     size = min(size, *batch.shape[1:3])
     expected = cutout_reference(batch, size, a_fill(batch), keys_of(batch, seed=seed))
-    result = run(Cutout(size, a_fill(batch)), batch, seed=seed, jit=False)
+    result = apply(Cutout(size, a_fill(batch)), batch, seed=seed, jit=False)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
@@ -52,7 +52,7 @@ def test_cutout(batch, size, seed):
 @given(batch=image_batches(), padding=st.integers(0, 14), seed=SEEDS)
 def test_translate(batch, padding, seed):
     expected = translate_reference(batch, padding, a_fill(batch), keys_of(batch, seed=seed))
-    result = run(RandomTranslate(padding, a_fill(batch)), batch, seed=seed, jit=False)
+    result = apply(RandomTranslate(padding, a_fill(batch)), batch, seed=seed, jit=False)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
@@ -65,7 +65,7 @@ def test_translate(batch, padding, seed):
 )
 def test_normalize(batch, result_type, mean, std):
     expected = normalize_reference(batch, mean, std, result_type)
-    result = run(NormalizeImage(mean, std, result_type), batch, jit=False)
+    result = apply(NormalizeImage(mean, std, result_type), batch, jit=False)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
@@ -75,20 +75,20 @@ def test_normalize_by_channel(result_type, jit):
     every_byte = np.arange(768, dtype=np.int64).reshape(2, 16, 8, 3).astype(np.uint8)
     mean, std = (123.68, 116.28, 103.53), (58.4, 57.1, 0.5)
     expected = normalize_reference(every_byte, mean, std, result_type)
-    result = run(NormalizeImage(mean, std, result_type), every_byte, jit=jit)
+    result = apply(NormalizeImage(mean, std, result_type), every_byte, jit=jit)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
 def test_normalize_compiled_from_wider_types():
     batch = random_batch((2, 5, 3, 3), np.uint16)
-    result = run(NormalizeImage([1, 2, 3], [4.5, 5, 6], np.float32), batch)
+    result = apply(NormalizeImage([1, 2, 3], [4.5, 5, 6], np.float32), batch)
     expected = normalize_reference(batch, [1, 2, 3], [4.5, 5, 6], np.float32)
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
 def test_normalize_to_float16_overflows_to_infinity():
     batch = np.array([0, 255], np.uint8).reshape(1, 1, 2)
-    result = run(NormalizeImage(0, 1e-3, np.float16), batch)
+    result = apply(NormalizeImage(0, 1e-3, np.float16), batch)
     assert result.tolist() == [[[0.0, np.inf]]]
 
 
@@ -96,7 +96,7 @@ def test_normalize_to_float16_overflows_to_infinity():
 @pytest.mark.parametrize("flip_prob", [0.0, 0.5, 1.0])
 def test_compiled_flip(shape, dtype, flip_prob):
     batch = random_batch(shape, dtype)
-    result = run(RandomHorizontalFlip(flip_prob), batch, seed=3)
+    result = apply(RandomHorizontalFlip(flip_prob), batch, seed=3)
     expected = flip_reference(batch, flip_prob, keys_of(batch, seed=3))
     np.testing.assert_array_equal(result, expected, strict=True)
 
@@ -105,7 +105,7 @@ def test_compiled_flip(shape, dtype, flip_prob):
 @pytest.mark.parametrize("size", [0, 1, 3, 5])
 def test_compiled_cutout(shape, dtype, size):
     batch = random_batch(shape, dtype)
-    result = run(Cutout(size, a_fill(batch)), batch, seed=3)
+    result = apply(Cutout(size, a_fill(batch)), batch, seed=3)
     expected = cutout_reference(batch, size, a_fill(batch), keys_of(batch, seed=3))
     np.testing.assert_array_equal(result, expected, strict=True)
 
@@ -114,7 +114,7 @@ def test_compiled_cutout(shape, dtype, size):
 @pytest.mark.parametrize("padding", [0, 1, 4, 40])
 def test_compiled_translate(shape, dtype, padding):
     batch = random_batch(shape, dtype)
-    result = run(RandomTranslate(padding, a_fill(batch)), batch, seed=3)
+    result = apply(RandomTranslate(padding, a_fill(batch)), batch, seed=3)
     expected = translate_reference(batch, padding, a_fill(batch), keys_of(batch, seed=3))
     np.testing.assert_array_equal(result, expected, strict=True)
 
@@ -123,34 +123,38 @@ def test_compiled_translate(shape, dtype, padding):
 def test_float16_images_are_moved_as_bits(jit):
     batch = random_batch((4, 6, 5, 3), np.float16)
     keys = keys_of(batch)
-    flipped = run(RandomHorizontalFlip(0.5), batch, jit=jit)
+    flipped = apply(RandomHorizontalFlip(0.5), batch, jit=jit)
     np.testing.assert_array_equal(flipped, flip_reference(batch, 0.5, keys), strict=True)
-    hidden = run(Cutout(3), batch, jit=jit)
+    hidden = apply(Cutout(3), batch, jit=jit)
     np.testing.assert_array_equal(hidden, cutout_reference(batch, 3, 0, keys), strict=True)
-    shifted = run(RandomTranslate(2), batch, jit=jit)
+    shifted = apply(RandomTranslate(2), batch, jit=jit)
     np.testing.assert_array_equal(shifted, translate_reference(batch, 2, 0, keys), strict=True)
 
 
 def test_a_square_as_large_as_the_image_hides_all_of_it():
-    assert (run(Cutout(5, fill=9), random_batch((3, 5, 5, 3), np.uint8), jit=False) == 9).all()
+    assert (apply(Cutout(5, fill=9), random_batch((3, 5, 5, 3), np.uint8), jit=False) == 9).all()
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])
 def test_a_square_that_outgrew_its_image_stays_inside(jit):
-    cutout = Cutout(2, fill=1)
+    class Outgrown(Cutout):
+        def declare(self, state):
+            declared = super().declare(state)
+            self.crop_size = 100
+            return declared
+
     batch = np.zeros((2, 3, 5), np.uint8)
-    declare = cutout.declare
-    cutout.declare = lambda state: (declare(state), setattr(cutout, "crop_size", 100))[0]
-    assert run(cutout, batch, jit=jit).sum(axis=(1, 2)).tolist() == [9, 9]
+    result = apply(Outgrown(2, fill=1), batch, jit=jit)
+    assert result.sum(axis=(1, 2)).tolist() == [9, 9]
 
 
 def test_parameters_may_change_between_epochs():
     batch = random_batch((3, 6, 6, 3), np.uint8)
     flip = RandomHorizontalFlip(0)
-    np.testing.assert_array_equal(run(flip, batch), batch)
+    np.testing.assert_array_equal(apply(flip, batch), batch)
     flip.flip_prob = 1
-    np.testing.assert_array_equal(run(flip, batch), batch[:, :, ::-1])
+    np.testing.assert_array_equal(apply(flip, batch), batch[:, :, ::-1])
     normalize = NormalizeImage(0, 1, np.float32)
     normalize.mean, normalize.std = [1, 2, 3], [4, 5, 6]
     expected = normalize_reference(batch, [1, 2, 3], [4, 5, 6], np.float32)
-    np.testing.assert_array_equal(run(normalize, batch), expected)
+    np.testing.assert_array_equal(apply(normalize, batch), expected)

@@ -10,9 +10,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transform_support import normalize_reference, random_batch, run, run_batch
+from transform_support import normalize_reference, random_batch, run_batch
 
 from ffcv.pipeline import State
+from ffcv.testing import apply
 from ffcv_plugins.augment.normalize import NormalizeImage
 from ffcv_plugins.torch import ffcv_adapt
 from ffcv_plugins.torch.device import ToDevice
@@ -174,7 +175,7 @@ def test_hooks_import_nothing_heavy():
 def test_normalizing_tensors_equals_normalizing_arrays(dtype, layout, size):
     batch = random_batch((size, 7, 9, 3), np.uint8)
     operation = NormalizeImage(MEAN, STD, dtype)
-    expected = run(operation, batch, jit=False)
+    expected = apply(operation, batch, jit=False)
     tensor = torch.from_numpy(batch)
     if layout != "HWC":
         tensor = run_batch(ToTorchImage(channels_last=layout == "channels last"), tensor)
@@ -239,6 +240,6 @@ def test_normalizing_on_cuda_equals_normalizing_arrays(dtype, channels_last):
     batch = random_batch((4, 7, 9, 3), np.uint8)
     operation = NormalizeImage(MEAN, STD, dtype)
     tensor = run_batch(ToTorchImage(channels_last), torch.from_numpy(batch).cuda())
-    expected = run(operation, batch, jit=False).transpose(0, 3, 1, 2)
+    expected = apply(operation, batch, jit=False).transpose(0, 3, 1, 2)
     result = run_batch(operation, tensor)
     np.testing.assert_array_equal(result.cpu().numpy(), expected, strict=True)

@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ffcv.pipeline import SampleOperation
-from ffcv.pipeline.random import integer, uniform
-from ffcv.testing.harness import apply, sample_keys, state_of
+from ffcv.pipeline.random import beta, fork, integer, uniform
+from ffcv.testing.harness import sample_keys, state_of
 
 DTYPES = [np.bool_, np.uint8, np.int16, np.uint16, np.int64, np.float32, np.float64]
-
-
-class _OnBits(SampleOperation):
-    """An operation whose kernel sees float16 arrays as the uint16 arrays of their bits."""
-
-    def __init__(self, operation: SampleOperation, state: Any) -> None:
-        self.operation, self.state = operation, state
-        self.kernel = operation.kernel
-        self.inplace = operation.inplace
-        self.result = operation.declare(state)
-
-    def declare(self, state: Any) -> Any:
-        dtype = np.uint16 if self.result.dtype == np.float16 else self.result.dtype
-        return replace(self.result, dtype=np.dtype(dtype))
-
-    def params(self) -> Any:
-        return self.operation.params()
-
-
-def run(operation: SampleOperation, batch: Any, **options: Any) -> Any:
-    """``apply``, with float16 handed to the kernel as bits, which compiled code needs."""
-    wrapped = _OnBits(operation, state_of(batch))
-    seen = batch.view(np.uint16) if batch.dtype == np.float16 else batch
-    result = apply(wrapped, seen, **options)
-    return result.view(np.float16) if wrapped.result.dtype == np.float16 else result
 
 
 def run_batch(operation: Any, batch: Any) -> Any:
@@ -82,6 +55,53 @@ def translate_reference(batch: Any, padding: int, fill: Any, keys: Any) -> Any:
 def normalize_reference(batch: Any, mean: Any, std: Any, dtype: Any) -> Any:
     with np.errstate(over="ignore"):
         return ((batch.astype(np.float64) - mean) / std).astype(dtype)
+
+
+def rounded(values: Any) -> Any:
+    """The nearest integers, halves upwards."""
+    return np.floor(values + 0.5)
+
+
+def grey_reference(images: Any) -> Any:
+    """Luma (Rec. 601) of RGB bytes ``(…, 3)`` in 16 bits, as Pillow's mode L."""
+    weights = np.array([19595, 38470, 7471])
+    return ((images.astype(np.int64) * weights).sum(-1) + 32768) >> 16
+
+
+def color_reference(kind: str, image: Any, magnitude: float, p: float, key: int) -> Any:
+    """Brightness, contrast or saturation of one RGB image of bytes."""
+    if uniform(key, 0) >= p:
+        return image
+    low, high = max(0, 1 - magnitude), 1 + magnitude
+    factor = low + (high - low) * uniform(key, 1)
+    grey = grey_reference(image)
+    other = {
+        "brightness": 0,
+        "contrast": rounded(grey.mean()),
+        "saturation": grey[..., None],
+    }[kind]
+    blended = factor * image.astype(np.float64) + (1 - factor) * other
+    return rounded(np.clip(blended, 0, 255)).astype(np.uint8)
+
+
+def poison_reference(image: Any, mask: Any, alpha: Any, clamp: Any) -> Any:
+    """One image with the mask in it; mask and alpha can be broadcast to it."""
+    blended = np.clip((1 - alpha) * image.astype(np.float64) + alpha * mask, *clamp)
+    return (blended if image.dtype.kind == "f" else rounded(blended)).astype(image.dtype)
+
+
+def shares_reference(ids: Any, key: Any, alpha: float, same: bool) -> Any:
+    """Lambda of each sample of a batch, ``(B,)`` float64."""
+    batch_key = fork(key, int(ids[0]))
+    draws = [beta(batch_key, 0 if same else i, alpha, alpha) for i in range(len(ids))]
+    return rounded(np.array(draws) * 65536) / 65536
+
+
+def mixup_reference(images: Any, shares: Any) -> Any:
+    """Each image mixed with the one before it in the batch."""
+    own = shares.reshape(-1, *(1,) * (images.ndim - 1))
+    mixed = own * images.astype(np.float64) + (1 - own) * np.roll(images, 1, 0).astype(np.float64)
+    return (mixed if images.dtype.kind == "f" else rounded(mixed)).astype(images.dtype)
 
 
 def random_batch(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> Any:

@@ -24,4 +24,15 @@ def ffcv_operations() -> list[Contribution]:
         _transform("Convert", "dtype", "convert a batch to another dtype"),
         _transform("View", "dtype", "read the bits of a batch as another dtype"),
         _transform("Squeeze", "squeeze", "remove dimensions of size 1"),
+        _transform(
+            "RandomResizedCrop", "random_resized_crop", "a random part of an image, resized"
+        ),
+        _transform("RandomBrightness", "color_jitter", "make images brighter or darker, at random"),
+        _transform("RandomContrast", "color_jitter", "raise or lower contrast, at random"),
+        _transform("RandomSaturation", "color_jitter", "strengthen or weaken colours, at random"),
+        _transform("ImageMixup", "mixup", "mix each image with its neighbour in the batch"),
+        _transform("LabelMixup", "mixup", "say which labels were mixed, and how much of each"),
+        _transform("MixupToOneHot", "mixup", "make class probabilities of mixed labels"),
+        _transform("Poison", "poisoning", "blend a mask into chosen images"),
+        _transform("ReplaceLabel", "poisoning", "give chosen samples another label"),
     ]

@@ -13,10 +13,14 @@ from numpy.typing import NDArray
 from ffcv.pipeline.state import State
 
 __all__ = [
+    "bounds",
+    "check_arithmetic",
     "check_fill",
     "check_image",
+    "check_rgb_bytes",
     "fill_values",
     "numbers",
+    "positions",
     "probability",
     "size",
 ]
@@ -66,6 +70,37 @@ def numbers(name: str, values: Any) -> tuple[float, ...]:
     return result
 
 
+def bounds(name: str, values: Any) -> tuple[float, float]:
+    """Two finite numbers ``(low, high)`` with ``low <= high``, or an error that says so."""
+    pair = numbers(name, values)
+    if len(pair) != 2 or pair[0] > pair[1]:
+        raise ValueError(f"{name} must be (low, high) with low <= high, not {values!r}")
+    return pair[0], pair[1]
+
+
+def positions(name: str, indices: Any) -> NDArray[np.int64]:
+    """Positions of samples in a file, each once, in ascending order: ``(N,)`` int64.
+
+    Args:
+        name: what to call them in an error.
+        indices: integers from 0, in any order; none are fine as well.
+
+    Raises:
+        TypeError: they are no integers.
+        ValueError: one is negative or too large, or they are no flat sequence.
+    """
+    if isinstance(indices, Iterable) and not hasattr(indices, "__array__"):
+        indices = list(indices)  # sets and ranges, too
+    values = np.asarray(indices)
+    if values.ndim != 1:
+        raise ValueError(f"{name} must be a flat sequence, not one of shape {values.shape}")
+    if values.size and values.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be integers, not {values.dtype}")
+    if values.size and not 0 <= int(values.min()) <= int(values.max()) < 2**63:
+        raise ValueError(f"{name} must be positions in the file, which begin at 0")
+    return np.unique(values.astype(np.int64))
+
+
 def fill_values(name: str, fill: Any) -> NDArray[np.float64]:
     """A colour as ``(C,)`` float64, or as ``(1,)`` when all channels have the same value."""
     values = numbers(name, fill)
@@ -100,6 +135,34 @@ def check_image(name: str, state: State) -> int:
             f"and gets an {state}"
         )
     return state.shape[2] if len(state.shape) == 3 else 1
+
+
+def check_arithmetic(name: str, state: State) -> int:
+    """Check that ``state`` is a NumPy image whose values float64 arithmetic holds exactly.
+
+    Returns:
+        The number of channels; 1 for ``(H, W)``.
+
+    Raises:
+        ValueError: it is no image of integers of at most 32 bits, float32 or float64.
+    """
+    channels = check_image(name, state)
+    dtype = state.dtype
+    if not (dtype.itemsize <= 4 if dtype.kind in "iu" else dtype in (np.float32, np.float64)):
+        raise ValueError(
+            f"{name} works on images of integers of 8, 16 or 32 bits, of float32 or float64, and "
+            f"gets an {state}; put it before the step that makes {dtype} of the image"
+        )
+    return channels
+
+
+def check_rgb_bytes(name: str, state: State) -> None:
+    """Raise a ``ValueError`` unless ``state`` is a NumPy image ``(H, W, 3)`` of uint8."""
+    check_image(name, state)
+    if state.dtype != np.uint8 or len(state.shape) != 3 or state.shape[2] != 3:
+        raise ValueError(
+            f"{name} works on RGB images, uint8 of shape (height, width, 3), and gets an {state}"
+        )
 
 
 def check_fill(name: str, fill: Any, channels: int, state: State) -> None:

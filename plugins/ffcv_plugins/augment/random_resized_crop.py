@@ -1,0 +1,117 @@
+"""Cutting a random part out of images that are decoded already."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ffcv.pipeline import SampleOperation, State, kernel
+from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
+from ffcv_plugins.augment.checks import size as as_size
+from ffcv_plugins.images.crops import random_resized_crop
+from ffcv_plugins.images.resample import ResizeWorkspace, allocate, resize_crop
+
+__all__ = ["CropParams", "RandomResizedCrop", "crop"]
+
+_LARGEST_SIDE = 65535
+
+
+class CropParams(NamedTuple):
+    """Bounds of the part's area, as a fraction of the image's, and of its width / height."""
+
+    scale_low: float
+    scale_high: float
+    ratio_low: float
+    ratio_high: float
+
+
+@kernel
+def crop(
+    source: Any, destination: Any, params: CropParams, key: Any, workspace: ResizeWorkspace
+) -> None:
+    """A random part of the image, resized. Draws: those of ``random_resized_crop``."""
+    y, x, height, width = random_resized_crop(
+        source.shape[0],
+        source.shape[1],
+        params.scale_low,
+        params.scale_high,
+        params.ratio_low,
+        params.ratio_high,
+        key,
+    )
+    resize_crop(source, y, x, height, width, destination, workspace)
+
+
+class RandomResizedCrop(SampleOperation):
+    """Cut a random part out of each image and resize it.
+
+    Area, aspect ratio and position are drawn as by torchvision's ``RandomResizedCrop``; resizing
+    is antialiased bilinear. Takes ``(H, W, 3)`` uint8 and gives ``(height, width, 3)`` uint8. For
+    images that come from a file ``RandomResizedCropRGBImageDecoder`` does the same sooner.
+
+    Args:
+        scale: bounds of the part's area, as fractions of the image's, in ``(0, 1]``.
+        ratio: bounds of the part's aspect ratio, width / height, above 0.
+        size: ``(height, width)`` of the result, or one number for squares.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong kind.
+
+    Example:
+        >>> RandomResizedCrop(scale=(0.08, 1), ratio=(3 / 4, 4 / 3), size=224).size
+        224
+    """
+
+    kernel = staticmethod(crop)
+
+    def __init__(
+        self,
+        scale: tuple[float, float],
+        ratio: tuple[float, float],
+        size: int | tuple[int, int],
+    ) -> None:
+        self.scale = scale
+        self.ratio = ratio
+        self.size = size
+        self._source = (1, 1)
+        self.params()
+        self._sides()
+
+    def _sides(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        pair = (self.size, self.size) if not isinstance(self.size, tuple | list) else self.size
+        if len(pair) != 2:
+            raise ValueError(
+                f"RandomResizedCrop: size must be (height, width) or one number, not {self.size!r}"
+            )
+        height, width = (as_size("RandomResizedCrop: size", side) for side in pair)
+        if not (0 < height <= _LARGEST_SIDE and 0 < width <= _LARGEST_SIDE):
+            raise ValueError(
+                f"RandomResizedCrop: size must be from 1 to {_LARGEST_SIDE} pixels, "
+                f"not {self.size!r}"
+            )
+        return height, width
+
+    def declare(self, state: State) -> State:
+        """RGB images of bytes: the same in the new size. Raises ``ValueError`` for others."""
+        check_rgb_bytes("RandomResizedCrop", state)
+        self._source = (state.shape[0], state.shape[1])
+        return State(True, "cpu", (*self._sides(), 3), state.dtype)
+
+    def params(self) -> CropParams:
+        """Bounds of the draws.
+
+        Raises:
+            ValueError, TypeError: an attribute was set to something that is out of its range.
+        """
+        scale = bounds("RandomResizedCrop: scale", self.scale)
+        ratio = bounds("RandomResizedCrop: ratio", self.ratio)
+        if scale[0] <= 0 or scale[1] > 1 or ratio[0] <= 0:
+            raise ValueError(
+                "RandomResizedCrop: scale must be within (0, 1] and ratio above 0, not "
+                f"{self.scale!r} and {self.ratio!r}"
+            )
+        return CropParams(*scale, *ratio)
+
+    def workspace(self) -> ResizeWorkspace:
+        """What resizing needs."""
+        return allocate(*self._source, self._sides())

@@ -1,0 +1,70 @@
+"""The transform RandomResizedCrop, which shares its parts with the decoder of that name."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import strategies as st
+from PIL import Image
+from transform_support import keys_of, random_batch
+
+from ffcv.pipeline import State
+from ffcv.testing import apply
+from ffcv.testing.conformance import OperationConformance
+from ffcv.testing.strategies import batches
+from ffcv_plugins.augment.random_resized_crop import RandomResizedCrop
+from ffcv_plugins.images.crops import random_resized_crop
+
+ANY = {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3)}
+
+
+def _reference(operation, image, key):
+    y, x, h, w = random_resized_crop(
+        *image.shape[:2], *map(float, operation.scale), *map(float, operation.ratio), int(key)
+    )
+    height, width = operation.size
+    part = Image.fromarray(image[y : y + h, x : x + w])
+    for size in ((width, h), (width, height)):  # Pillow by itself may begin with the rows
+        part = part.resize(size, Image.Resampling.BILINEAR)
+    return np.asarray(part)
+
+
+class TestRandomResizedCrop(OperationConformance):
+    max_examples = 6
+
+    def operations(self):
+        return [RandomResizedCrop(size=(5, 9), **ANY), RandomResizedCrop((1, 1), (1, 1), (3, 3))]
+
+    def batches(self, operation):
+        shapes = st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3))
+        return shapes.flatmap(lambda shape: batches(shape, np.uint8))
+
+    def reference(self, operation, sample, key, index):
+        return _reference(operation, sample, key)
+
+    def wrong_states(self, operation):
+        return [
+            (State(True, "cpu", (8, 8, 4), np.uint8), "shape (height, width, 3)"),
+            (State(True, "cpu", (8, 8, 3), np.float32), "uint8"),
+        ]
+
+
+def test_larger_images_equal_pillow():
+    batch = random_batch((12, 61, 77, 3), np.uint8)
+    operation = RandomResizedCrop(size=(24, 20), **ANY)
+    result = apply(operation, batch, seed=6)
+    rows = zip(batch, keys_of(batch, seed=6), strict=True)
+    expected = np.stack([_reference(operation, image, key) for image, key in rows])
+    np.testing.assert_array_equal(result, expected, strict=True)
+
+
+def test_one_number_means_squares_and_may_change_between_epochs():
+    batch = random_batch((2, 9, 9, 3), np.uint8)
+    operation = RandomResizedCrop(size=6, **ANY)
+    assert apply(operation, batch, jit=False).shape == (2, 6, 6, 3)
+    operation.size = (4, 7)
+    assert apply(operation, batch, jit=False).shape == (2, 4, 7, 3)
+
+
+def test_the_whole_image_at_its_own_size_stays_as_it_is():
+    batch = random_batch((3, 8, 8, 3), np.uint8)
+    np.testing.assert_array_equal(apply(RandomResizedCrop((1, 1), (1, 1), 8), batch), batch)

@@ -41,9 +41,10 @@ class NDArrayDecoder(SampleDecoder):
             raise TypeError(
                 f"NDArrayDecoder expected a field NDArrayField, got {type(field).__name__}"
             )
-        if len(stored.records) and field.nbytes > stored.num_bytes:
+        needed = len(stored.records) * field.nbytes
+        if needed > stored.num_bytes:
             raise ValueError(
-                f"each {field.describe()} takes {field.nbytes} bytes, "
+                f"{len(stored.records)} samples of {field.describe()} take {needed} bytes, "
                 f"but the whole file has {stored.num_bytes}"
             )
         return State(jit_mode=True, device="cpu", shape=field.shape, dtype=field.dtype)

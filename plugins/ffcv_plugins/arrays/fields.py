@@ -15,7 +15,7 @@ from ffcv_plugins.arrays.dtypes import dtype_from_text, dtype_from_torch, dtype_
 __all__ = ["NDArrayField", "TorchTensorField"]
 
 _MAX_DIMENSIONS = 32
-_LARGEST = 2**63 - 1
+_LARGEST = 1 << 48  # bytes; whole batches of such arrays still have sizes that NumPy knows
 _ARGUMENTS = np.dtype([("shape", "<u8", _MAX_DIMENSIONS), ("length", "<u8")])
 _ROOM_FOR_TEXT = ARG_TYPE.itemsize - _ARGUMENTS.itemsize - 1
 

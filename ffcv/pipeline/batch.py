@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["BatchDecoderProgram", "BatchProgram"]
 
 
-class _Program:
+class _Program(ABC):
     """What programs of batch operations have in common."""
 
     def __init__(self, output: str, position: int, step: Step, jit: bool) -> None:
@@ -53,8 +54,9 @@ class _Program:
     def _example_memory(self) -> Any:
         return self.allocate(1, lambda query: np.empty((1, *query.shape), query.dtype))
 
+    @abstractmethod
     def _example(self) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """Arguments of the types that the operation's function will be called with."""
 
     def _call(self, arguments: tuple[Any, ...], ids: NDArray[np.int64]) -> Any:
         """Run the operation.

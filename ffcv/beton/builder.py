@@ -13,17 +13,9 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import xxhash
 
-from ffcv.beton.extension import (
-    PAGES_SECTION,
-    TRAILER_SIZE,
-    Extension,
-    FieldManifest,
-    pack_body,
-    schema_hash,
-    seal,
-)
+from ffcv.beton.block import BlockWriter
+from ffcv.beton.extension import PAGES_SECTION, Extension, FieldManifest, schema_hash
 from ffcv.beton.layout import (
     MAX_FIELDS,
     MIN_PAGE_SIZE,
@@ -41,6 +33,7 @@ from ffcv.beton.layout import (
 )
 from ffcv.beton.output import OutputFile, OutputStream
 from ffcv.beton.pages import PageAllocator, PageWriter
+from ffcv.beton.side_index import SideIndexWriter
 from ffcv.errors import ArgumentError, WriteError
 
 __all__ = ["BetonBuilder", "PendingRegion"]
@@ -76,6 +69,7 @@ class BetonBuilder:
         page_size: bytes of a page: a power of two, at least 2 MiB.
         manifest_fields: one entry per field for the manifest; empty if nothing is known.
         metadata: any JSON value of the user's.
+        side_indexes: names of the sections with side indexes; each sample brings an entry for each.
 
     Raises:
         ArgumentError: ``page_size`` or ``num_samples`` is out of range.
@@ -103,6 +97,7 @@ class BetonBuilder:
         page_size: int = 1 << 23,
         manifest_fields: Sequence[FieldManifest] = (),
         metadata: Any = None,
+        side_indexes: Sequence[str] = (),
     ) -> None:
         self.path = os.fsdecode(path)
         _check_arguments(self.path, num_samples, page_size, metadata)
@@ -116,9 +111,9 @@ class BetonBuilder:
         self._start = records_start(len(self._descriptors))
         self._out = OutputFile(self.path)
         with self._discarding():
-            self._begin()
+            self._begin(side_indexes)
 
-    def _begin(self) -> None:
+    def _begin(self, side_indexes: Sequence[str]) -> None:
         self._added = 0
         self._records_end = self._start + self._num_samples * self._record_size
         first_page = data_start(self._records_end, self._page_size)
@@ -127,6 +122,9 @@ class BetonBuilder:
         self._records = OutputStream(self._out, self._start)
         self._spool = self._out.spool()
         self._table = OutputStream(self._spool, 0)
+        self._indexes = {
+            name: SideIndexWriter(self._out.spool(), self._num_samples) for name in side_indexes
+        }
 
     def __enter__(self) -> BetonBuilder:
         return self
@@ -142,22 +140,29 @@ class BetonBuilder:
         elif self._out.is_open:
             self.finish()
 
-    def add_sample(self, record: Any, regions: Sequence[PendingRegion] = ()) -> None:
+    def add_sample(
+        self,
+        record: Any,
+        regions: Sequence[PendingRegion] = (),
+        entries: Sequence[bytes] = (),
+    ) -> None:
         """Add the next sample.
 
         Args:
             record: the bytes of its record; pointers to ``regions`` are filled in here.
             regions: its data, in the order in which it is to lie in the file.
+            entries: what each of the side indexes holds for it, ``b""`` for nothing.
 
         Raises:
-            WriteError: record or places do not fit the layout, or there are too many samples.
+            WriteError: record or places do not fit the layout, there is not one entry for each side
+                index, or there are too many samples.
             DiskFullError: no space is left; nothing was left behind.
         """
         self._require_open()
         if self._added == self._num_samples:
             raise WriteError(f"{self.path}: got more samples than the {self._num_samples} declared")
         packed = bytearray(record)
-        self._check_sample(packed, regions)
+        self._check_sample(packed, regions, entries)
         for gap in self._gaps:
             packed[gap] = bytes(gap.stop - gap.start)
         contents = [self._as_bytes(region.data) for region in regions]
@@ -168,6 +173,8 @@ class BetonBuilder:
             self._pages.write(pointer, content)
             self._table.append(_ROW.pack(self._added, pointer, len(content)))
         self._records.append(packed)
+        for index, entry in zip(self._indexes.values(), entries, strict=True):
+            index.append(entry)
         self._added += 1
 
     def add_section(self, name: str, content: bytes) -> None:
@@ -177,7 +184,7 @@ class BetonBuilder:
             WriteError: there is such a section already.
         """
         self._require_open()
-        if name in self._sections or name == PAGES_SECTION:
+        if name in self._sections or name in self._indexes or name == PAGES_SECTION:
             raise WriteError(f"{self.path}: there is a section {name!r} already")
         self._sections[name] = bytes(content)
 
@@ -198,12 +205,17 @@ class BetonBuilder:
             self._table.flush()
             self._write_ends(self._finish_pages())
             self._out.commit()
-        self._spool.close()
+        self._close_spools()
 
     def abort(self) -> None:
         """Give up: nothing is left behind. Safe to call again, and after :meth:`finish`."""
         self._out.discard()
+        self._close_spools()
+
+    def _close_spools(self) -> None:
         self._spool.close()
+        for index in self._indexes.values():
+            index.close()
 
     def _finish_pages(self) -> int:
         """Where the extension block begins."""
@@ -215,19 +227,28 @@ class BetonBuilder:
 
     def _write_ends(self, start: int) -> None:
         """Write extension block and region table behind the pages, and the header at last."""
-        body, manifest_length = self._pack_body(start)
-        table_ptr = start + len(body) + TRAILER_SIZE
+        block = BlockWriter(self.path, self._out.write_at, start)
+        block.add_section(PAGES_SECTION, [np.array(self._pages.checksums, "<u8").tobytes()])
+        for name, content in self._sections.items():
+            block.add_section(name, [content])
+        for name, index in self._indexes.items():
+            # No section says the same as one without entries.
+            if index.num_bytes:
+                block.add_section(name, index.pieces())
+        names = [descriptor.name for descriptor in self._descriptors]
+        table_ptr = block.add_manifest(self._extension(start).to_json(names))
         header = Header(
             VERSION, len(self._descriptors), self._page_size, self._num_samples, table_ptr
         )
         head = header.to_bytes() + descriptors_to_bytes(self._descriptors)
-        block = seal(body, manifest_length, xxhash.xxh3_64_intdigest(head))
-        self._out.write_at(start, block)
-        self._spool.copy_to(table_ptr, self._table.length)
+        block.seal(head)
+        for piece in self._spool.pieces(self._table.length):
+            self._out.write_at(table_ptr, piece)
+            table_ptr += len(piece)
         self._out.write_at(0, head)
 
-    def _pack_body(self, start: int) -> tuple[bytes, int]:
-        extension = Extension(
+    def _extension(self, start: int) -> Extension:
+        return Extension(
             start=start,
             header_checksum=0,
             writer=f"ffcv {importlib.metadata.version('ffcv')}",
@@ -240,15 +261,10 @@ class BetonBuilder:
             fields=self._fields,
             metadata=self._metadata,
         )
-        names = [descriptor.name for descriptor in self._descriptors]
-        pages = np.array(self._pages.checksums, "<u8").tobytes()
-        sections = {PAGES_SECTION: pages, **self._sections}
-        try:
-            return pack_body(extension.to_json(names), sections)
-        except (ValueError, TypeError) as error:
-            raise WriteError(f"{self.path}: the manifest cannot be written: {error}") from error
 
-    def _check_sample(self, record: bytearray, regions: Sequence[PendingRegion]) -> None:
+    def _check_sample(
+        self, record: bytearray, regions: Sequence[PendingRegion], entries: Sequence[bytes]
+    ) -> None:
         if len(record) != self._record_size:
             raise WriteError(
                 f"{self.path}, sample {self._added}: expected a record of {self._record_size} "
@@ -261,6 +277,11 @@ class BetonBuilder:
                     f"{self.path}, sample {self._added}: pointers at {region.places} do not fit "
                     f"into a record of {self._record_size} bytes"
                 )
+        if len(entries) != len(self._indexes):
+            raise WriteError(
+                f"{self.path}, sample {self._added}: expected {len(self._indexes)} entries, one "
+                f"for each side index, got {len(entries)}"
+            )
 
     def _as_bytes(self, data: Any) -> memoryview:
         try:

@@ -23,6 +23,7 @@ from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor, descriptors_to_by
 from ffcv.errors import ChecksumError, DamagedFileError, UnsupportedVersionError
 
 __all__ = [
+    "CHECKED_SIZE",
     "EXTENSION_VERSION",
     "MAGIC",
     "MAX_MANIFEST_SIZE",
@@ -32,10 +33,9 @@ __all__ = [
     "Extension",
     "FieldManifest",
     "Section",
-    "pack_body",
     "read_extension",
+    "read_manifest",
     "schema_hash",
-    "seal",
 ]
 
 EXTENSION_VERSION = 1
@@ -60,7 +60,7 @@ TRAILER_DTYPE = np.dtype(
     ]
 )
 TRAILER_SIZE = TRAILER_DTYPE.itemsize
-_CHECKED = TRAILER_DTYPE.fields["checksum"][1]  # type: ignore[index]
+CHECKED_SIZE = int(TRAILER_DTYPE.fields["checksum"][1])  # type: ignore[index]
 """The first bytes of a trailer, which its checksum covers together with the manifest."""
 
 
@@ -110,9 +110,10 @@ class Extension:
     Attributes:
         start: file offset of the block; the data pages end here.
         header_checksum: xxh3 of header and field descriptors.
-        writer: name and version of the software that wrote the file.
+        writer: name and version of the software that wrote the file; ``None`` in a file without a
+            block to which one was added.
         record_size: bytes of one sample's record.
-        num_pages: number of data pages.
+        num_pages: number of data pages; ``None`` in a file that has no checksums of them.
         num_regions: number of rows of the region table.
         records_checksum: xxh3 of all records.
         table_checksum: xxh3 of the region table.
@@ -124,9 +125,9 @@ class Extension:
 
     start: int
     header_checksum: int
-    writer: str
+    writer: str | None
     record_size: int
-    num_pages: int
+    num_pages: int | None
     num_regions: int
     records_checksum: int
     table_checksum: int
@@ -136,7 +137,7 @@ class Extension:
     sections: Mapping[str, Section] = field(default_factory=dict)
 
     def to_json(self, field_names: Sequence[str]) -> dict[str, Any]:
-        """The manifest, without its sections, which :func:`pack_body` places."""
+        """The manifest, without its sections, which a ``BlockWriter`` places."""
         return {
             "writer": self.writer,
             "record_size": self.record_size,
@@ -168,45 +169,6 @@ def schema_hash(descriptors: Sequence[FieldDescriptor], fields: Sequence[FieldMa
     return digest.hexdigest()
 
 
-def pack_body(manifest: Mapping[str, Any], sections: Mapping[str, bytes]) -> tuple[bytes, int]:
-    """Everything of a block before its trailer.
-
-    Args:
-        manifest: what ``Extension.to_json`` gave.
-        sections: binary sections by name.
-
-    Returns:
-        The bytes, a multiple of 8, and how many of them are the manifest.
-
-    Raises:
-        ValueError, TypeError: the manifest is no JSON, or is larger than 64 MiB.
-    """
-    packed, placed = bytearray(), {}
-    for name, content in sections.items():
-        checksum = f"{xxhash.xxh3_64_intdigest(content):016x}"
-        placed[name] = {"offset": len(packed), "length": len(content), "checksum": checksum}
-        packed += content + bytes(-len(content) % 8)
-    document = {**manifest, "sections": placed}
-    text = json.dumps(document, allow_nan=False, separators=(",", ":")).encode("ascii")
-    text += b" " * (-len(text) % 8)
-    if len(text) > MAX_MANIFEST_SIZE:
-        raise ValueError(f"the manifest takes {len(text)} bytes, {MAX_MANIFEST_SIZE} are allowed")
-    return bytes(packed + text), len(text)
-
-
-def seal(body: bytes, manifest_length: int, header_checksum: int) -> bytes:
-    """A complete block: ``body`` as :func:`pack_body` gave it, and its trailer."""
-    trailer = np.zeros(1, TRAILER_DTYPE)
-    trailer["length"] = len(body) + TRAILER_SIZE
-    trailer["manifest_length"] = manifest_length
-    trailer["version"] = EXTENSION_VERSION
-    trailer["header_checksum"] = header_checksum
-    trailer["magic"] = MAGIC
-    checked = body[len(body) - manifest_length :] + trailer.tobytes()[:_CHECKED]
-    trailer["checksum"] = xxhash.xxh3_64_intdigest(checked)
-    return body + trailer.tobytes()
-
-
 def read_extension(
     path: str, read_at: Callable[[int, int], bytes], records_start: int, table_ptr: int
 ) -> Extension | None:
@@ -226,6 +188,32 @@ def read_extension(
         DamagedFileError: the block contradicts itself.
         UnsupportedVersionError: it has another version than 1.
     """
+    found = _read_text(path, read_at, records_start, table_ptr)
+    if found is None:
+        return None
+    text, row = found
+    length, manifest_length = int(row["length"]), len(text)
+    try:
+        return _parse(text, table_ptr - length, length - TRAILER_SIZE - manifest_length, row)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DamagedFileError(path, f"its extension block is malformed: {error!r}") from error
+
+
+def read_manifest(
+    path: str, read_at: Callable[[int, int], bytes], records_start: int, table_ptr: int
+) -> dict[str, Any] | None:
+    """The whole manifest of a file that :func:`read_extension` accepts, also what it ignores.
+
+    Takes the same arguments, and returns ``None`` if there is no block.
+    """
+    found = _read_text(path, read_at, records_start, table_ptr)
+    return None if found is None else dict(json.loads(found[0]))
+
+
+def _read_text(
+    path: str, read_at: Callable[[int, int], bytes], records_start: int, table_ptr: int
+) -> tuple[bytes, np.void] | None:
+    """The manifest as it is stored, and the trailer, both checked but not parsed."""
     if table_ptr - records_start < TRAILER_SIZE:
         return None
     raw = read_at(table_ptr - TRAILER_SIZE, TRAILER_SIZE)
@@ -245,7 +233,7 @@ def read_extension(
             f"its manifest takes {manifest_length} bytes; at most {MAX_MANIFEST_SIZE} are allowed",
         )
     text = read_at(table_ptr - TRAILER_SIZE - manifest_length, manifest_length)
-    if xxhash.xxh3_64_intdigest(text + raw[:_CHECKED]) != int(row["checksum"]):
+    if xxhash.xxh3_64_intdigest(text + raw[:CHECKED_SIZE]) != int(row["checksum"]):
         raise ChecksumError(
             path, "its extension block does not match its checksum; the file is damaged"
         )
@@ -255,10 +243,7 @@ def read_extension(
             f"its extension block has version {row['version']}, this release knows "
             f"{EXTENSION_VERSION}; a newer ffcv reads it",
         )
-    try:
-        return _parse(text, table_ptr - length, length - TRAILER_SIZE - manifest_length, row)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DamagedFileError(path, f"its extension block is malformed: {error!r}") from error
+    return text, row
 
 
 def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
@@ -271,9 +256,9 @@ def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
     extension = Extension(
         start=start,
         header_checksum=int(trailer["header_checksum"]),
-        writer=_text(document["writer"]),
+        writer=_optional_text(document["writer"]),
         record_size=_count(document["record_size"]),
-        num_pages=_count(document["num_pages"]),
+        num_pages=None if document["num_pages"] is None else _count(document["num_pages"]),
         num_regions=_count(document["num_regions"]),
         records_checksum=_checksum(checksums["records"]),
         table_checksum=_checksum(checksums["table"]),
@@ -282,11 +267,15 @@ def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
         metadata=document.get("metadata"),
         sections=sections,
     )
-    if sections[PAGES_SECTION].length != 8 * extension.num_pages:
-        raise ValueError(
-            f"{extension.num_pages} pages, but {sections[PAGES_SECTION].length} bytes of checksums"
-        )
+    _check_pages(extension)
     return extension
+
+
+def _check_pages(extension: Extension) -> None:
+    pages = extension.sections.get(PAGES_SECTION)
+    found = None if pages is None else pages.length
+    if found != (None if extension.num_pages is None else 8 * extension.num_pages):
+        raise ValueError(f"{extension.num_pages} pages, but {found} bytes of checksums")
 
 
 def _parse_section(entry: Any, start: int, room: int) -> Section:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARG_TYPE", "Field", "Malloc"]
+__all__ = ["ARG_TYPE", "Field", "Malloc", "takes"]
 
 ARG_TYPE = np.dtype([("", "<u1", 1024)])
 """The room that a field has in the file's header for its own description."""
@@ -29,9 +30,12 @@ class Field(ABC):
         pointer: where a record holds the pointer to its region, for decoders of the kind
             :class:`ffcv.pipeline.sample.SampleDecoder`: the member's name, ``""`` when the whole
             record is the pointer, ``None`` (the default) when there is no region.
+        side_index: the kind of side index that the field has, an identifier such as
+            ``"jpeg_rows"``; ``None`` (the default) when it has none. See :meth:`side_index_entry`.
     """
 
     pointer: ClassVar[str | None] = None
+    side_index: ClassVar[str | None] = None
 
     @property
     @abstractmethod
@@ -69,3 +73,44 @@ class Field(ABC):
     @abstractmethod
     def get_decoder_class(self) -> type:
         """The operation that decodes this field when a pipeline names none."""
+
+    def side_index_entry(self, record: Any, data: NDArray[np.uint8]) -> bytes:
+        """A few bytes by which a decoder finds its way in the stored data of one sample.
+
+        An optional ability, for fields with a :attr:`side_index`: writers and ``ffcv index`` gather
+        the entries of all samples in the file, out of the way of other readers; decoders get them
+        by :attr:`ffcv.pipeline.Stored.side_index`. A decoder must work without them, too. When the
+        meaning of the bytes changes, the kind needs another name.
+
+        It is asked for every sample, from several threads at once, so compiled code should release
+        the GIL. The answer may depend on nothing but what is stored.
+
+        Args:
+            record: the sample's record, a scalar of :attr:`metadata_type`. The pointer in it has no
+                meaning yet while a file is being written.
+            data: ``(n,)`` uint8, read-only: the region that :attr:`pointer` names; empty if there
+                is none.
+
+        Returns:
+            The entry; ``b""`` for a sample that needs none.
+
+        Raises:
+            ValueError: the data is damaged or of an unknown kind. The sample is stored without an
+                entry then, and counted.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has the side index {self.side_index!r}, but no side_index_entry"
+        )
+
+
+def takes(kind: type, *arguments: Any) -> bool:
+    """Whether a class can be called with these arguments.
+
+    ``Field.from_binary`` of a base class asks it about subclasses, whose constructors may want more
+    than the file says.
+    """
+    try:
+        inspect.signature(kind).bind(*arguments)
+    except TypeError:
+        return False
+    return True

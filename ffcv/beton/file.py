@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
-import stat
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
@@ -16,6 +15,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ffcv.beton.extension import read_extension, schema_hash
+from ffcv.beton.journal import Journal
 from ffcv.beton.layout import (
     DESCRIPTOR_DTYPE,
     HEADER_SIZE,
@@ -31,13 +31,13 @@ from ffcv.beton.layout import (
     record_dtype,
     records_start,
 )
+from ffcv.beton.opening import open_regular
 from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
 from ffcv.errors import (
     ArgumentError,
     BetonError,
     ChecksumError,
     DamagedFileError,
-    MissingFileError,
     NotABetonFileError,
     TruncatedFileError,
     UnfinishedFileError,
@@ -45,8 +45,6 @@ from ffcv.errors import (
 )
 
 __all__ = ["BetonFile"]
-
-_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class BetonFile:
@@ -66,7 +64,7 @@ class BetonFile:
         MissingFileError: no such file, or a directory.
         NotABetonFileError: too short for a header, or not a regular file.
         UnsupportedVersionError: another version of the format.
-        UnfinishedFileError: its writer never finished it.
+        UnfinishedFileError: its writer never finished it, or ``ffcv index`` did not.
         TruncatedFileError: it is shorter than its header says.
         DamagedFileError: header, descriptors or extension block contradict themselves.
         ChecksumError: header, descriptors or manifest are not what was written.
@@ -75,11 +73,13 @@ class BetonFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self._fd = _open_regular(self.path)
+        self._fd = open_regular(self.path)
+        self._intact: set[str] = set()
         try:
             self.num_bytes = os.fstat(self._fd).st_size
             self.header = self._read_header()
             head = self._read_descriptors()
+            self._refuse_unfinished(head)
             self.descriptors = _parse_descriptors(self.path, head)
             self.extension = read_extension(
                 self.path, self.read_at, self._records_start, self.header.alloc_table_ptr
@@ -202,6 +202,8 @@ class BetonFile:
     def section(self, name: str) -> NDArray[np.uint8] | None:
         """A binary section of the extension block, uint8, or ``None`` if there is none.
 
+        It is mapped; its checksum is checked when it is asked for the first time.
+
         Raises:
             ChecksumError: it is not what was written.
         """
@@ -209,8 +211,10 @@ class BetonFile:
         if place is None:
             return None
         content = self.data[place.offset : place.offset + place.length]
-        if xxhash.xxh3_64_intdigest(content.data) != place.checksum:
-            raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
+        if name not in self._intact:
+            if xxhash.xxh3_64_intdigest(content.data) != place.checksum:
+                raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
+            self._intact.add(name)
         return content
 
     def read_at(self, offset: int, length: int) -> bytes:
@@ -308,6 +312,17 @@ class BetonFile:
             )
         return self.read_at(0, start)
 
+    def _refuse_unfinished(self, head: bytes) -> None:
+        journal = Journal.read(self.path)
+        if journal is not None and journal.is_unfinished(
+            head, self.header.alloc_table_ptr, self.num_bytes, self.read_at
+        ):
+            raise UnfinishedFileError(
+                self.path,
+                "a side index is being added to it, or that was interrupted; wait until it is "
+                f"done, or run `ffcv index {shlex.quote(self.path)}` again",
+            )
+
     def _check_extension(self, head: bytes) -> None:
         extension, header = self.extension, self.header
         if extension is None:
@@ -317,12 +332,12 @@ class BetonFile:
                 self.path, "header and field descriptors do not match their checksum"
             )
         records_end = self._records_start + header.num_samples * extension.record_size
-        pages_end = data_start(records_end, header.page_size)
-        pages_end += extension.num_pages * header.page_size
+        num_pages = extension.num_pages or 0
+        pages_end = data_start(records_end, header.page_size) + num_pages * header.page_size
         if (
             len(extension.fields) != header.num_fields
             or extension.record_size == 0
-            or max(records_end, pages_end if extension.num_pages else 0) > extension.start
+            or max(records_end, pages_end if num_pages else 0) > extension.start
         ):
             raise DamagedFileError(
                 self.path,
@@ -346,28 +361,6 @@ class BetonFile:
                 f"{length} bytes follow the start of its region table, whose rows have "
                 f"{REGION_SIZE}; something was appended, or the end is missing",
             )
-
-
-def _open_regular(path: str) -> int:
-    # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    try:
-        fd = os.open(path, flags)
-    except ValueError as error:
-        raise MissingFileError(path, "no such file: its name holds a NUL character") from error
-    except OSError as error:
-        if error.errno in _MISSING:
-            raise MissingFileError(path, "no such file") from error
-        if error.errno == errno.ENXIO:
-            raise NotABetonFileError(path, "expected a regular file, got a device") from error
-        raise BetonError(path, f"it cannot be opened: {error.strerror}") from error
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode):
-        return fd
-    os.close(fd)
-    if stat.S_ISDIR(mode):
-        raise MissingFileError(path, "expected a .beton file, got a directory")
-    raise NotABetonFileError(path, "expected a regular file, got a pipe or a device")
 
 
 def _parse_descriptors(path: str, head: bytes) -> tuple[FieldDescriptor, ...]:

@@ -7,14 +7,14 @@ import itertools
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 import xxhash
 
 from ffcv.errors import DiskFullError, WriteError
 
-__all__ = ["OutputFile", "OutputStream", "Spool"]
+__all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -56,12 +56,11 @@ class OutputFile:
             WriteError: the system refuses for another reason.
         """
         with self.explained():
-            _write_all(self._fd, offset, data)
+            write_all(self._fd, offset, data)
 
     def spool(self) -> Spool:
         """A nameless temporary file on the same device."""
-        with self.explained():
-            return Spool(self)
+        return Spool(self._folder, self.explained)
 
     def commit(self) -> None:
         """Make the file durable and give it its name, atomically."""
@@ -92,13 +91,7 @@ class OutputFile:
             yield
         except OSError as error:
             self.discard()
-            if error.errno in _FULL:
-                raise DiskFullError(
-                    f"{self.path}: no space left on the device, or a limit on file sizes was "
-                    f"reached ({error.strerror}); free some space or write elsewhere. Nothing was "
-                    "left behind"
-                ) from error
-            raise WriteError(f"{self.path}: it cannot be written: {error.strerror}") from error
+            raise write_error(self.path, error, "Nothing was left behind") from error
 
     def _refuse_other_kinds(self) -> None:
         """Replacing a folder fails at the very end, and replacing a device does not fail at all."""
@@ -110,24 +103,33 @@ class OutputFile:
 
 
 class Spool:
-    """Bytes that are written now and copied to their place at the end; nobody else sees them."""
+    """Bytes that are written now and copied to their place at the end; nobody else sees them.
 
-    def __init__(self, output: OutputFile) -> None:
-        self._output = output
-        # The file has no name, so that it vanishes with the process, however that ends.
-        self._file = tempfile.TemporaryFile(dir=output._folder, buffering=0)  # noqa: SIM115
+    Args:
+        folder: where they lie.
+        explained: ``explained()`` is a context that turns errors of the system into our own.
+
+    Raises:
+        WriteError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: str, explained: Callable[[], AbstractContextManager[None]]) -> None:
+        self._explained = explained
+        with explained():
+            # The file has no name, so that it vanishes with the process, however that ends.
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
 
     def write_at(self, offset: int, data: bytes | memoryview) -> None:
         """Write all of ``data`` at an offset."""
-        with self._output.explained():
-            _write_all(self._file.fileno(), offset, data)
+        with self._explained():
+            write_all(self._file.fileno(), offset, data)
 
-    def copy_to(self, offset: int, length: int) -> None:
-        """Copy the first ``length`` bytes to a file offset of the output."""
+    def pieces(self, length: int) -> Iterator[bytes]:
+        """The first ``length`` bytes, in pieces of at most 1 MiB."""
         for done in range(0, length, _BUFFER_SIZE):
-            with self._output.explained():
+            with self._explained():
                 piece = os.pread(self._file.fileno(), min(_BUFFER_SIZE, length - done), done)
-            self._output.write_at(offset + done, piece)
+            yield piece
 
     def close(self) -> None:
         """Give the space back."""
@@ -176,8 +178,29 @@ def _create_beside(target: str) -> tuple[int, str]:
     raise AssertionError("unreachable")
 
 
-def _write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
+def write_all(fd: int, offset: int, data: bytes | memoryview) -> None:
+    """Write all of ``data`` at an offset of an open file.
+
+    Raises:
+        OSError: the system refuses.
+    """
     view = memoryview(data)
     while len(view):
         written = os.pwrite(fd, view, offset)
         view, offset = view[written:], offset + written
+
+
+def write_error(path: str, error: OSError, outcome: str) -> WriteError:
+    """What the system said, in our words.
+
+    Args:
+        path: the file that was to be written.
+        error: why it could not be.
+        outcome: a sentence that says what became of the file.
+    """
+    if error.errno in _FULL:
+        return DiskFullError(
+            f"{path}: no space left on the device, or a limit on file sizes was reached "
+            f"({error.strerror}); free some space or write elsewhere. {outcome}"
+        )
+    return WriteError(f"{path}: it cannot be written: {error.strerror}. {outcome}")

@@ -15,7 +15,14 @@ from ffcv.beton.extension import PAGES_SECTION
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import data_start, records_start
 from ffcv.beton.regions import bisect_right
-from ffcv.errors import BetonError, ChecksumError, MissingFileError
+from ffcv.beton.side_index import is_kind, read_side_index
+from ffcv.errors import (
+    BetonError,
+    ChecksumError,
+    DamagedFileError,
+    MissingFileError,
+    UnsupportedVersionError,
+)
 
 __all__ = ["MAX_LISTED", "Damage", "Report", "verify"]
 
@@ -53,8 +60,8 @@ class Report:
         path: the file.
         num_bytes, num_fields, num_samples, num_regions, num_pages: how much was looked at; pages
             are counted only if they have checksums. All 0 if the file could not be opened.
-        has_checksums: whether the file holds checksums. Without them, only its structure could be
-            checked.
+        has_checksums: whether the file holds checksums of all its data. Without them, not more
+            than its structure, records and tables could be checked.
         damages: what is wrong; at most :data:`MAX_LISTED` pages are listed.
         unlisted_pages: how many more pages are damaged.
     """
@@ -126,12 +133,13 @@ class _Verifier:
         size = extension.record_size if extension else 1
         self.records_end = self.records_start + header.num_samples * size
         self.first_page = data_start(self.records_end, header.page_size)
+        self.field_names = {descriptor.name for descriptor in file.descriptors}
 
     def run(self) -> None:
         file, report = self.file, self.report
         report.num_bytes, report.num_fields = file.num_bytes, file.header.num_fields
         report.num_samples, report.num_regions = file.header.num_samples, len(file.regions)
-        report.has_checksums = file.extension is not None
+        report.has_checksums = file.extension is not None and file.extension.num_pages is not None
         self.progress(self.records_start)
         try:
             self.check_table()
@@ -152,21 +160,28 @@ class _Verifier:
             self.add("table", "the region table does not match its checksum")
         self.progress(table - extension.start)
         damaged = [name for name in extension.sections if not self.section_ok(name)]
-        for name in damaged:
-            self.add("section", f"section {name!r} of the extension block is damaged")
         if PAGES_SECTION not in damaged:
             self.check_pages()
 
     def section_ok(self, name: str) -> bool:
+        """Whether a section is what was written, and, if it is a side index, makes sense."""
+        kind, _, field_name = name.partition(".")
         try:
-            self.file.section(name)
-        except ChecksumError:
+            if is_kind(kind) and field_name in self.field_names:
+                read_side_index(self.file, field_name, kind)
+            else:
+                self.file.section(name)
+        except UnsupportedVersionError:
+            return True
+        except (ChecksumError, DamagedFileError) as error:
+            self.add("section", error.problem)
             return False
         return True
 
     def check_pages(self) -> None:
         content = self.file.section(PAGES_SECTION)
-        assert content is not None
+        if content is None:
+            return
         size = self.file.header.page_size
         for index, expected in enumerate(np.frombuffer(content.tobytes(), "<u8")):
             start = self.first_page + index * size

@@ -3,6 +3,7 @@
 =======================  ========================================================
 ``ffcv info FILE``       what a file holds
 ``ffcv verify FILE``     check every stored byte of a file
+``ffcv index FILE``      make a file quicker to read, by side indexes
 ``ffcv plugins``         what is installed, and what is wrong with it
 =======================  ========================================================
 
@@ -22,6 +23,7 @@ __all__ = ["main"]
 @click.group(
     cls=LazyGroup,
     commands_at={
+        "index": ("ffcv.cli.index:index", "Make a .beton file quicker to read, by side indexes."),
         "info": ("ffcv.cli.info:info", "What a .beton file holds."),
         "plugins": ("ffcv.cli.plugins:plugins", "What is installed, and what is wrong with it."),
         "verify": ("ffcv.cli.verify:verify", "Check every stored byte of a .beton file."),

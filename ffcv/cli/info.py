@@ -70,6 +70,8 @@ def _details(field: dict[str, Any], num_samples: int) -> list[list[str]]:
         rows.append(["classes", f"{len(names)}: {', '.join(names[:_SHOWN_CLASSES])}{more}"])
     if "data_bytes" in field:
         rows.append(["size", _size(field, num_samples)])
+    for kind, num_bytes in field["side_indexes"].items():
+        rows.append(["side index", _side_index(kind, num_bytes, field.get("data_bytes"))])
     if field.get("broken_pointers"):
         rows.append(["damage", f"{field['broken_pointers']} samples point to no region"])
     rows += [[str(key), _value(value)] for key, value in field.get("figures", {}).items()]
@@ -80,6 +82,11 @@ def _size(field: dict[str, Any], num_samples: int) -> str:
     total = field["record_bytes"] + field["data_bytes"]
     text = readable_bytes(total)
     return f"{text}, {readable_bytes(total // num_samples)} a sample" if num_samples else text
+
+
+def _side_index(kind: str, num_bytes: int, data_bytes: int | None) -> str:
+    share = f", {num_bytes / data_bytes:.2%} of its data" if data_bytes else ""
+    return f"{kind}, {readable_bytes(num_bytes)}{share}"
 
 
 def _value(value: Any) -> str:

@@ -23,6 +23,7 @@ from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID
+from ffcv.beton.side_index import stored_side_indexes
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv.reader import Reader
@@ -71,7 +72,7 @@ def _about(
         "page_size": header.page_size,
         "num_regions": len(file.regions),
         "written_by": extension.writer if extension else None,
-        "checksums": extension is not None,
+        "checksums": extension is not None and extension.num_pages is not None,
         "fields": list(_fields(file, reader, progress or (lambda _: None))),
         "metadata": extension.metadata if extension else None,
         "problem": problem,
@@ -80,6 +81,7 @@ def _about(
 
 def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Iterator[dict[str, Any]]:
     known = file.extension.fields if file.extension else None
+    indexes = stored_side_indexes(file.extension)
     for position, descriptor in enumerate(file.descriptors):
         entry = known[position] if known else FieldManifest()
         field = reader.handlers[descriptor.name] if reader else None
@@ -90,6 +92,9 @@ def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Itera
             "distribution": entry.distribution,
             "version": entry.version,
             "class_names": list(entry.class_names) if entry.class_names is not None else None,
+            "side_indexes": {
+                kind: section.length for kind, section in indexes.get(descriptor.name, {}).items()
+            },
         }
         if reader is not None and field is not None:
             records = reader.metadata[f"f{position}"]

@@ -62,7 +62,7 @@ def _text(report: Report) -> str:
     what = f"{report.num_samples:,} samples, {readable_bytes(report.num_bytes)}"
     if report.has_checksums:
         return f"{report.path}: ok ({what}, every checksum is right)"
-    return f"{report.path}: structure ok ({what}); it has no checksums, so its data was not checked"
+    return f"{report.path}: structure ok ({what}); it has no checksums of its data"
 
 
 def _damage(damage: Damage) -> str:

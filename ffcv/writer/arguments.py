@@ -13,6 +13,7 @@ import numpy as np
 
 from ffcv.beton.field import Field
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
+from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
 
 __all__ = ["check_arguments", "checked_count"]
@@ -104,6 +105,11 @@ def _field_problems(name: Any, field: Any) -> list[str]:
         problems.append(
             f"field {name!r}: metadata_type must be a dtype of fixed size without objects, "
             f"got {record!r}"
+        )
+    if field.side_index is not None and not is_kind(field.side_index):
+        problems.append(
+            f"field {name!r}: side_index must be None or an identifier of ASCII letters, digits "
+            f"and underscores, got {field.side_index!r}"
         )
     try:
         pack_arguments(field.to_binary())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from ffcv.beton.builder import BetonBuilder
 from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
+from ffcv.beton.side_index import section_name
 from ffcv.errors import DatasetError, WriteError
 from ffcv.writer.arguments import check_arguments, checked_count
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
+from ffcv.writer.entries import EntryCount, fields_with_side_index
 from ffcv.writer.manifest import describe_fields
 from ffcv.writer.parallel import encoded_samples, encoded_shards, is_worker_death, worker_death
 from ffcv.writer.progress import progress_bar
@@ -53,6 +56,9 @@ class DatasetWriter:
         metadata: anything of yours that JSON can hold; kept in the file.
         class_names: for fields of labels, the names of the classes; kept in the file.
         progress: whether to show a bar on stderr; ``None``: if that is a terminal.
+        side_indexes: whether fields that can make their data quicker to read by a side index, a
+            few bytes for each sample, get one. Readers that do not know it never notice it. A
+            ``UserWarning`` says if it could not be computed for some samples.
 
     Raises:
         ArgumentError: arguments are wrong; the message lists all that is.
@@ -77,6 +83,7 @@ class DatasetWriter:
         metadata: Any = None,
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
+        side_indexes: bool = True,
     ) -> None: ...
 
     @overload
@@ -91,6 +98,7 @@ class DatasetWriter:
         metadata: Any = None,
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
+        side_indexes: bool = True,
     ) -> None: ...
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -110,6 +118,7 @@ class DatasetWriter:
         metadata: Any = None,
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
+        side_indexes: bool = True,
     ) -> None:
         check_arguments(fname, fields, page_size, metadata, class_names)
         self._path = Path(fname)
@@ -119,6 +128,7 @@ class DatasetWriter:
         self._metadata = metadata
         self._class_names = class_names
         self._progress = progress
+        self._side_indexes = fields_with_side_index(self._fields) if side_indexes else {}
         self._in_block = False
         self._pending: BetonBuilder | None = None
 
@@ -202,7 +212,8 @@ class DatasetWriter:
         self._check_unused()
         urls = expand_shards(shards)
         with self._explaining(), spool_folder(self._path) as spools:
-            encode = ShardEncoder(urls, pipeline, SampleEncoder(self._fields), spools)
+            encode_sample = SampleEncoder(self._fields, side_indexes=bool(self._side_indexes))
+            encode = ShardEncoder(urls, pipeline, encode_sample, spools)
             counts = self._spooled(encode, len(urls))
             self._check_count(sum(counts))
             with self._building(sum(counts)) as builder:
@@ -233,17 +244,24 @@ class DatasetWriter:
         positions = sample_order(dataset_length(dataset), indices, shuffle, seed)
         self._check_unused()
         self._check_count(len(positions))
-        encode = DatasetEncoder(dataset, self._fields)
+        encode = DatasetEncoder(dataset, self._fields, bool(self._side_indexes))
         with self._explaining(), self._building(len(positions)) as builder:
             samples = encoded_samples(encode, positions, workers, limit)
             self._add(builder, samples, len(positions))
 
     def _add(self, builder: BetonBuilder, samples: Generator[EncodedSample], count: int) -> None:
         bar = progress_bar(count, self._path.name, self._progress)
+        counts = [EntryCount(field, kind) for field, kind in self._side_indexes.items()]
         with closing(samples), bar as advance:
-            for record, regions in samples:
-                builder.add_sample(record, regions)
+            for position, sample in enumerate(samples):
+                entries = [
+                    count.counted(position, entry)
+                    for count, entry in zip(counts, sample.entries, strict=True)
+                ]
+                builder.add_sample(sample.record, sample.regions, entries)
                 advance()
+        for complaint in filter(None, (count.complaint() for count in counts)):
+            warnings.warn(f"{self._path}: {complaint}", stacklevel=4)
 
     def _check_unused(self) -> None:
         if self._pending is not None:
@@ -270,6 +288,7 @@ class DatasetWriter:
             self._page_size,
             manifest,
             self._metadata,
+            [section_name(kind, field) for field, kind in self._side_indexes.items()],
         )
         try:
             yield builder

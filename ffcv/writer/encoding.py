@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from ffcv.beton.builder import PendingRegion
 from ffcv.beton.field import Field
 from ffcv.beton.layout import record_dtype
+from ffcv.beton.side_index import NoEntry, compute_entry
 from ffcv.errors import DatasetError, SampleEncodingError
+from ffcv.writer.entries import fields_with_side_index
 from ffcv.writer.samples import IndexedDataset, SampleSplitter
 
 __all__ = ["DatasetEncoder", "EncodedSample", "SampleEncoder", "TokenAllocator"]
@@ -27,10 +29,17 @@ _MASK = (1 << 64) - 1
 
 
 class EncodedSample(NamedTuple):
-    """The record of one sample, and its regions in the order in which the fields asked for them."""
+    """What one sample becomes.
+
+    Attributes:
+        record: its record.
+        regions: its regions, in the order in which the fields asked for them.
+        entries: its entry in each side index, in the order of the fields that have one.
+    """
 
     record: bytes
     regions: tuple[PendingRegion, ...]
+    entries: tuple[bytes | NoEntry, ...] = ()
 
     @property
     def size(self) -> int:
@@ -54,13 +63,17 @@ class SampleEncoder:
     Args:
         fields: field for each name, in the order of the file.
         dataset: where the samples come from, if that is an object with samples by position.
+        side_indexes: whether to compute entries of side indexes.
 
     Attributes:
         names: names of the fields.
     """
 
-    def __init__(self, fields: Mapping[str, Field], dataset: object = None) -> None:
+    def __init__(
+        self, fields: Mapping[str, Field], dataset: object = None, side_indexes: bool = True
+    ) -> None:
         self.names = tuple(fields)
+        self._indexed = set(fields_with_side_index(fields)) if side_indexes else set()
         self._split = SampleSplitter(self.names, dataset)
         types = [field.metadata_type for field in fields.values()]
         self._dtype = record_dtype(types)
@@ -79,19 +92,22 @@ class SampleEncoder:
         """
         values = self._split(sample, position)
         record = np.zeros(1, self._dtype)
-        allocators = []
+        allocators, entries = [], []
         for slot, value in zip(self._slots, values, strict=True):
             allocator = TokenAllocator()
             try:
                 slot.field.encode(record[slot.member], value, allocator)
+                if slot.name in self._indexed:
+                    entries.append(_entry(slot.field, record[slot.member][0], allocator))
             except Exception as error:
                 raise SampleEncodingError(slot.name, position, _words(error)) from error
             allocators.append(allocator)
-        return self._collected(record.tobytes(), allocators, position)
+        regions = self._collected(record.tobytes(), allocators, position)
+        return EncodedSample(record.tobytes(), regions, tuple(entries))
 
     def _collected(
         self, record: bytes, allocators: Iterable[TokenAllocator], position: int
-    ) -> EncodedSample:
+    ) -> tuple[PendingRegion, ...]:
         regions: list[PendingRegion] = []
         for slot, allocator in zip(self._slots, allocators, strict=True):
             if not allocator.buffers:
@@ -100,7 +116,7 @@ class SampleEncoder:
                 regions += allocator.regions(record[slot.start : slot.stop], slot.start)
             except ValueError as error:
                 raise SampleEncodingError(slot.name, position, str(error)) from None
-        return EncodedSample(record, tuple(regions))
+        return tuple(regions)
 
 
 class DatasetEncoder:
@@ -109,11 +125,14 @@ class DatasetEncoder:
     Args:
         dataset: what to encode.
         fields: field for each name, in the order of the file.
+        side_indexes: whether to compute entries of side indexes.
     """
 
-    def __init__(self, dataset: IndexedDataset, fields: Mapping[str, Field]) -> None:
+    def __init__(
+        self, dataset: IndexedDataset, fields: Mapping[str, Field], side_indexes: bool = True
+    ) -> None:
         self._dataset = dataset
-        self._encode = SampleEncoder(fields, dataset)
+        self._encode = SampleEncoder(fields, dataset, side_indexes)
 
     def __call__(self, position: int) -> EncodedSample:
         """Encode the sample at ``position`` of the dataset.
@@ -168,6 +187,16 @@ class TokenAllocator:
                     "in a member of 8 bytes"
                 )
         return found
+
+
+def _entry(field: Field, record: Any, allocator: TokenAllocator) -> bytes | NoEntry:
+    """The side index's entry for what a field has just encoded."""
+    data = np.zeros(0, np.uint8)
+    if field.pointer is not None:
+        pointer = record[field.pointer] if field.pointer else record
+        # A field may leave the pointer alone where it has nothing to store.
+        data = allocator.buffers.get(int(pointer), data)
+    return compute_entry(field, record, data)
 
 
 def _token() -> int:

@@ -16,7 +16,10 @@ TRAILER = struct.Struct("<QQIIQQ8s")
 
 
 class PlainFile:
-    """One file: ``header``, ``fields``, ``records``, ``rows``, and the extension's ``manifest``."""
+    """One file: ``fields``, ``records``, ``rows``, and the extension's ``manifest``.
+
+    ``indexes`` has the entries of each side index, by the name of its section.
+    """
 
     def __init__(self, path: Path, types: list[np.dtype]) -> None:
         self.raw = Path(path).read_bytes()
@@ -65,12 +68,35 @@ class PlainFile:
         records = self.raw[self.records_start : self.records_end]
         assert xxhash.xxh3_64_hexdigest(records) == sums["records"]
         assert xxhash.xxh3_64_hexdigest(self.raw[self.table :]) == sums["table"]
+        names = {name for _, name, _ in self.fields}
+        self.indexes = {
+            name: self._side_index(content)
+            for name, content in self.sections.items()
+            if name.partition(".")[2] in names and name.partition(".")[0].isidentifier()
+        }
+        self._check_pages()
+
+    def _check_pages(self) -> None:
+        if self.manifest["num_pages"] is None:
+            assert "pages" not in self.sections
+            return
         pages = struct.unpack(f"<{self.manifest['num_pages']}Q", self.sections["pages"])
         for i, expected in enumerate(pages):
             start = self.first_page + i * self.page_size
             assert start + self.page_size <= self.block
             page = self.raw[start : start + self.page_size]
             assert xxhash.xxh3_64_intdigest(page) == expected
+
+    def _side_index(self, content: bytes) -> list[bytes]:
+        """The entries, one a sample."""
+        version, reserved, count = struct.unpack_from("<IIQ", content)
+        assert (version, reserved, count) == (1, 0, self.num_samples)
+        offsets = struct.unpack_from(f"<{count + 1}Q", content, 16)
+        blob = content[24 + 8 * count :]
+        assert blob
+        assert (offsets[0], offsets[-1]) == (0, len(blob))
+        assert list(offsets) == sorted(offsets)
+        return [blob[offsets[i] : offsets[i + 1]] for i in range(count)]
 
     def _check_regions(self) -> None:
         """Sorted, apart, inside the pages; a sample in one page, or in pages of its own."""

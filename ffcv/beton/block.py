@@ -1,0 +1,102 @@
+"""Writing an extension block, part after part, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xxhash
+
+from ffcv.beton.extension import (
+    CHECKED_SIZE,
+    EXTENSION_VERSION,
+    MAGIC,
+    MAX_MANIFEST_SIZE,
+    TRAILER_DTYPE,
+    TRAILER_SIZE,
+)
+from ffcv.errors import WriteError
+
+__all__ = ["BlockWriter"]
+
+WriteAt = Callable[[int, bytes], None]
+
+
+class BlockWriter:
+    """Writes one block: sections, then the manifest, then the trailer.
+
+    Args:
+        path: the file, for messages.
+        write_at: ``write_at(offset, data)`` writes to it.
+        start: file offset at which the block begins, a multiple of 8.
+    """
+
+    def __init__(self, path: str, write_at: WriteAt, start: int) -> None:
+        self._path, self._write_at = path, write_at
+        self._start = self._end = start
+        self._sections: dict[str, dict[str, Any]] = {}
+        self._manifest = b""
+
+    def add_section(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write a section whose name is new, piece by piece."""
+        offset, digest = self._end, xxhash.xxh3_64()
+        for piece in pieces:
+            digest.update(piece)
+            self._append(bytes(piece))
+        length = self._end - offset
+        self._append(bytes(-length % 8))
+        self._sections[name] = {
+            "offset": offset - self._start,
+            "length": length,
+            "checksum": digest.hexdigest(),
+        }
+
+    def add_manifest(self, document: Mapping[str, Any]) -> int:
+        """Write the manifest behind the last section.
+
+        Args:
+            document: what ``Extension.to_json`` gave; its ``sections`` are filled in here.
+
+        Returns:
+            Where the block will end and the region table is to begin.
+
+        Raises:
+            WriteError: it is no JSON, or is larger than 64 MiB.
+        """
+        complete = {**document, "sections": self._sections}
+        try:
+            text = json.dumps(complete, allow_nan=False, separators=(",", ":")).encode("ascii")
+        except (ValueError, TypeError) as error:
+            raise WriteError(f"{self._path}: the manifest cannot be written: {error}") from error
+        text += b" " * (-len(text) % 8)
+        if len(text) > MAX_MANIFEST_SIZE:
+            raise WriteError(
+                f"{self._path}: the manifest cannot be written: it takes {len(text)} bytes, "
+                f"{MAX_MANIFEST_SIZE} are allowed"
+            )
+        self._append(text)
+        self._manifest = text
+        return self._end + TRAILER_SIZE
+
+    def seal(self, head: bytes) -> None:
+        """Write the trailer.
+
+        Args:
+            head: header and field descriptors of the file, with the place of the region table
+                that :meth:`add_manifest` gave.
+        """
+        trailer = np.zeros(1, TRAILER_DTYPE)
+        trailer["length"] = self._end - self._start + TRAILER_SIZE
+        trailer["manifest_length"] = len(self._manifest)
+        trailer["version"] = EXTENSION_VERSION
+        trailer["header_checksum"] = xxhash.xxh3_64_intdigest(head)
+        trailer["magic"] = MAGIC
+        checked = self._manifest + trailer.tobytes()[:CHECKED_SIZE]
+        trailer["checksum"] = xxhash.xxh3_64_intdigest(checked)
+        self._append(trailer.tobytes())
+
+    def _append(self, data: bytes) -> None:
+        self._write_at(self._end, data)
+        self._end += len(data)

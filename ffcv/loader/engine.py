@@ -40,15 +40,27 @@ class Batch:
     Attributes:
         ids: positions of its samples in the file, ``(B,)`` int64.
         targets: where its sample stages write, one entry per output.
+        error: what went wrong in the first of its chunks that failed.
     """
 
-    __slots__ = ("error", "ids", "next_slot", "outstanding", "targets")
+    __slots__ = ("_failed_at", "error", "ids", "next_slot", "outstanding", "targets")
 
     def __init__(self, ids: NDArray[np.int64], targets: Any) -> None:
         self.ids, self.targets = ids, targets
         self.next_slot = 0
         self.outstanding = 0
         self.error: BaseException | None = None
+        self._failed_at = len(ids)
+
+    def fail(self, slot: int, error: BaseException) -> None:
+        """Note that the chunk from ``slot`` on failed, and start no further one.
+
+        Chunks are taken in order, so all before it will be run. What is raised in the end is the
+        same for any number of workers, whichever of them fails sooner.
+        """
+        self.next_slot = len(self.ids)
+        if slot < self._failed_at:
+            self.error, self._failed_at = error, slot
 
     @property
     def is_complete(self) -> bool:
@@ -223,8 +235,7 @@ class Engine:
             before = run.seconds_per_sample
             run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
             if error is not None:
-                batch.error = batch.error or error
-                batch.next_slot = len(batch.ids)
+                batch.fail(start, error)
 
     def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
         result, error = None, batch.error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,72 +11,116 @@ import numpy as np
 
 from ffcv.loader.engine import Batch
 from ffcv.loader.memory import BufferPool
+from ffcv.loader.sharing import Leg
 from ffcv.pipeline.allocation_query import AllocationQuery
-from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram
-from ffcv.pipeline.graph import BatchStage, Pipeline
+from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
+from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import EpochStage, SampleProgram, StageSource
 from ffcv.pipeline.random import base_key
+from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Epoch", "Route", "batches_of"]
+__all__ = ["Epoch", "Route", "Trunk", "batches_of"]
+
+_BLOCK_NBYTES = 1 << 21
+"""How much of a trunk's samples a worker keeps at a time: little enough to stay in cache, enough
+that running a stage on it takes far longer than calling it."""
 
 
 class Route:
-    """One output's way from the file to the batch: its programs and the memory of its batches."""
+    """One output's way to the batch: its programs and the memory of its batches."""
 
     def __init__(
-        self,
-        pipeline: Pipeline,
-        source: StageSource,
-        batch_size: int,
-        keep: int,
-        jit: bool,
+        self, leg: Leg, source: StageSource, batch_size: int, keep: int, jit: bool
     ) -> None:
-        self.pipeline, self.batch_size, self.keep = pipeline, batch_size, keep
+        self.leg, self.batch_size, self.keep = leg, batch_size, keep
         self.programs: list[SampleProgram | BatchProgram | BatchDecoderProgram] = []
         self._pools: dict[Any, BufferPool] = {}
-        position = 0
-        for number, stage in enumerate(pipeline.stages):
+        pipeline, path = leg.pipeline, leg.pipeline.stored.path
+        for stage in pipeline.stages:
             if isinstance(stage, BatchStage):
-                position += 1
-                self.programs.append(_batch_program(pipeline.name, position, stage, source, jit))
+                self.programs.append(_batch_program(path, pipeline.name, stage, source, jit))
             else:
-                position += len(stage.steps)
-                stage_source = source if number == 0 else None
-                self.programs.append(SampleProgram(pipeline.name, stage, stage_source, jit))
+                stage_source = None if stage.stored is None else source
+                program = SampleProgram(path, pipeline.name, stage, stage_source, jit)
+                self.programs.append(program)
         self.is_pinned = any(_copies_to_gpu(step.operation) for step in pipeline.steps)
+
+    @property
+    def takes_batches(self) -> bool:
+        """Whether it goes on from a trunk with an operation on batches, or with none at all."""
+        on_samples = bool(self.programs) and isinstance(self.programs[0], SampleProgram)
+        return self.leg.source is not None and not on_samples
 
     def prepare(self) -> None:
         """Compile everything, or load it from the cache."""
         for program in self.programs:
             program.prepare()
 
+    def start(self, size: int) -> Any:
+        """Memory for the batch that chunks write to."""
+        if self.takes_batches:
+            return self._taken.take(size)
+        if isinstance(self.programs[0], SampleProgram):
+            return self.target(0, size)
+        return self.allocate(0, size)
+
     def target(self, number: int, size: int) -> NDArray[Any]:
         """Memory for the batch that sample stage ``number`` writes."""
         program = self.programs[number]
         assert isinstance(program, SampleProgram)
-        pool = self._pools.get(number)
+        return self._pool(number, program.state).take(size)
+
+    @property
+    def _taken(self) -> BufferPool:
+        """Memory of the batches that it takes from a trunk."""
+        assert self.leg.source is not None
+        return self._pool("taken", self.leg.source)
+
+    def _pool(self, key: int | str, state: State) -> BufferPool:
+        pool = self._pools.get(key)
         if pool is None:
-            state, pinned = program.state, self.is_pinned
             shape = (self.batch_size, *state.shape)
-            pool = self._pools[number] = BufferPool(shape, state.dtype, self.keep, pinned)
-        return pool.take(size)
+            pool = self._pools[key] = BufferPool(shape, state.dtype, self.keep, self.is_pinned)
+        return pool
 
     def allocate(self, number: int, size: int) -> Any:
         """Memory that batch stage ``number`` asked for."""
         program = self.programs[number]
         assert not isinstance(program, SampleProgram)
-        return program.allocate(size, lambda query: self._answer(number, query, size))
+        return allocate(program.step.memory, lambda query: self._answer(number, query, size))
+
+    def shared(
+        self, number: int, ids: NDArray[np.int64], key: np.uint64, made: dict[Any, Any]
+    ) -> Any:
+        """Memory that batch stage ``number`` has in common with other places of its operation.
+
+        Args:
+            number: of the stage.
+            ids: positions in the file of the batch's samples.
+            key: the epoch's.
+            made: what the batch has so far; the first place makes it.
+        """
+        program = self.programs[number]
+        assert isinstance(program, BatchProgram)
+        asked = program.shared
+        if asked is None:
+            return None
+        place = (program.step.slot, asked)
+        if place not in made:
+            made[place] = allocate(asked, lambda query: self._answer(number, query, len(ids)))
+            program.fill_shared(made[place], ids, key)
+        return made[place]
 
     def _answer(self, number: int, query: AllocationQuery, size: int) -> Any:
-        if isinstance(query.dtype, np.dtype | type):
+        if isinstance(query.dtype, np.dtype):
             key = (number, query)
             pool = self._pools.get(key)
             if pool is None:
                 shape = (self.batch_size, *query.shape)
-                pool = self._pools[key] = BufferPool(shape, np.dtype(query.dtype), self.keep)
+                pool = self._pools[key] = BufferPool(shape, query.dtype, self.keep)
             return pool.take(size)
         import torch
 
@@ -83,8 +128,8 @@ class Route:
 
     def batch_nbytes(self) -> int:
         """Bytes that one batch of this output takes in the loader's own memory."""
-        programs = [p for p in self.programs if isinstance(p, SampleProgram)]
-        return sum(self.batch_size * program.sample_nbytes() for program in programs)
+        taken = self._taken.nbytes if self.takes_batches else 0
+        return taken + sum(self.batch_size * program.sample_nbytes() for program in self.programs)
 
     def worker_nbytes(self) -> int:
         """Bytes that one worker needs for this output."""
@@ -92,12 +137,49 @@ class Route:
         return sum(program.memory_per_worker for program in programs)
 
 
+class Trunk(Route):
+    """What several outputs begin with; its samples are handed on a few at a time.
+
+    Attributes:
+        block: how many at a time.
+    """
+
+    def __init__(
+        self, leg: Leg, source: StageSource, batch_size: int, keep: int, jit: bool
+    ) -> None:
+        super().__init__(leg, source, batch_size, keep, jit)
+        (program,) = self.programs
+        assert isinstance(program, SampleProgram)
+        self._program = program
+        self.block = min(batch_size, max(1, _BLOCK_NBYTES // max(1, program.sample_nbytes())))
+        self._blocks: dict[int, NDArray[Any]] = {}
+
+    def start(self, size: int) -> None:
+        """No batch."""
+
+    def block_of(self, worker: int) -> NDArray[Any]:
+        """A worker's memory for a block."""
+        memory = self._blocks.get(worker)
+        if memory is None:
+            state = self._program.state
+            memory = self._blocks[worker] = np.empty((self.block, *state.shape), state.dtype)
+        return memory
+
+    def batch_nbytes(self) -> int:
+        """Nothing: no batch consists of what is handed on."""
+        return 0
+
+    def worker_nbytes(self) -> int:
+        """Bytes that one worker needs, with its block."""
+        return super().worker_nbytes() + self.block * self._program.sample_nbytes()
+
+
 def _batch_program(
-    output: str, position: int, stage: BatchStage, source: StageSource, jit: bool
+    path: str, output: str, stage: BatchStage, source: StageSource, jit: bool
 ) -> BatchProgram | BatchDecoderProgram:
     if stage.source is None:
-        return BatchDecoderProgram(output, position, stage, source, jit)
-    return BatchProgram(output, position, stage, jit)
+        return BatchDecoderProgram(path, output, stage.step.position, stage, source, jit)
+    return BatchProgram(path, output, stage.step.position, stage, jit)
 
 
 def _copies_to_gpu(operation: Any) -> bool:
@@ -110,11 +192,15 @@ class _BoundRoute:
     route: Route
     stages: tuple[EpochStage | BatchProgram | BatchDecoderProgram, ...]
 
-    def start(self, size: int) -> Any:
-        """Memory for the decoded batch."""
-        if isinstance(self.stages[0], EpochStage):
-            return self.route.target(0, size)
-        return self.route.allocate(0, size)
+    @property
+    def first(self) -> EpochStage | BatchProgram | BatchDecoderProgram | None:
+        """The stage that runs chunk by chunk, unless it belongs to whole batches."""
+        return self.stages[0] if self.stages else None
+
+    def rest(self) -> Iterator[tuple[int, EpochStage | BatchProgram | BatchDecoderProgram]]:
+        """The stages that run on a whole batch, with their numbers."""
+        start = 0 if self.route.takes_batches else 1
+        return itertools.islice(enumerate(self.stages), start, None)
 
 
 class Epoch:
@@ -135,49 +221,106 @@ class Epoch:
             )
             for route in routes
         ]
+        self._followers: dict[int | None, list[int]] = {}
+        for number, route in enumerate(routes):
+            self._followers.setdefault(route.leg.origin, []).append(number)
 
     @property
     def needs_whole_batches(self) -> bool:
         """Whether some decoder works on batches only, which cannot be cut into chunks."""
-        return any(isinstance(bound.stages[0], BatchDecoderProgram) for bound in self._routes)
+        return any(isinstance(bound.first, BatchDecoderProgram) for bound in self._routes)
 
     def start_batch(self, ids: NDArray[np.int64]) -> Batch:
         """Take memory for a batch."""
-        return Batch(ids, [bound.start(len(ids)) for bound in self._routes])
+        return Batch(ids, [bound.route.start(len(ids)) for bound in self._routes])
 
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
-        """Run the decoding stage of every output for some slots of a batch."""
-        for number, bound in enumerate(self._routes):
-            stage, target = bound.stages[0], batch.targets[number]
-            if isinstance(stage, EpochStage):
-                view = stage.program.target_view(target)
-                stage(worker, start, stop, batch.ids, None, view)
-            else:
-                assert isinstance(stage, BatchDecoderProgram)
-                batch.targets[number] = stage(batch.ids, target)
+        """Run the stages on single samples that every output begins with, for some slots."""
+        for number in self._followers.get(None, ()):
+            self._run(number, worker, batch, start, stop, None)
+
+    def _run(
+        self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
+    ) -> None:
+        """Run a leg's first stage, and the legs that go on from it.
+
+        Args:
+            number: of the leg.
+            worker: whose memory to use.
+            batch: the batch.
+            start: first slot.
+            stop: last slot + 1.
+            source: the samples of these slots as the trunk before made them, or ``None``.
+        """
+        bound, target = self._routes[number], batch.targets[number]
+        if isinstance(bound.route, Trunk):
+            self._run_trunk(number, worker, batch, start, stop, source)
+        elif isinstance(bound.first, BatchDecoderProgram):
+            batch.targets[number] = bound.first(batch.ids, target)
+        elif isinstance(bound.first, EpochStage):
+            _run_stage(bound.first, worker, batch.ids[start:stop], source, target[start:stop])
+        else:
+            _copy(source, target[start:stop])
+
+    def _run_trunk(
+        self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
+    ) -> None:
+        """Run a trunk for one block of samples after the other, and what goes on from them.
+
+        A leg that takes whole batches lends its own to the trunk, which saves it the copy.
+        """
+        bound, followers = self._routes[number], self._followers[number]
+        assert isinstance(bound.route, Trunk)
+        assert isinstance(bound.first, EpochStage)
+        takers = [n for n in followers if self._routes[n].route.takes_batches]
+        lent = batch.targets[takers[0]] if takers else None
+        for low in range(start, stop, bound.route.block):
+            high = min(low + bound.route.block, stop)
+            block = bound.route.block_of(worker)[: high - low] if lent is None else lent[low:high]
+            given = None if source is None else source[low - start : high - start]
+            _run_stage(bound.first, worker, batch.ids[low:high], given, block)
+            for follower in followers:
+                if follower not in takers[:1]:
+                    self._run(follower, worker, batch, low, high, block)
 
     def finish(self, worker: int, batch: Batch) -> tuple[Any, ...]:
         """Run the remaining stages on a complete batch; returns what the user gets."""
         targets, batch.targets = batch.targets, None
-        outputs = []
+        outputs, shared = [], dict[Any, Any]()
         for bound in self._routes:
-            outputs.append(self._finish_route(worker, bound, targets.pop(0), batch.ids))
+            target = targets.pop(0)
+            if not isinstance(bound.route, Trunk):
+                outputs.append(self._finish_route(worker, bound, target, batch.ids, shared))
         return tuple(outputs)
 
     def _finish_route(
-        self, worker: int, bound: _BoundRoute, value: Any, ids: NDArray[np.int64]
+        self,
+        worker: int,
+        bound: _BoundRoute,
+        value: Any,
+        ids: NDArray[np.int64],
+        shared: dict[Any, Any],
     ) -> Any:
-        for number, stage in enumerate(bound.stages[1:], start=1):
+        for number, stage in bound.rest():
             if isinstance(stage, EpochStage):
                 target = bound.route.target(number, len(ids))
-                view = stage.program.target_view(target)
-                stage(worker, 0, len(ids), ids, np.ascontiguousarray(value), view)
+                _run_stage(stage, worker, ids, np.ascontiguousarray(value), target)
                 value = target
             else:
                 assert isinstance(stage, BatchProgram)
                 memory = bound.route.allocate(number, len(ids))
-                value = stage(value, memory, ids, self._batch_key)
+                common = bound.route.shared(number, ids, self._batch_key, shared)
+                value = stage(value, memory, common, ids, self._batch_key)
         return value
+
+
+def _run_stage(stage: EpochStage, worker: int, ids: Any, source: Any, target: Any) -> None:
+    stage(worker, 0, len(ids), ids, source, stage.program.target_view(target))
+
+
+def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy samples byte by byte, which for members of structures includes what lies between."""
+    target.reshape(-1).view(np.uint8)[:] = source.reshape(-1).view(np.uint8)
 
 
 def batches_of(

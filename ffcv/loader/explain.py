@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ffcv.loader.epoch import Route
+from ffcv.loader.sharing import Leg
+from ffcv.pipeline.graph import Step
 from ffcv.pipeline.program import SampleProgram
 
 __all__ = ["explain", "in_bytes"]
@@ -23,8 +25,7 @@ def explain(routes: Sequence[Route], with_source: bool) -> str:
     """Stages, states and memory of each output; the emitted source on request."""
     lines: list[str] = []
     for route in routes:
-        stored = route.pipeline.stored
-        lines.append(f"output {route.pipeline.name!r}: {type(stored.field).__name__}")
+        lines.append(_title(route.leg))
         for number, program in enumerate(route.programs, start=1):
             lines += _stage(number, program, with_source)
         lines.append(
@@ -32,6 +33,15 @@ def explain(routes: Sequence[Route], with_source: bool) -> str:
             f"{in_bytes(route.batch_nbytes())} per batch"
         )
     return "\n".join(lines)
+
+
+def _title(leg: Leg) -> str:
+    names, pipeline = ", ".join(map(repr, leg.outputs)), leg.pipeline
+    if leg.origin is None:
+        where = f": {type(pipeline.stored.field).__name__}"
+    else:
+        where = f", from {leg.source} on, which it shares"
+    return f"{'shared by' if leg.is_trunk else 'output'} {names}{where}"
 
 
 def _stage(number: int, program: object, with_source: bool) -> list[str]:
@@ -42,10 +52,16 @@ def _stage(number: int, program: object, with_source: bool) -> list[str]:
         f"  stage {number}, per sample, compiled:" if program.jit else f"  stage {number}, eager:"
     ]
     for step in program.stage.steps:
-        place = " (in place)" if step.operation.inplace else ""
-        lines.append(f"    {step.name} → {step.state}{place}")
+        lines.append(f"    {step.name} → {step.state}{_remark(step)}")
     if with_source:
         program.prepare()
         assert program.code is not None
         lines += ["", *("      " + line for line in program.code.source.splitlines()), ""]
     return lines
+
+
+def _remark(step: Step) -> str:
+    if step.note is not None:
+        return " (by the decoder, in its own pass)"
+    remark = " (in place)" if step.operation.inplace else ""
+    return remark + "".join(f" ({words})" for words in step.operation.remarks())

@@ -12,7 +12,7 @@ import numpy as np
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
 from ffcv.loader.engine import Engine, EpochRun
-from ffcv.loader.epoch import Epoch, Route, batches_of
+from ffcv.loader.epoch import Epoch, Route, Trunk, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.orders import (
     OrderOption,
@@ -22,6 +22,7 @@ from ffcv.loader.orders import (
     TraversalOrder,
 )
 from ffcv.loader.planning import Planner
+from ffcv.loader.sharing import share
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.program import StageSource
@@ -37,7 +38,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
-DEFAULT_OS_CACHE = not os.environ.get("FFCV_DEFAULT_CACHE_PROCESS")
+
+def _os_cache_by_default() -> bool:
+    """What the environment says, as in FFCV 1.x: any number but 0 is against the system's cache."""
+    name = "FFCV_DEFAULT_CACHE_PROCESS"
+    value = os.environ.get(name) or "0"
+    try:
+        return not int(value)
+    except ValueError:
+        raise ArgumentError(
+            f"the environment variable {name} must be 0 (read files through the system's page "
+            f"cache) or 1 (into memory of the process), and is {value!r}"
+        ) from None
+
+
+DEFAULT_OS_CACHE = _os_cache_by_default()
 
 _ORDERS: dict[OrderOption, type[TraversalOrder]] = {
     OrderOption.SEQUENTIAL: Sequential,
@@ -78,7 +93,7 @@ class Loader:
         os_cache: whether samples are read through a memory map, so that the operating system
             keeps the file in its page cache. ``False`` reads each sample into the worker's own
             memory instead. The default is ``True`` unless the environment variable
-            ``FFCV_DEFAULT_CACHE_PROCESS`` is set.
+            ``FFCV_DEFAULT_CACHE_PROCESS`` was 1 when ffcv was imported.
         order: an :class:`OrderOption`, a subclass of ``TraversalOrder``, or the name of one that a
             plugin provides.
         distributed: whether the processes of a ``torch.distributed`` job share the samples.
@@ -138,6 +153,7 @@ class Loader:
         self.drop_last, self.recompile = bool(drop_last), bool(recompile)
         by_default = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
         self.jit = by_default if jit is None else bool(jit)
+        self.distributed = bool(distributed)
         self.rank, self.world_size = distribution.place(distributed)
         self.seed = distribution.agreed_seed(seed, self.world_size)
         self.next_epoch = 0
@@ -146,7 +162,8 @@ class Loader:
         self.indices = _indices(indices, self.reader.num_samples)
         self._check_batches()
         self._order = _make_order(order, self, order_kwargs)
-        self._descriptor = None if os_cache else _Descriptor(self.reader.file_name)
+        self._os_cache = bool(os_cache)
+        self._descriptor = _Descriptor(self.reader.file_name)
         self._engine = Engine(self.num_workers)
         self._planner = self._make_planner(pipelines)
         self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
@@ -244,10 +261,13 @@ class Loader:
     def _plan(self) -> list[Route]:
         self._planned = self._attributes()
         source, keep = self._planner.source, self.batches_ahead + 2
-        return [
-            Route(plan, source(plan.stored.name), self.batch_size, keep, self.jit)
-            for plan in self._planner.plan()
-        ]
+        routes = []
+        for leg in share(self._planner.plan()):
+            route = Trunk if leg.is_trunk else Route
+            field = leg.pipeline.stored.name
+            copied = leg.copies_regions or not self._os_cache
+            routes.append(route(leg, source(field, copied), self.batch_size, keep, self.jit))
+        return routes
 
     def _attributes(self) -> tuple[Any, ...]:
         return snapshot(self._planner.operations())
@@ -260,13 +280,12 @@ class Loader:
     def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
         file = self.reader.file
         data = np.asarray(file.data)
-        if self._descriptor is None:
-            return Planner(self.reader, pipelines, StageSource(Storage(data, file.regions, -1)))
+        mapped = StageSource(Storage(data, file.regions, -1))
         sizes = file.regions["size"]
         largest = min(int(sizes.max()) if len(sizes) else 0, len(data))
         storage = Storage(data, file.regions, self._descriptor.number)
-        source = StageSource(storage, buffer_size=largest, owner=self._descriptor)
-        return Planner(self.reader, pipelines, source)
+        copied = StageSource(storage, buffer_size=largest, owner=self._descriptor)
+        return Planner(self.reader, pipelines, mapped, copied)
 
     def _check_batches(self) -> None:
         samples = -(-len(self.indices) // self.world_size)

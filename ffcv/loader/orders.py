@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from enum import Enum
@@ -37,6 +38,7 @@ class TraversalOrder(ABC):
         loader: the loader that asks.
         indices: positions in the file of the samples that the loader may visit, ``(N,)`` int64.
         seed: the loader's seed.
+        distributed: whether the processes of a job share the samples.
         rank: this process's number in the distributed job, 0 when there is none.
         world_size: how many processes share the samples, 1 when there is no job.
         visits_all: whether each epoch visits all of ``indices``, so that its length is known.
@@ -45,9 +47,12 @@ class TraversalOrder(ABC):
     visits_all: ClassVar[bool] = False
 
     def __init__(self, loader: Loader) -> None:
-        self.loader = loader
+        # The loader owns its order. If this owned the loader in turn, a dropped one would keep its
+        # threads and its file until the garbage collector happens to look at it.
+        self.loader: Loader = weakref.proxy(loader)
         self.indices = loader.indices
         self.seed = loader.seed
+        self.distributed = loader.distributed
         self.rank, self.world_size = loader.rank, loader.world_size
 
     @abstractmethod

@@ -107,25 +107,37 @@ class _Resolver:
     def _from_field(self, spec: PipelineSpec, transforms: list[Any]) -> Output:
         if spec.decoder is None and not transforms:
             return self._default(spec.source)
-        decoder = spec.decoder or self.fields[spec.source].get_decoder_class()()
+        decoder = spec.decoder or self._default(spec.source).steps[0]
         return Output(spec.source, [*self._adapt_all(spec.source, [decoder]), *transforms])
 
     def _up_to(self, name: str, operation: Any, trail: tuple[str, ...]) -> Output:
         """The part of another output that ends with an operation."""
+        is_step = isinstance(operation, Operation | KernelOperation) or callable(operation)
+        if isinstance(operation, type) or not is_step:
+            raise PipelineError(
+                f"pipelines[{name!r}]: expected the name of a field or output, or an operation of "
+                f"another pipeline, for its source, got {operation!r}"
+            )
+        holders = [other for other in self.pipelines if self._holds(other, operation)]
+        if not holders:
+            raise PipelineError(
+                f"pipelines[{name!r}]: its source {_name(operation)} stands in no other pipeline"
+            )
+        # One that asks for this output holds it in a circle, which `output` reports.
+        output = self.output(min(holders, key=lambda other: other in trail), trail)
         wanted = self._adapt(operation)
-        for other, entry in self.pipelines.items():
-            if other in trail or entry is None:
-                continue
-            # What continues from elsewhere has only its transforms to itself.
-            own = (entry.transforms or ()) if isinstance(entry, PipelineSpec) else entry
-            decoders = (entry.decoder,) if isinstance(entry, PipelineSpec) else ()
-            if any(step is operation for step in (*decoders, *own)):
-                output = self.output(other, trail)
-                stop = next(i for i, step in enumerate(output.steps) if step is wanted)
-                return Output(output.field, output.steps[: stop + 1])
-        raise PipelineError(
-            f"pipelines[{name!r}]: its source {_name(operation)} stands in no other pipeline"
-        )
+        stop = next(i for i, step in enumerate(output.steps) if step is wanted)
+        return Output(output.field, output.steps[: stop + 1])
+
+    def _holds(self, name: str, operation: Any) -> bool:
+        """Whether an operation is one of an output's own steps."""
+        entry = self.pipelines[name]
+        if entry is None:
+            return False
+        # What continues from elsewhere has only its transforms to itself.
+        own = (entry.transforms or ()) if isinstance(entry, PipelineSpec) else entry
+        decoders = (entry.decoder,) if isinstance(entry, PipelineSpec) else ()
+        return any(step is operation for step in (*decoders, *own))
 
     def _steps(self, name: str, entry: Any) -> list[Any]:
         if isinstance(entry, str | bytes | Mapping) or not isinstance(entry, Iterable):

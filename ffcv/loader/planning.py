@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcv.beton.side_index import read_side_index
 from ffcv.errors import PipelineError
 from ffcv.kernel import kernel
 from ffcv.loader.outputs import resolve_outputs
@@ -32,14 +33,21 @@ class Planner:
     Args:
         reader: the open file.
         pipelines: the user's argument; see :func:`~ffcv.loader.outputs.resolve_outputs`.
-        source: how compiled code reads the file.
+        mapped: how compiled code reads the file through its map.
+        copied: how it reads regions into memory of its own.
 
     Raises:
         PipelineError: the argument makes no sense, whatever the operations are.
     """
 
-    def __init__(self, reader: Reader, pipelines: Mapping[str, Any], source: StageSource) -> None:
-        self.reader, self._source = reader, source
+    def __init__(
+        self,
+        reader: Reader,
+        pipelines: Mapping[str, Any],
+        mapped: StageSource,
+        copied: StageSource,
+    ) -> None:
+        self.reader, self._mapped, self._copied = reader, mapped, copied
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
 
     def operations(self) -> Iterator[Any]:
@@ -74,12 +82,15 @@ class Planner:
             field=self.reader.handlers[field],
             records=self._records(field)["f0"],
             region_sizes=self.reader.file.region_sizes,
-            num_bytes=len(self._source.storage.data),
+            num_bytes=len(self._mapped.storage.data),
+            largest_region=self._copied.buffer_size,
+            side_index=functools.partial(read_side_index, self.reader.file, field),
         )
 
-    def source(self, field: str) -> StageSource:
-        """A field as compiled code reads it."""
-        return dataclasses.replace(self._source, records=self._records(field))
+    def source(self, field: str, copied: bool) -> StageSource:
+        """A field as compiled code reads it: its regions copied to memory, or through the map."""
+        source = self._copied if copied else self._mapped
+        return dataclasses.replace(source, records=self._records(field))
 
     def _records(self, field: str) -> NDArray[Any]:
         """The file's records with one field as their only member: what is compiled for it serves

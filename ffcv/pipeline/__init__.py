@@ -4,6 +4,7 @@ The interfaces that plugins implement are importable from here; random numbers f
 :mod:`ffcv.pipeline.random`.
 """
 
+from ffcv.beton.side_index import SideIndex
 from ffcv.kernel import kernel
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.operation import Operation
@@ -16,6 +17,7 @@ __all__ = [
     "Operation",
     "SampleDecoder",
     "SampleOperation",
+    "SideIndex",
     "State",
     "Stored",
     "kernel",

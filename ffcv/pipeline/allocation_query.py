@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 __all__ = ["AllocationQuery"]
 
 
@@ -21,3 +23,8 @@ class AllocationQuery:
     shape: tuple[int, ...]
     dtype: Any
     device: Any = "cpu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if isinstance(self.dtype, type | str):
+            object.__setattr__(self, "dtype", np.dtype(self.dtype))

@@ -2,131 +2,334 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.errors import PipelineError
-from ffcv.pipeline.compiler import compile_batch_function
+from ffcv.errors import CompilationError, PipelineError
+from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.batch_function import BatchFunction
+from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage, Step
+from ffcv.pipeline.operation import Allocation
 from ffcv.pipeline.program import StageSource
+from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BatchDecoderProgram", "BatchProgram"]
+__all__ = ["BatchDecoderProgram", "BatchProgram", "allocate"]
+
+_OPAQUE = np.dtype([("bits", np.uint16)], align=True)
+"""For float16, which compiled code lacks: a type that it can move but not compute with. Code that
+compiles for this treats the bits alike when they come as integers, which is how it runs."""
+
+_HALF_HINT = (
+    "; compiled operations can copy float16 or view it as np.uint16, but not compute with it: "
+    "convert to float32 before, or give the operation's class `compiled = False`"
+)
+
+
+def allocate(asked: Allocation, make: Callable[[AllocationQuery], Any]) -> Any:
+    """Memory in the shape that an operation asked for it: one, several, or ``None``."""
+    if isinstance(asked, tuple | list):
+        return tuple(make(query) for query in asked)
+    return None if asked is None else make(asked)
+
+
+def _nbytes(asked: Allocation) -> int:
+    """Size of one sample's part of the memory that an operation asked for."""
+    queries = asked if isinstance(asked, tuple | list) else (asked,)
+    own = [query for query in queries if query is not None and str(query.device) in ("cpu", "None")]
+    return sum(math.prod(query.shape) * int(query.dtype.itemsize) for query in own)
+
+
+@dataclass(frozen=True)
+class _Code:
+    """A function that an operation generated, and whether it wants more than it always gets."""
+
+    function: Callable[..., Any]
+    with_indices: bool
+    with_key: bool
+
+    def extras(self, ids: NDArray[np.int64], key: np.uint64) -> tuple[Any, ...]:
+        """The arguments that it asked for."""
+        return (*((ids,) if self.with_indices else ()), *((key,) if self.with_key else ()))
 
 
 class _Program(ABC):
     """What programs of batch operations have in common."""
 
-    def __init__(self, output: str, position: int, step: Step, jit: bool) -> None:
-        self.output, self.position, self.step, self.jit = output, position, step, jit
-        self._function: Callable[..., Any] | None = None
-
-    @property
-    def where(self) -> str:
-        """The operation's name in messages."""
-        return f"output {self.output!r}, step {self.position} ({self.step.name})"
+    def __init__(
+        self, path: str, output: str, position: int, source: State | None, step: Step, jit: bool
+    ) -> None:
+        self.path, self.step = path, step
+        self.where = f"output {output!r}, step {position} ({step.name})"
+        declared = bool(getattr(step.operation, "compiled", step.state.jit_mode))
+        self.is_compiled = declared and jit
+        self._code: _Code | None = None
+        self._check_memory(step.memory)
+        if declared and source is not None and source.is_tensor:
+            raise PipelineError(
+                f"{self.where}: declares jit_mode=True, but gets a {source}; compiled code works "
+                "on NumPy arrays: put it before ToTensor, or declare jit_mode=False"
+            )
 
     def prepare(self) -> None:
         """Generate the operation's code and, if it is to be, compile it."""
-        if self._function is not None:
-            return
-        operation = self.step.operation
-        function = operation.generate_code()
-        self.with_indices = bool(getattr(function, "with_indices", False))
-        self.with_key = bool(getattr(function, "with_key", False))
-        compiled = getattr(operation, "compiled", self.step.state.jit_mode)
-        if compiled and self.jit:
-            function = compile_batch_function(self.where, function, self._example())
-        self._function = function
-
-    def allocate(self, size: int, make: Callable[[Any], Any]) -> Any:
-        """Memory for a batch in the shape that the operation asked for it."""
-        query = self.step.memory
-        if isinstance(query, tuple | list):
-            return tuple(make(one) for one in query)
-        return None if query is None else make(query)
-
-    def _example_memory(self) -> Any:
-        return self.allocate(1, lambda query: np.empty((1, *query.shape), query.dtype))
+        if self._code is None:
+            function = self._asked(self.step.operation.generate_code)
+            self._code = self._made(function, self._arguments)
 
     @abstractmethod
-    def _example(self) -> tuple[Any, ...]:
+    def _arguments(self, code: _Code) -> tuple[Any, ...]:
         """Arguments of the types that the operation's function will be called with."""
 
-    def _call(self, arguments: tuple[Any, ...], ids: NDArray[np.int64]) -> Any:
-        """Run the operation.
+    def _asked(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        """What a method of the operation answers; what it raises gets a note that says where."""
+        try:
+            return method(*arguments)
+        except Exception as error:
+            error.add_note(f"in {self.where} of {self.path}")
+            raise
+
+    def _made(self, function: Any, arguments: Callable[[_Code], tuple[Any, ...]]) -> _Code:
+        """A function that the operation generated, checked and, if it is to be, compiled."""
+        if not callable(function):
+            raise PipelineError(f"{self.where}: generated {function!r} instead of a function")
+        with_indices = bool(getattr(function, "with_indices", False))
+        code = _Code(function, with_indices, bool(getattr(function, "with_key", False)))
+        example = arguments(code)
+        self._check_arity(function, len(example))
+        if not self.is_compiled:
+            return code
+        compiled = BatchFunction(self.where, function)
+        if _has_half(example):
+            self._check_half(compiled, example)
+        compiled.compile(_halves_as(np.uint16, example))
+        return replace(code, function=compiled)
+
+    @staticmethod
+    def _check_half(compiled: BatchFunction, example: tuple[Any, ...]) -> None:
+        """Refuse code that would compute with the bits of float16 as if they were numbers."""
+        try:
+            compiled.compile(_halves_as(_OPAQUE, example))
+        except CompilationError as error:
+            raise CompilationError(f"{error}{_HALF_HINT}") from error.__cause__
+
+    def _check_arity(self, function: Callable[..., Any], given: int) -> None:
+        if _takes(function, given):
+            return
+        names = inspect.signature(python_function(function))
+        hint = (
+            "; a decoder, which four arguments look like, belongs at the start of a pipeline"
+            if _takes(function, 4)
+            else ""
+        )
+        raise PipelineError(
+            f"{self.where}: its function takes {names}, but is called with {given} arguments, see "
+            f"Operation.generate_code{hint}"
+        )
+
+    def _check_memory(self, asked: Any) -> None:
+        for query in asked if isinstance(asked, tuple | list) else (asked,):
+            if query is not None and not isinstance(query, AllocationQuery):
+                raise PipelineError(
+                    f"{self.where}: asks for memory by {query!r}; expected an AllocationQuery, a "
+                    "tuple of them, or None"
+                )
+            if query is not None and self.is_compiled and not isinstance(query.dtype, np.dtype):
+                raise PipelineError(
+                    f"{self.where}: declares jit_mode=True, but asks for memory of {query.dtype}; "
+                    "ask for a NumPy dtype, or declare jit_mode=False"
+                )
+
+    def sample_nbytes(self) -> int:
+        """Bytes of the CPU's memory that it asks for, for each sample of a batch."""
+        return _nbytes(self.step.memory)
+
+    def _example_of(self, asked: Allocation) -> Any:
+        return allocate(asked, self._example_memory)
+
+    def _example_memory(self, query: AllocationQuery) -> Any:
+        is_array = isinstance(query.dtype, np.dtype)
+        return np.empty((1, *query.shape), query.dtype) if is_array else None
+
+    def _call(self, code: _Code, arguments: tuple[Any, ...], ids: NDArray[np.int64]) -> Any:
+        """Run a function of the operation's.
 
         Raises:
-            PipelineError: what came out is not what the operation declared.
+            Exception: what it raised, with a note that says where.
         """
-        assert self._function is not None
         try:
-            result = self._function(*arguments)
+            if not self.is_compiled:
+                return code.function(*arguments)
+            return code.function(*_halves_as(np.uint16, arguments))
         except Exception as error:
-            error.add_note(f"in {self.where}, for the samples {_few(ids)}")
+            error.add_note(f"in {self.where} of {self.path}, for the samples {_few(ids)}")
             raise
-        state = self.step.state
-        if not state.is_tensor:
-            self._check(result, (len(ids), *state.shape), state.dtype)
-        return result
 
-    def _check(self, result: Any, shape: tuple[int, ...], dtype: Any) -> None:
-        is_array = isinstance(result, np.ndarray)
-        if is_array and result.shape == shape and result.dtype == dtype:
-            return
-        came = f"{result.dtype} {result.shape}" if is_array else repr(result)[:80]
-        raise PipelineError(f"{self.where}: declared a batch of {dtype} {shape}, but gave {came}")
+    def _checked(self, result: Any, size: int) -> Any:
+        """What came out, if it is what the operation declared.
+
+        Raises:
+            PipelineError: it is something else.
+        """
+        state = self.step.state
+        if state.is_tensor:
+            return result
+        if self.is_compiled and state.dtype == np.float16:
+            result = _as_half(result)
+        shape = (size, *state.shape)
+        if isinstance(result, np.ndarray) and (result.shape, result.dtype) == (shape, state.dtype):
+            return result
+        raise PipelineError(
+            f"{self.path}: {self.where}: declared a batch of {state.dtype} {shape}, but gave "
+            f"{_described(result)}"
+        )
 
 
 class BatchProgram(_Program):
-    """An operation that turns a batch into the next."""
+    """An operation that turns a batch into the next.
 
-    def __init__(self, output: str, position: int, stage: BatchStage, jit: bool) -> None:
-        super().__init__(output, position, stage.step, jit)
-        self.stage = stage
+    Attributes:
+        shared: the memory that all places of the operation have in common.
+    """
 
-    def _example(self) -> tuple[Any, ...]:
-        source = self.stage.source
-        assert source is not None
-        batch = np.empty((1, *source.shape), source.dtype)
-        return self._arguments(batch, self._example_memory(), np.zeros(1, np.int64), np.uint64(0))
+    def __init__(self, path: str, output: str, position: int, stage: BatchStage, jit: bool) -> None:
+        assert stage.source is not None
+        super().__init__(path, output, position, stage.source, stage.step, jit)
+        self._source = stage.source
+        asked = self._asked(stage.step.operation.declare_shared_memory, stage.source)
+        self.shared: Allocation = tuple(asked) if isinstance(asked, list) else asked
+        self._check_memory(asked)
+        self._shared_code: _Code | None = None
 
-    def _arguments(
-        self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64
-    ) -> tuple[Any, ...]:
-        indices = (ids,) if self.with_indices else ()
-        return (batch, memory, *indices, *((key,) if self.with_key else ()))
+    def prepare(self) -> None:
+        """Generate both functions of the operation and, if they are to be, compile them."""
+        if self._code is None:
+            self._shared_code = self._make_shared_code()
+        super().prepare()
 
-    def __call__(self, batch: Any, memory: Any, ids: NDArray[np.int64], key: np.uint64) -> Any:
+    def _make_shared_code(self) -> _Code | None:
+        function = self._asked(self.step.operation.generate_code_for_shared_state)
+        if function is None:
+            return None
+        if self.shared is None:
+            raise PipelineError(
+                f"{self.where}: generates code for a shared state, but its declare_shared_memory "
+                "asks for no memory"
+            )
+        return self._made(function, self._shared_arguments)
+
+    def _arguments(self, code: _Code) -> tuple[Any, ...]:
+        is_tensor = self._source.is_tensor
+        batch = None if is_tensor else np.empty((1, *self._source.shape), self._source.dtype)
+        memory, extras = self._example_of(self.step.memory), code.extras(*_EXAMPLE)
+        return (batch, memory, *extras, *self._last(self._example_of(self.shared)))
+
+    def _shared_arguments(self, code: _Code) -> tuple[Any, ...]:
+        return (self._example_of(self.shared), *code.extras(*_EXAMPLE))
+
+    def _last(self, shared: Any) -> tuple[Any, ...]:
+        return () if self.shared is None else (shared,)
+
+    def sample_nbytes(self) -> int:
+        """Bytes of the CPU's memory that it asks for, for each sample of a batch."""
+        return super().sample_nbytes() + _nbytes(self.shared)
+
+    def fill_shared(self, shared: Any, ids: NDArray[np.int64], key: np.uint64) -> None:
+        """Give the shared memory of a batch its first content; ``key`` is the epoch's."""
+        code = self._shared_code
+        if code is not None:
+            self._call(code, (shared, *code.extras(ids, key)), ids)
+
+    def __call__(
+        self, batch: Any, memory: Any, shared: Any, ids: NDArray[np.int64], key: np.uint64
+    ) -> Any:
         """Run the operation; ``key`` is the epoch's."""
-        return self._call(self._arguments(batch, memory, ids, key), ids)
+        code = self._code
+        assert code is not None
+        arguments = (batch, memory, *code.extras(ids, key), *self._last(shared))
+        return self._checked(self._call(code, arguments, ids), len(ids))
 
 
 class BatchDecoderProgram(_Program):
     """A decoder in the style of FFCV 1.x: ``f(indices, memory, metadata, storage_state)``."""
 
     def __init__(
-        self, output: str, position: int, stage: BatchStage, source: StageSource, jit: bool
+        self,
+        path: str,
+        output: str,
+        position: int,
+        stage: BatchStage,
+        source: StageSource,
+        jit: bool,
     ) -> None:
-        super().__init__(output, position, stage.step, jit)
+        super().__init__(path, output, position, None, stage.step, jit)
         assert source.records is not None
         self._metadata, self._storage = source.records["f0"], source.storage
         self._owner = source.owner
 
-    def _example(self) -> tuple[Any, ...]:
-        return self._arguments(np.zeros(1, np.int64), self._example_memory())
-
-    def _arguments(self, ids: NDArray[np.int64], memory: Any) -> tuple[Any, ...]:
-        return ids, memory, self._metadata, self._storage
+    def _arguments(self, code: _Code) -> tuple[Any, ...]:
+        ids, _ = _EXAMPLE
+        return ids, self._example_of(self.step.memory), self._metadata, self._storage
 
     def __call__(self, ids: NDArray[np.int64], memory: Any) -> Any:
         """Decode a batch."""
-        return self._call(self._arguments(ids, memory), ids)
+        assert self._code is not None
+        arguments = (ids, memory, self._metadata, self._storage)
+        return self._checked(self._call(self._code, arguments, ids), len(ids))
+
+
+_EXAMPLE = (np.zeros(1, np.int64), np.uint64(0))
+
+
+def _has_half(argument: Any) -> bool:
+    """Whether there is float16 in an argument, or in one of several."""
+    if type(argument) is tuple:
+        return any(map(_has_half, argument))
+    return isinstance(argument, np.ndarray) and argument.dtype == np.float16
+
+
+def _halves_as(dtype: Any, argument: Any) -> Any:
+    """An argument, or several, with the given view of what is float16."""
+    if type(argument) is tuple:
+        return tuple(_halves_as(dtype, item) for item in argument)
+    return argument.view(dtype) if _has_half(argument) else argument
+
+
+def _as_half(result: Any) -> Any:
+    """What compiled code gave for float16, whose bits FFCV 1.x had as int16."""
+    if isinstance(result, np.ndarray) and result.dtype in (np.uint16, np.int16):
+        return result.view(np.float16)
+    return result
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    """Whether a function can be called with so many arguments."""
+    try:
+        signature = inspect.signature(python_function(function))
+    except (TypeError, ValueError):  # some native functions do not tell
+        return True
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _described(result: Any) -> str:
+    shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
+    if shape is None or dtype is None:
+        return repr(result)[:80]
+    kind = "" if isinstance(result, np.ndarray) else f"a {type(result).__name__} of "
+    return f"{kind}{dtype} {tuple(shape)}"
 
 
 def _few(ids: Sequence[int] | NDArray[np.int64]) -> str:

@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ffcv.pipeline.emit import emit_stage, fails
 from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
 from ffcv.pipeline.graph import SampleStage, Step
 
-__all__ = ["Compiler", "StageCode", "code_dtype", "compile_batch_function", "compile_stage"]
+__all__ = ["Compiler", "StageCode", "code_dtype", "compile_stage", "compile_types"]
 
 _KERNEL_MODULE = '''"""Emitted by ffcv: the kernel {qualname} of {module}, compiled by itself."""
 
@@ -113,13 +114,14 @@ def compile_stage(
 
 def _stage_name(source: str) -> str:
     from ffcv.pipeline.random import sample_key
-    from ffcv.storage.regions import read_region
+    from ffcv.storage.regions import prefetch_region, read_region
 
-    return f"stage_{digest(source, fingerprint(sample_key), fingerprint(read_region))}"
+    called = (sample_key, read_region, prefetch_region)
+    return f"stage_{digest(source, *map(fingerprint, called))}"
 
 
 def _eager_stage(output: str, stage: SampleStage, has_workspace: Sequence[bool]) -> StageCode:
-    functions = [python_function(step.operation.kernel) for step in stage.steps]
+    functions = [_kernel_of(step) for step in stage.steps]
     names = [f"kernel_{i}" for i in range(len(functions))]
     source = emit_stage(output, stage, names, [], has_workspace)
     injected = dict(zip(names, functions, strict=True))
@@ -127,8 +129,13 @@ def _eager_stage(output: str, stage: SampleStage, has_workspace: Sequence[bool])
     return StageCode(module.stage, source, False)
 
 
+def _kernel_of(step: Step) -> Any:
+    """What the stage calls for a step: its kernel, or its note when the decoder does it."""
+    return python_function(step.note or step.operation.kernel)
+
+
 def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
-    function = python_function(step.operation.kernel)
+    function = _kernel_of(step)
     name = f"step_{position}_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', step.name).lower()}"
     name = re.sub(r"\W", "_", name)
     if not _is_importable(function):
@@ -185,10 +192,10 @@ def _compile_kernels(
     The stage would compile them as well; here it is known which operation fails.
     """
     for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
-        where = f"output {output!r}, step {position + 1} ({step.name})"
+        where = f"output {output!r}, step {step.position} ({step.name})"
         types = _kernel_types(stage, position, arguments)
         _check_arity(where, kernel.function, len(types))
-        _compile_types(kernel.function, types, where)
+        compile_types(kernel.function, types, where)
         _check_result(where, step, kernel.function, types)
 
 
@@ -206,12 +213,13 @@ def _check_result(where: str, step: Step, function: Any, types: tuple[Any, ...])
     from numba import types as numba_types
 
     result = function.overloads[types].signature.return_type
-    if fails(step.operation) and not isinstance(result, numba_types.Integer):
+    returns_code = step.note is None and fails(step.operation)
+    if returns_code and not isinstance(result, numba_types.Integer):
         raise CompilationError(
             f"{where}: its kernel must return 0 or one of the codes in `errors` on every path, "
             f"but returns {result}"
         )
-    if not fails(step.operation) and not isinstance(result, numba_types.NoneType):
+    if not returns_code and not isinstance(result, numba_types.NoneType):
         raise CompilationError(
             f"{where}: its kernel returns {result}, which nobody would see; declare the codes "
             "that it returns in `errors`, or return nothing"
@@ -228,6 +236,8 @@ def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...])
     def sample(state: Any) -> Any:
         return t.Array(from_dtype(code_dtype(state.dtype)), max(len(state.shape), 1), "C")
 
+    if step.note is not None:
+        return typeof(workspaces[0]), typeof(params[position]), t.uint64
     leading: list[Any]
     if position == 0 and stage.stored is not None:
         _, records, buffer = source
@@ -235,7 +245,7 @@ def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...])
         if stage.stored.field.pointer is None:
             data = typeof(buffer)
         raw = step.operation.raw_bytes
-        destination = t.Array(t.uint8, 1, "C") if raw else sample(step.state)
+        destination = t.Array(t.uint8, 1, "C") if raw else sample(stage.state_after(0))
         leading = [typeof(records).dtype.typeof("f0"), data, destination]
     else:
         before = stage.steps[position - 1].state if position else stage.source
@@ -248,33 +258,31 @@ def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...])
     return tuple(leading + trailing)
 
 
-def compile_batch_function(where: str, function: Any, arguments: tuple[Any, ...]) -> Any:
-    """Compile the function of a batch operation for the given example arguments.
+def _compile_for(function: Any, arguments: tuple[Any, ...], where: str) -> None:
+    from numba import typeof
+
+    compile_types(function, tuple(typeof(argument) for argument in arguments), where)
+
+
+def compile_types(
+    function: Any, types: tuple[Any, ...], where: str, code: CodeType | None = None
+) -> None:
+    """Compile a function for arguments of the given types.
+
+    Args:
+        function: what Numba made of it.
+        types: of the arguments.
+        where: its place, for messages.
+        code: of the function that the user wrote, for messages.
 
     Raises:
         CompilationError: it does not compile.
     """
-    from numba import njit
-    from numba.core.dispatcher import Dispatcher
-
-    compiled = function if isinstance(function, Dispatcher) else njit(nogil=True)(function)
-    _compile_for(compiled, arguments, where)
-    return compiled
-
-
-def _compile_for(function: Any, arguments: tuple[Any, ...], where: str) -> None:
-    from numba import typeof
-
-    _compile_types(function, tuple(typeof(argument) for argument in arguments), where)
-
-
-def _compile_types(function: Any, types: tuple[Any, ...], where: str) -> None:
-    from numba.core.errors import NumbaError
-
     try:
         function.compile(types)
-    except NumbaError as error:
-        raise CompilationError(f"{where}: {summarise(str(error))}") from error
+    except Exception as error:  # what Numba does not support may fail anywhere inside it
+        problem = summarise(str(error) or repr(error), code)
+        raise CompilationError(f"{where}: {problem}") from error
 
 
 class Compiler:

@@ -29,7 +29,7 @@ def scratch_states(stage: SampleStage) -> list[State]:
     straight into its slot of the batch, where the steps in place after it continue.
     """
     places = _writers(stage)[:-1]
-    return [_source(stage) if i < 0 else stage.steps[i].state for i in places]
+    return [_source(stage) if i < 0 else stage.state_after(i) for i in places]
 
 
 def _source(stage: SampleStage) -> State:
@@ -39,7 +39,9 @@ def _source(stage: SampleStage) -> State:
 
 def _writers(stage: SampleStage) -> list[int]:
     """Positions of the steps that write to a new place."""
-    found = [i for i, step in enumerate(stage.steps) if not step.operation.inplace]
+    found = [
+        i for i, step in enumerate(stage.steps) if not step.operation.inplace and step.note is None
+    ]
     if stage.stored is None and (not found or found[0] != 0):
         # The stage starts from a batch that somebody may still need: it is copied first.
         found.insert(0, -1)
@@ -81,7 +83,7 @@ def emit_stage(
     lines = [_HEADER.format(output=output, chain=chain)]
     lines += ["import numpy as np", "", "from ffcv.pipeline.random import sample_key"]
     if stage.stored is not None:
-        lines += ["from ffcv.storage.regions import read_region"]
+        lines += ["from ffcv.storage.regions import prefetch_region, read_region"]
     lines += imports
     lines += ["", "", *([decorator] if decorator else [])]
     lines += ["def stage(start, stop, ids, source, target, bases, params, workspaces, scratch):"]
@@ -114,15 +116,23 @@ class _Body:
             if self.writers[0] == -1:
                 lines += self._copy()
         for position, step in enumerate(self.stage.steps):
-            lines += self._call(position, step)
+            if step.note is not None:
+                lines.append(self._note(position))
+        for position, step in enumerate(self.stage.steps):
+            if step.note is None:
+                lines += self._call(position, step)
         return [*lines, "return stop, 0, 0"]
 
     def _read(self, pointer: str | None) -> list[str]:
         lines = ['    record = records[sample]["f0"]']
         if pointer is None:
             return [*lines, "    data = buffer[:0]"]
-        where = f'record["{pointer}"]' if pointer else "record"
+        member = f'["{pointer}"]' if pointer else ""
+        where = f"record{member}"
         return [
+            # What comes two samples later is on its way from memory meanwhile.
+            '    later = records[ids[min(slot + 2, stop - 1)]]["f0"]',
+            f"    prefetch_region(storage, later{member})",
             *lines,
             f"    problem, data = read_region(storage, buffer, {where})",
             "    if problem != 0:",
@@ -140,6 +150,10 @@ class _Body:
         source, self.place = self.place, self._destination(-1, self.stage.source)
         return [f"    {self.place}[:] = {source}"]
 
+    def _note(self, position: int) -> str:
+        key = f"sample_key(bases[{position}], sample)"
+        return f"    {self.kernels[position]}(workspaces[0], params[{position}], {key})"
+
     def _arguments(self, step: Step, position: int) -> list[str]:
         arguments = [f"params[{position}]", f"sample_key(bases[{position}], sample)"]
         if step.operation.with_index:
@@ -152,7 +166,7 @@ class _Body:
         decodes = position == 0 and self.stage.stored is not None
         source = "record, data" if decodes else self.place
         if not step.operation.inplace:
-            self.place = self._destination(position, step.state)
+            self.place = self._destination(position, self.stage.state_after(position))
         destination = self.place
         if decodes and writes_bytes(self.stage):
             destination = "target[slot]"

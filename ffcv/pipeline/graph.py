@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from ffcv.pipeline.operation import Allocation, Operation
 from ffcv.pipeline.sample import KernelOperation, SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
 
-__all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "plan_pipeline"]
+__all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "fold", "plan_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,19 @@ class Step:
     Attributes:
         operation: a shallow copy of the user's object, or of what an adapter made of it.
         slot: the number that its randomness is keyed by.
+        position: its place in the pipeline, from 1.
         state: what comes out of it.
         memory: what a batch operation asked for.
+        note: for an operation that the decoder does: the kernel that tells it so; see
+            ``SampleDecoder.fold``.
     """
 
     operation: Any
     slot: int
+    position: int
     state: State
     memory: Allocation = None
+    note: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
@@ -62,6 +67,12 @@ class SampleStage:
     def state(self) -> State:
         """What comes out of the stage."""
         return self.steps[-1].state
+
+    def state_after(self, position: int) -> State:
+        """What the step at this position writes, with all that it does for steps after it."""
+        while position + 1 < len(self.steps) and self.steps[position + 1].note is not None:
+            position += 1
+        return self.steps[position].state
 
 
 @dataclass(frozen=True)
@@ -152,6 +163,20 @@ def plan_pipeline(
 
 def _describe(operation: Any) -> str:
     return getattr(operation, "name_in_plans", type(operation).__name__)
+
+
+def fold(stage: SampleStage) -> SampleStage:
+    """Let the stage's decoder do what it can of the operations behind it."""
+    if stage.stored is None:
+        return stage
+    decoder = copy.copy(stage.steps[0].operation)
+    steps = [replace(stage.steps[0], operation=decoder)]
+    for step in stage.steps[1:]:
+        note = decoder.fold(step.operation, steps[-1].state, step.state)
+        if note is None:
+            break
+        steps.append(replace(step, note=note))
+    return replace(stage, steps=(*steps, *stage.steps[len(steps) :]))
 
 
 _BEFORE_DECODER = State(True, "cpu", (), np.uint8)
@@ -254,11 +279,13 @@ class _Walk:
                 f"pipeline, not after {_describe(self.previous)}"
             )
         names = {cls.__name__ for cls in type(self.stored.field).__mro__}
-        if decoder.fields and names.isdisjoint(decoder.fields):
-            default = self.stored.field.get_decoder_class().__name__
+        default = self.stored.field.get_decoder_class()
+        # A field of another kind may name the decoder as its own.
+        fits = not names.isdisjoint(decoder.fields) or isinstance(decoder, default)
+        if decoder.fields and not fits:
             return (
                 f"decodes {' or '.join(decoder.fields)}, but field {self.stored.name!r} is a "
-                f"{type(self.stored.field).__name__}; use {default}()"
+                f"{type(self.stored.field).__name__}; use {default.__name__}()"
             )
         return None
 
@@ -281,16 +308,20 @@ class _Walk:
         # and may stand in several pipelines, so each place works on a copy of its own.
         if isinstance(operation, SampleDecoder):
             operation = copy.copy(operation)
-            self._append(Step(operation, slot, _checked(operation.declare(self.stored))))
+            self._append(
+                Step(operation, slot, self.position, _checked(operation.declare(self.stored)))
+            )
         elif self.state is not None and self._runs_on_samples(operation, self.state):
             operation = copy.copy(operation)
             if not self._run:
                 self._run_source = self.state
-            self._append(Step(operation, slot, _checked(operation.declare(self.state))))
+            self._append(
+                Step(operation, slot, self.position, _checked(operation.declare(self.state)))
+            )
         else:
             self.close_stage()
             operation, state, memory = self._declared(operation, self.state or _BEFORE_DECODER)
-            step = Step(operation, slot, _checked(state), memory)
+            step = Step(operation, slot, self.position, _checked(state), memory)
             self.stages.append(BatchStage(self.state, step))
             self.state = state
 

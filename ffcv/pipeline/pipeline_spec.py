@@ -15,7 +15,8 @@ class PipelineSpec:
 
     Given for a name that no field has, it is one more output: a second view of an image, say. What
     it shares with another output comes out the same: an operation instance draws the same random
-    numbers for the same sample wherever it stands.
+    numbers for the same sample wherever it stands. Operations on single samples that several
+    outputs begin with run once for all of them.
 
     Attributes:
         source: name of a field or of another output; or an operation that stands in another

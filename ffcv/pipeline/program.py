@@ -15,7 +15,8 @@ from ffcv.pipeline.compiler import (
     compile_stage,
 )
 from ffcv.pipeline.emit import scratch_states, writes_bytes
-from ffcv.pipeline.graph import SampleStage
+from ffcv.pipeline.entry import compiled_entries
+from ffcv.pipeline.graph import SampleStage, fold
 from ffcv.pipeline.random import base_key
 from ffcv.pipeline.sample import ASSIST, SampleDecoder
 from ffcv.pipeline.state import State
@@ -37,10 +38,14 @@ class WorkerMemory(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Its size in bytes."""
-        arrays = [self.buffer, *self.scratch]
-        for workspace in self.workspaces:
-            arrays.extend(part for part in workspace if isinstance(part, np.ndarray))
-        return sum(array.nbytes for array in arrays)
+        return _nbytes_of((self.buffer, self.scratch, self.workspaces))
+
+
+def _nbytes_of(part: Any) -> int:
+    """Size of the arrays in nested tuples."""
+    if isinstance(part, tuple):
+        return sum(map(_nbytes_of, part))
+    return part.nbytes if isinstance(part, np.ndarray) else 0
 
 
 def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -85,13 +90,14 @@ class SampleProgram:
     """A stage of sample operations, for one set of states.
 
     One instance serves many epochs as long as the states stay the same; parameters and keys are
-    bound anew for each by :meth:`begin_epoch`.
+    bound anew for each by :meth:`begin_epoch`. ``path`` and ``output`` are for messages.
     """
 
     def __init__(
-        self, output: str, stage: SampleStage, source: StageSource | None, jit: bool
+        self, path: str, output: str, stage: SampleStage, source: StageSource | None, jit: bool
     ) -> None:
-        self.output, self.stage, self.source = output, stage, source
+        self.path, self.output, self.source = path, output, source
+        self.stage = fold(stage) if jit else stage
         self.jit = jit
         self.writes_bytes = writes_bytes(stage)
         self._memory: dict[int, WorkerMemory] = {}
@@ -112,8 +118,7 @@ class SampleProgram:
     def begin_epoch(self, seed: int, epoch: int) -> EpochStage:
         """Bind the operations' current parameters and the epoch's keys."""
         self.prepare()
-        steps = self.stage.steps
-        params = tuple(coerce(step.operation.params()) for step in steps)
+        steps, params = self.stage.steps, self._params()
         keys = [base_key(seed, epoch, step.slot) for step in steps]
         return EpochStage(self, params, np.array(keys, np.uint64))
 
@@ -134,9 +139,11 @@ class SampleProgram:
 
     def _make_memory(self) -> WorkerMemory:
         size = self.source.buffer_size if self.source else 0
+        with compiled_entries(self.jit):
+            workspaces = tuple(step.operation.workspace() or () for step in self.stage.steps)
         return WorkerMemory(
             np.empty(size, np.uint8),
-            tuple(step.operation.workspace() or () for step in self.stage.steps),
+            workspaces,
             tuple(
                 np.empty(state.shape or 1, code_dtype(state.dtype))
                 for state in scratch_states(self.stage)
@@ -151,6 +158,11 @@ class SampleProgram:
             batch.reshape(len(batch), -1).view(np.uint8).reshape(len(batch), self.sample_nbytes())
         )
 
+    def _params(self) -> tuple[Any, ...]:
+        """The operations' parameters as they are now, each of its declared type."""
+        with compiled_entries(self.jit):
+            return tuple(coerce(step.operation.params()) for step in self.stage.steps)
+
     def _example(self) -> tuple[Any, ...]:
         memory = self.worker_memory(0)
         state = self.state
@@ -161,7 +173,7 @@ class SampleProgram:
             source: Any = np.empty((1, *self.stage.source.shape), dtype)
         else:
             source = (self.source.storage, self.source.records, memory.buffer)
-        params = tuple(coerce(step.operation.params()) for step in self.stage.steps)
+        params = self._params()
         bases = np.zeros(len(params), np.uint64)
         ids = np.zeros(1, np.int64)
         return 0, 0, ids, source, target, bases, params, memory.workspaces, memory.scratch
@@ -248,7 +260,6 @@ class EpochStage:
         return self._sample_error(step, sample, meaning or f"its kernel returned code {code}")
 
     def _sample_error(self, step: int, sample: int, problem: str) -> SampleError:
-        stored = self.program.stage.stored
-        name = self.program.stage.steps[step].name
-        path = stored.path if stored else "batch"
-        return SampleError(path, self.program.output, sample, f"{name}: {problem}")
+        program = self.program
+        name = program.stage.steps[step].name
+        return SampleError(program.path, program.output, sample, f"{name}: {problem}")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.beton.field import Field
+    from ffcv.beton.side_index import SideIndex
 
 __all__ = ["ASSIST", "KernelOperation", "SampleDecoder", "SampleOperation", "Stored"]
 
@@ -55,6 +56,10 @@ class KernelOperation(ABC):
         are coerced to one. Numbers and the lengths of arrays may differ from epoch to epoch.
         """
         return ()
+
+    def remarks(self) -> list[str]:
+        """What ``Loader.explain`` should say about how this operation works, after ``declare``."""
+        return []
 
     def workspace(self) -> tuple[Any, ...] | None:
         """Scratch memory of one worker: a ``NamedTuple`` of arrays, or ``None``.
@@ -103,6 +108,10 @@ class SampleOperation(KernelOperation):
         """
 
 
+def _no_side_index(kind: str) -> None:
+    """Of a field that has none of any kind."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """One field of a file, as a decoder finds it.
@@ -116,6 +125,10 @@ class Stored:
         region_sizes: ``region_sizes(pointers)`` gives the size in bytes of the region that each
             pointer names, -1 where there is none.
         num_bytes: size of the whole file; nothing stored in it can be larger.
+        largest_region: size in bytes of the largest region of the file.
+        side_index: ``side_index(kind)`` gives the entries that the file has for this field (see
+            ``Field.side_index``), checked, or ``None`` if it has none. What is in an entry is not
+            to be trusted. It raises ``ChecksumError`` or ``DamagedFileError`` if they are damaged.
     """
 
     path: str
@@ -124,6 +137,8 @@ class Stored:
     records: NDArray[Any]
     region_sizes: Callable[[NDArray[np.uint64]], NDArray[np.int64]]
     num_bytes: int
+    largest_region: int
+    side_index: Callable[[str], SideIndex | None] = _no_side_index
 
 
 class SampleDecoder(KernelOperation):
@@ -140,10 +155,15 @@ class SampleDecoder(KernelOperation):
         raw_bytes: whether ``destination`` is the sample's memory as ``(nbytes,)`` uint8 whatever
             its dtype. For kernels that only copy; such a decoder works for dtypes that compiled
             code does not know.
+        copies_regions: whether regions should be read into the worker's memory before the kernel
+            gets them, instead of through the map of the file. It costs a copy, keeps what was read
+            out of the process's memory, and lets a file that shrinks be an error. It may be set by
+            ``declare``.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
     raw_bytes: ClassVar[bool] = False
+    copies_regions: bool = False
 
     @abstractmethod
     def declare(self, stored: Stored) -> State:
@@ -152,6 +172,26 @@ class SampleDecoder(KernelOperation):
         Raises:
             ValueError, TypeError: the field or what the file holds does not fit, in words.
         """
+
+    def fold(
+        self, operation: SampleOperation, before: State, after: State
+    ) -> Callable[..., Any] | None:
+        """Take over what the next operation does, so that it needs no pass of its own.
+
+        It is asked for one operation after the other, as they stand behind the decoder, until it
+        declines one. What it takes over must give the very same results.
+
+        Args:
+            operation: the next operation.
+            before: what goes into it.
+            after: what comes out, and so out of this decoder if it takes it over.
+
+        Returns:
+            A kernel ``note(workspace, params, key)``, called for each sample before the decoder's
+            own, with the decoder's workspace and the operation's parameters and key: it leaves a
+            note of what is to be done. Or ``None``, and the operation runs by itself.
+        """
+        return None
 
     def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:
         """Do in Python what the kernel cannot, for one sample.

@@ -13,12 +13,20 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ffcv.kernel import kernel
+from ffcv.kernel import is_compiled, kernel
+from ffcv.vectors import address_of, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BAD_POINTER", "READ_ERRORS", "SHORT_READ", "Storage", "read_region"]
+__all__ = [
+    "BAD_POINTER",
+    "READ_ERRORS",
+    "SHORT_READ",
+    "Storage",
+    "prefetch_region",
+    "read_region",
+]
 
 BAD_POINTER = -2
 SHORT_READ = -3
@@ -29,13 +37,19 @@ READ_ERRORS = {
 }
 """What :func:`read_region`'s codes mean, in words."""
 
+_PREFETCHED_NBYTES = 4096
+"""How much of a region is fetched ahead at most. Larger ones take long to work on, and then the
+processor's own prefetching has time to begin."""
+
+_LINE_NBYTES = 64
+
 
 class Storage(NamedTuple):
     """One open file.
 
     Attributes:
         data: the whole file, mapped read-only, uint8.
-        regions: rows ``sample_id``, ``ptr``, ``size`` (uint64), sorted by ``ptr``.
+        regions: rows ``sample_id``, ``ptr``, ``size`` (uint64), sorted by ``ptr``, then ``size``.
         descriptor: ``-1`` to read through the map; otherwise an open file descriptor, from which
             each region is read into the caller's buffer.
     """
@@ -46,18 +60,48 @@ class Storage(NamedTuple):
 
 
 @kernel
-def _find(regions: Any, pointer: Any) -> int:
-    """Row of the region that starts at ``pointer``, or -1."""
+def _guess(regions: Any, pointer: Any) -> int:
+    """Where the row of ``pointer`` lies if all regions have one size, as those of equal images do.
+
+    The search below reads a dozen rows, each far from the one before; a good guess reads one.
+    """
+    last = len(regions) - 1
+    lowest, highest = regions[0]["ptr"], regions[last]["ptr"]
+    if pointer <= lowest:
+        return 0
+    if pointer >= highest:
+        return last
+    share = np.float64(pointer - lowest) / np.float64(highest - lowest)
+    return int(share * last + 0.5)
+
+
+@kernel
+def _search(regions: Any, pointer: Any) -> int:
+    """The last row whose region starts at ``pointer`` or before; -1 if there is none."""
     low, high = 0, len(regions)
     while low < high:
         middle = (low + high) // 2
-        if regions[middle]["ptr"] < pointer:
+        if regions[middle]["ptr"] <= pointer:
             low = middle + 1
         else:
             high = middle
-    if low < len(regions) and regions[low]["ptr"] == pointer:
-        return low
-    return -1
+    return low - 1
+
+
+@kernel
+def _find(regions: Any, pointer: Any) -> int:
+    """Row of the region that starts at ``pointer``, or -1.
+
+    FFCV 1.x gives an empty region the pointer of the one behind it, so the last such row counts.
+    """
+    if len(regions) == 0:
+        return -1
+    row = _guess(regions, pointer)
+    is_last = row == len(regions) - 1 or regions[row + 1]["ptr"] != pointer
+    if is_last and regions[row]["ptr"] == pointer:
+        return row
+    row = _search(regions, pointer)
+    return row if row >= 0 and regions[row]["ptr"] == pointer else -1
 
 
 def _read_at(descriptor: int, buffer: Any, offset: Any) -> int:
@@ -107,7 +151,8 @@ def read_region(storage: Any, buffer: Any, pointer: Any) -> tuple[int, Any]:
     row = _find(storage.regions, np.uint64(pointer))
     if row < 0:
         return BAD_POINTER, storage.data[:0]
-    start = np.int64(storage.regions[row]["ptr"])
+    # Not read from the row: the processor may begin to fetch the data before the row has come.
+    start = np.int64(np.uint64(pointer))
     size = np.int64(storage.regions[row]["size"])
     # Both are unsigned in the file; those that are negative here had their highest bit set.
     if start < 0 or size < 0 or start > len(storage.data) - size:
@@ -119,3 +164,25 @@ def read_region(storage: Any, buffer: Any, pointer: Any) -> tuple[int, Any]:
     if _read_at(storage.descriptor, buffer[:size], start) != size:
         return SHORT_READ, storage.data[:0]
     return 0, buffer[:size]
+
+
+@kernel
+def prefetch_region(storage: Any, pointer: Any) -> None:
+    """Have the processor fetch the start of a region that :func:`read_region` will read soon.
+
+    Where samples are small and come in random order, waiting for memory takes longer than all
+    work on them. A hint only, which changes no result; a wrong pointer does no harm.
+
+    Args:
+        storage: the file; does nothing unless it is read through its map.
+        pointer: absolute file offset, as a record holds it.
+    """
+    if is_compiled() and storage.descriptor < 0 and len(storage.regions) > 0:
+        # Looking at the row fetches that as well.
+        row = _guess(storage.regions, np.uint64(pointer))
+        size = np.int64(storage.regions[row]["size"])
+        start = address_of(storage.data) + np.int64(np.uint64(pointer))
+        for offset in range(0, _PREFETCHED_NBYTES, _LINE_NBYTES):
+            if offset >= size:
+                break
+            prefetch(start + offset)

@@ -264,7 +264,7 @@ def decode(
     if not isinstance(decoder, SampleDecoder):
         raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
     positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
-    state = decoder.declare(encoded.stored())
+    state = decoder.declare(encoded.stored(positions))
     destination = allocate((len(encoded.records), *state.shape), state.dtype)
     starts, stops = encoded.spans()
     arrays = {

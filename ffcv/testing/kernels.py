@@ -73,10 +73,12 @@ class KernelRun:
         ids: NDArray[np.int64],
         jit: bool,
     ) -> None:
+        from ffcv.pipeline.entry import compiled_entries
         from ffcv.pipeline.program import coerce
 
         self.operation, self.arrays = operation, arrays
-        self.workspace = operation.workspace()
+        with compiled_entries(jit):
+            self.workspace, params = operation.workspace(), coerce(operation.params())
         self.ids = ids
         extra = {
             "ids[i]": operation.with_index,
@@ -86,7 +88,7 @@ class KernelRun:
         chosen = tuple(text for text, wanted in extra.items() if wanted)
         self._code = _loop(operation.kernel, tuple(arrays), chosen, jit)
         workspace = () if self.workspace is None else self.workspace
-        self._trailing = (coerce(operation.params()), keys, ids, workspace)
+        self._trailing = (params, keys, ids, workspace)
 
     def _assists(self) -> bool:
         return (

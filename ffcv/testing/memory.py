@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import Field
+from ffcv.beton.side_index import NoEntry, SideIndex, compute_entry
 from ffcv.pipeline import Stored
 
 __all__ = ["Encoded", "GuardedArray", "Regions", "encode_values"]
 
 _FIRST_POINTER = 4096
 _GUARD = 64
+_MOST_SAMPLES = 1 << 16
+"""Positions beyond are for tests of arithmetic; an index with as many entries would be large."""
 
 
 class Regions:
@@ -71,13 +75,22 @@ class Encoded:
         field: the field.
         records: ``(N,)`` of ``field.metadata_type``.
         regions: where their data lies.
+        indexed: whether decoders get the field's side index, if it has one.
     """
 
-    def __init__(self, field: Field, records: NDArray[Any], regions: Regions) -> None:
+    def __init__(
+        self, field: Field, records: NDArray[Any], regions: Regions, indexed: bool = True
+    ) -> None:
         self.field, self.records, self.regions = field, records, regions
+        self.indexed = indexed
 
-    def stored(self) -> Stored:
-        """What a decoder's ``declare`` gets."""
+    def stored(self, ids: NDArray[np.int64] | None = None) -> Stored:
+        """What a decoder's ``declare`` gets.
+
+        Args:
+            ids: positions that the samples are said to have in the file; ``0, 1, …`` by default.
+        """
+        positions = np.arange(len(self.records)) if ids is None else ids
         memory = _FIRST_POINTER + self.regions.flat().size
         return Stored(
             path="<memory>",
@@ -86,7 +99,40 @@ class Encoded:
             records=self.records,
             region_sizes=self.regions.sizes,
             num_bytes=memory + self.records.nbytes,
+            largest_region=max((r.size for r in self.regions.by_pointer.values()), default=0),
+            side_index=functools.partial(self._side_index, positions),
         )
+
+    def _side_index(self, ids: NDArray[np.int64], kind: str) -> SideIndex | None:
+        """The side index of a file with these samples.
+
+        Args:
+            ids: their positions in it, ``(N,)``.
+            kind: which side index.
+
+        Returns:
+            ``None`` if the field has no such index, or if a file with samples at these positions
+            could not be, or would be large.
+        """
+        if not self.indexed or kind != self.field.side_index:
+            return None
+        if len(ids) != len(np.unique(ids)):
+            return None
+        if len(ids) and not 0 <= ids.min() <= ids.max() < _MOST_SAMPLES:
+            return None
+        entries = [b""] * (int(ids.max(initial=-1)) + 1)
+        for position, record in zip(ids.tolist(), self.records, strict=True):
+            entry = compute_entry(self.field, record, self._data(record))
+            entries[position] = b"" if isinstance(entry, NoEntry) else entry
+        offsets = np.cumsum([0, *map(len, entries)], dtype=np.uint64)
+        offsets.flags.writeable = False
+        return SideIndex(offsets, np.frombuffer(b"".join(entries), np.uint8))
+
+    def _data(self, record: Any) -> NDArray[np.uint8]:
+        if self.field.pointer is None:
+            return np.zeros(0, np.uint8)
+        pointer = record[self.field.pointer] if self.field.pointer else record
+        return self.regions.by_pointer.get(int(pointer), np.zeros(0, np.uint8))
 
     def spans(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Where each record's data begins and ends in ``regions.flat()``."""

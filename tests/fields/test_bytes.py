@@ -114,7 +114,9 @@ def test_unpack_refuses_what_is_no_json(batch, words):
 
 def stored(records, num_bytes=1000):
     records = np.array(records, BytesField().metadata_type)
-    return Stored("x.beton", "blob", BytesField(), records, lambda p: p.astype(np.int64), num_bytes)
+    return Stored(
+        "x.beton", "blob", BytesField(), records, lambda p: p.astype(np.int64), num_bytes, num_bytes
+    )
 
 
 def test_the_longest_value_is_found_piece_by_piece(monkeypatch):

@@ -10,6 +10,9 @@ import textwrap
 import pytest
 from loader_support import NUM_SAMPLES
 
+from ffcv.errors import ArgumentError
+from ffcv.loader import Loader
+
 RANK = """
     import json, sys
     import torch.distributed as dist
@@ -58,3 +61,8 @@ def test_ranks_agree_on_a_seed_that_nobody_gave(numbers, tmp_path):
     assert ranks[0]["seed"] == ranks[1]["seed"]
     parts = [rank["epochs"][0] for rank in ranks]
     assert sorted(parts[0] + parts[1]) == list(range(NUM_SAMPLES))
+
+
+def test_without_a_process_group(numbers):
+    with pytest.raises(ArgumentError, match="init_process_group"):
+        Loader(numbers, 7, distributed=True)

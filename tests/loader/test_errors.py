@@ -20,6 +20,7 @@ from ffcv.errors import (
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
 from ffcv.loader import Loader, OrderOption
+from ffcv.loader.engine import Batch, Engine, EpochRun
 from ffcv.reader import Reader
 from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, ToTorchImage
 
@@ -67,6 +68,26 @@ def test_a_kernel_that_fails_names_output_operation_and_sample(numbers, workers)
             assert word in str(error)
         operation.limit = 1000
         assert len(list(loader)) == 10
+
+
+def test_of_two_chunks_that_fail_the_first_one_counts():
+    """Whichever of them fails sooner: workers are not equally fast."""
+    later_has_failed = threading.Event()
+
+    def run_chunk(worker, batch, start, stop):
+        if start == 0:
+            later_has_failed.wait(20)
+        elif batch.outstanding == 2:
+            later_has_failed.set()
+        raise ValueError(f"chunk from {start}")
+
+    batches = iter([Batch(np.arange(8), None)])
+    engine, run = Engine(2), EpochRun(batches, run_chunk, lambda worker, batch: None, 1)
+    engine.start(run)
+    error = outcome_of(lambda: engine.fetch(run))[1]
+    engine.stop()
+    assert later_has_failed.is_set()
+    assert str(error) == "chunk from 0"
 
 
 @pytest.mark.parametrize("jit", [True, False])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import subprocess
@@ -14,7 +13,7 @@ import time
 import numpy as np
 import pytest
 import torch
-from loader_support import NUM_SAMPLES
+from loader_support import NUM_SAMPLES, wait_until
 
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
@@ -24,13 +23,6 @@ from ffcv.transforms import ToTensor
 
 def worker_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("ffcv-worker")]
-
-
-def wait_until(condition, seconds=10.0) -> bool:
-    end = time.monotonic() + seconds
-    while not condition() and time.monotonic() < end:
-        time.sleep(0.01)
-    return condition()
 
 
 def resident_bytes() -> int:
@@ -111,7 +103,6 @@ def test_threads_end_with_the_loader(numbers):
     forgotten = Loader(numbers, 10, num_workers=3)
     next(iter(forgotten))
     del forgotten
-    gc.collect()
     assert wait_until(lambda: len(worker_threads()) == before)
 
 

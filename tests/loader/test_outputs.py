@@ -64,11 +64,25 @@ def test_a_spec_without_steps_is_the_default(numbers):
     np.testing.assert_array_equal(first, second)
 
 
+FIRST, SECOND = AddNoise(), AddNoise()
+
+
 @pytest.mark.parametrize(
     ("pipelines", "words"),
     [
         ({"m": PipelineSpec("x")}, ["'m'", "no field or output 'x'", "'n'"]),
         ({"a": PipelineSpec("b"), "b": PipelineSpec("a")}, ["circle", "a → b → a"]),
+        (
+            {
+                "a": PipelineSpec(FIRST, transforms=[SECOND]),
+                "b": PipelineSpec(SECOND, transforms=[FIRST]),
+            },
+            ["circle", "a → b → a"],
+        ),
+        ({"a": PipelineSpec(FIRST, transforms=[FIRST])}, ["circle", "a → a"]),
+        ({"m": PipelineSpec(AddNoise)}, ["'m'", "expected the name", "AddNoise"]),
+        ({"m": PipelineSpec(None)}, ["'m'", "expected the name", "None"]),
+        ({"n": None, "m": PipelineSpec(FIRST)}, ["'m'", "AddNoise", "no other pipeline"]),
         ({"m": PipelineSpec(AddNoise())}, ["'m'", "AddNoise", "no other pipeline"]),
         (
             {"a": PipelineSpec("n"), "m": PipelineSpec("a", decoder=IntDecoder())},

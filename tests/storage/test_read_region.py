@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ffcv.beton.layout import REGION_DTYPE
-from ffcv.storage.regions import BAD_POINTER, SHORT_READ, Storage, read_region
+from ffcv.storage.regions import (
+    BAD_POINTER,
+    SHORT_READ,
+    Storage,
+    prefetch_region,
+    read_region,
+)
 
 CONTENT = np.arange(40_000, dtype=np.uint32).view(np.uint8)
 
@@ -69,6 +75,31 @@ def test_it_finds_what_the_table_says_and_nothing_else(storage, rows, other):
         assert read(storage(rows), other, buffer)[0] == BAD_POINTER
 
 
+@given(
+    size=st.integers(1, 50),
+    gaps=st.lists(st.integers(0, 200), min_size=1, max_size=60),
+    chosen=st.data(),
+)
+def test_regions_of_one_size_with_gaps_between(storage, size, gaps, chosen):
+    """As equal images lie in pages: a guess finds most of them, and a search the others."""
+    pointers = np.cumsum([gap + size for gap in gaps])
+    rows = [(int(pointer), size) for pointer in pointers]
+    buffer = np.empty(size, np.uint8)
+    for pointer, _ in rows:
+        code, data = read(storage(rows), pointer, buffer)
+        assert code == 0
+        np.testing.assert_array_equal(data, CONTENT[pointer : pointer + size])
+    other = chosen.draw(st.integers(0, int(pointers[-1]) + 2 * size))
+    assert (read(storage(rows), other, buffer)[0] == 0) == (other in pointers)
+
+
+def test_of_regions_with_one_pointer_the_largest_counts(storage):
+    rows = [(0, 10), (100, 0), (100, 0), (100, 30), (4000, 0), (4000, 5)]
+    buffer = np.empty(30, np.uint8)
+    for pointer, size in ((0, 10), (100, 30), (4000, 5)):
+        assert len(read(storage(rows), pointer, buffer)[1]) == size
+
+
 @pytest.mark.parametrize(
     ("pointer", "size"),
     [
@@ -102,3 +133,19 @@ def test_a_file_that_was_truncated_meanwhile(tmp_path):
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == 0
         opened.truncate(600)
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == SHORT_READ
+
+
+@njit(nogil=True)
+def compiled_prefetch(storage, pointer):
+    prefetch_region(storage, pointer)
+
+
+@pytest.mark.parametrize("pointer", [0, 5, 4096, 160_000, 2**63, 2**64 - 1])
+@pytest.mark.parametrize("size", [0, 1, 4097, 2**63, 2**64 - 1])
+def test_prefetching_does_no_harm(storage, pointer, size):
+    compiled_prefetch(storage([(5, size), (6, size)]), np.uint64(pointer))
+    prefetch_region(storage([(5, size)]), np.uint64(pointer))
+
+
+def test_prefetching_with_an_empty_table(storage):
+    compiled_prefetch(storage([]), np.uint64(0))

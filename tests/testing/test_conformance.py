@@ -15,6 +15,7 @@ from ffcv.pipeline import SampleDecoder, SampleOperation, State, kernel
 from ffcv.pipeline.random import integer
 from ffcv.testing.conformance import FieldConformance, OperationConformance
 from ffcv.testing.strategies import batches
+from tests.indexed_field import LastString, Strings
 
 
 @pytest.fixture
@@ -26,6 +27,48 @@ def quick_failures():
     settings.load_profile("quick failures")
     yield
     settings.load_profile(former)
+
+
+class StringsSuite(FieldConformance):
+    max_examples = 5
+    tell = False
+
+    def fields(self):
+        return [Strings()]
+
+    def values(self, field):
+        return st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=9)
+
+    def decoder(self, field):
+        return LastString(tell=self.tell)
+
+    def equal(self, value, decoded):
+        return value[-1][0] == decoded[0]
+
+
+class TestStrings(StringsSuite):
+    pass
+
+
+class Wandering(Strings):
+    """Its entries hold the pointer, which has no meaning yet."""
+
+    def side_index_entry(self, record, data):
+        return record.tobytes()
+
+
+def test_entries_that_depend_on_the_place_are_noticed(quick_failures):
+    suite = StringsSuite()
+    suite.fields = lambda: [Wandering()]
+    with pytest.raises(AssertionError):
+        suite.test_side_index_entries_depend_on_what_is_stored_only()
+
+
+def test_decoders_that_give_something_else_with_a_side_index_are_noticed(quick_failures):
+    suite = StringsSuite()
+    suite.tell = True
+    with pytest.raises(AssertionError):
+        suite.test_side_index_changes_no_result()
 
 
 class Shift(NamedTuple):

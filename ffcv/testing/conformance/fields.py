@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field
+from ffcv.beton.side_index import is_kind
 from ffcv.pipeline import SampleDecoder
 from ffcv.testing.conformance.examples import check_all, check_refusals, choices, snapshot
 from ffcv.testing.files import read_values, write_values
 from ffcv.testing.harness import decode
-from ffcv.testing.memory import GuardedArray, encode_values
+from ffcv.testing.memory import Encoded, GuardedArray, encode_values
 
 __all__ = ["FieldConformance"]
 
@@ -170,6 +171,33 @@ class FieldConformance:
 
         self._each(body)
 
+    def test_side_index_entries_depend_on_what_is_stored_only(self) -> None:
+        """Where a field has a side index, equal values have equal entries, wherever they lie."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            if field.side_index is None:
+                return
+            assert is_kind(field.side_index)
+            index = encode_values(field, [*values, *values]).stored().side_index(field.side_index)
+            assert index is not None
+            for first in range(len(values)):
+                assert index.entry(first) == index.entry(first + len(values))
+
+        self._each(body)
+
+    def test_side_index_changes_no_result(self) -> None:
+        """Decoders give the same samples with the field's side index and without."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            if field.side_index is None:
+                return
+            encoded = encode_values(field, values)
+            plain = Encoded(field, encoded.records, encoded.regions, indexed=False)
+            with_index, without = self._decoded(field, encoded), self._decoded(field, plain)
+            assert with_index.tobytes() == without.tobytes()
+
+        self._each(body)
+
     def test_decoder_writes_all_of_its_destination_and_nothing_else(self) -> None:
         """The destination's former content shows nowhere, and its surroundings stay as they are."""
 
@@ -216,7 +244,9 @@ class FieldConformance:
 
         self._each(body, examples=min(self.max_examples, 3), shrink=False)
 
-    def _decoded(self, field: Field, values: Sequence[Any], **options: Any) -> NDArray[Any]:
+    def _decoded(
+        self, field: Field, values: Sequence[Any] | Encoded, **options: Any
+    ) -> NDArray[Any]:
         return decode(field, values, self.decoder(field), **options)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.beton.field import ARG_TYPE, Field, Malloc
+from ffcv.beton.field import ARG_TYPE, Field, Malloc, takes
 
 __all__ = ["BytesField", "JSONField"]
 
@@ -36,8 +36,11 @@ class BytesField(Field):
 
     @classmethod
     def from_binary(cls, binary: NDArray[np.uint8]) -> Field:
-        """Rebuild the field; its description is empty, whatever the bytes are."""
-        return cls()
+        """Rebuild the field; its description is empty, whatever the bytes are.
+
+        A subclass whose constructor wants arguments is rebuilt without them, as in FFCV 1.x.
+        """
+        return cls() if takes(cls) else cls.__new__(cls)
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: all zero."""

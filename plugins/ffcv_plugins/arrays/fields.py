@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from ffcv.beton.field import ARG_TYPE, Field, Malloc
+from ffcv.beton.field import ARG_TYPE, Field, Malloc, takes
 from ffcv_plugins.arrays.convert import as_array, copy_members
 from ffcv_plugins.arrays.dtypes import dtype_from_text, dtype_from_torch, dtype_to_text
 
@@ -63,6 +63,9 @@ class NDArrayField(Field):
     def from_binary(cls, binary: NDArray[np.uint8]) -> Field:
         """Rebuild the field.
 
+        A subclass whose constructor wants other arguments is rebuilt with what the file says, as in
+        FFCV 1.x.
+
         Raises:
             ValueError: the bytes describe no dtype and shape.
         """
@@ -75,7 +78,12 @@ class NDArrayField(Field):
             raise ValueError(f"a description of {length} bytes does not fit {_ROOM_FOR_TEXT}")
         end = _ARGUMENTS.itemsize + length
         dtype = dtype_from_text(memory[_ARGUMENTS.itemsize : end].tobytes().decode("ascii"))
-        return cls(dtype, _shape_from([int(n) for n in header["shape"]], int(memory[end])))
+        shape = _shape_from([int(n) for n in header["shape"]], int(memory[end]))
+        if takes(cls, dtype, shape):
+            return cls(dtype, shape)
+        field = cls.__new__(cls)
+        NDArrayField.__init__(field, dtype, shape)
+        return field
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: 32 × u64 shape, u64 length, JSON of the dtype.

@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
-from ffcv.pipeline import Operation, State
+from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.pipeline import Operation, SampleOperation, State
+from ffcv_plugins.augment.notes import note_nothing
+from ffcv_plugins.pixels.folding import Fold, Turn
 from ffcv_plugins.torch.checks import require_tensor
 
 __all__ = ["ToTorchImage"]
@@ -16,8 +20,30 @@ __all__ = ["ToTorchImage"]
 _MOST_COLOURS = 4
 
 
-class ToTorchImage(Operation):
-    """Turn image tensors ``(B, H, W, C)`` into ``(B, C, H, W)``, which torch's layers want.
+@kernel
+def _to_planes(source: Any, destination: Any, params: Any, key: Any) -> None:
+    """Channels first. Indices are unsigned, since compiled code asks of others whether they count
+    from the end."""
+    if not is_compiled():
+        _to_planes_with_numpy(source, destination)
+        return
+    pixels, channels = source.shape[0] * source.shape[1], source.shape[2]
+    values, results = source.reshape(-1), destination.reshape(-1)
+    for c in range(channels):
+        for i in range(pixels):
+            results[np.uintp(c * pixels + i)] = values[np.uintp(i * channels + c)]
+
+
+@python_only
+def _to_planes_with_numpy(source: Any, destination: Any) -> None:
+    destination[...] = source.transpose(2, 0, 1)
+
+
+class ToTorchImage(SampleOperation, Operation):
+    """Turn images ``(H, W, C)`` into ``(C, H, W)``, which torch's layers want.
+
+    It stands behind ToTensor. With ``channels_last=False`` it can also stand among the operations
+    on NumPy images: an image decoder then writes channel by channel right away.
 
     Args:
         channels_last: leave the values where they are in memory, which is torch's memory format
@@ -32,10 +58,26 @@ class ToTorchImage(Operation):
     """
 
     compiled = False
+    kernel = staticmethod(_to_planes)
 
     def __init__(self, channels_last: bool = True, convert_back_int16: bool = True) -> None:
         self.channels_last = channels_last
         self.convert_back_int16 = convert_back_int16
+
+    def declare(self, state: State) -> State:
+        """``(C, H, W)`` from ``(H, W, C)``.
+
+        Raises:
+            ValueError: values are to stay where they are, which only a tensor can; or the input is
+                no image, or its channels are first already.
+        """
+        if self.channels_last:
+            require_tensor("ToTorchImage", state)
+        return replace(state, shape=_channels_first(state))
+
+    def fold(self, before: State) -> Fold:
+        """Pixels can be written channel by channel."""
+        return Fold(Turn.LAYOUT, note_nothing, planar=True)
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """``(C, H, W)`` from ``(H, W, C)``.
@@ -45,18 +87,7 @@ class ToTorchImage(Operation):
                 image of at most 4 rows and over 4 channels is taken for one of those.
         """
         require_tensor("ToTorchImage", previous_state)
-        shape = previous_state.shape
-        if len(shape) != 3:
-            raise ValueError(
-                f"ToTorchImage works on images of shape (height, width, channels) and gets a "
-                f"{previous_state}"
-            )
-        if shape[0] <= _MOST_COLOURS < shape[2]:
-            raise ValueError(
-                f"ToTorchImage gets a {previous_state}, whose channels seem to be first already; "
-                f"is it there twice?"
-            )
-        return replace(previous_state, jit_mode=False, shape=(shape[2], *shape[:2])), None
+        return replace(previous_state, jit_mode=False, shape=_channels_first(previous_state)), None
 
     def generate_code(self) -> Callable[..., Any]:
         """``f(batch, memory)``."""
@@ -66,3 +97,18 @@ class ToTorchImage(Operation):
             return batch.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
         return to_torch_image
+
+
+def _channels_first(state: State) -> tuple[int, int, int]:
+    """The shape of an image with its channels in front."""
+    if len(state.shape) != 3:
+        raise ValueError(
+            f"ToTorchImage works on images of shape (height, width, channels) and gets a {state}"
+        )
+    height, width, channels = state.shape
+    if height <= _MOST_COLOURS < channels:
+        raise ValueError(
+            f"ToTorchImage gets a {state}, whose channels seem to be first already; "
+            f"is it there twice?"
+        )
+    return channels, height, width

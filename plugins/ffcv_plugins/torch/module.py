@@ -37,10 +37,15 @@ class ModuleWrapper(Operation):
             raise TypeError(f"ModuleWrapper: expected a module or a function, got {module!r}")
         self.module = module
 
+    @property
+    def name_in_plans(self) -> str:
+        """The module's class or the function, which the user wrote."""
+        module = self.module
+        return f"ModuleWrapper({getattr(module, '__name__', type(module).__name__)})"
+
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """The input's state. Raises ``ValueError`` if it is no tensor."""
-        name = type(self.module).__name__
-        require_tensor(f"ModuleWrapper({name})", previous_state)
+        require_tensor(self.name_in_plans, previous_state)
         return previous_state, None
 
     def generate_code(self) -> Callable[..., Any]:

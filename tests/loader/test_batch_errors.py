@@ -1,0 +1,237 @@
+"""Batch operations that fail, or that give something else than they declared."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ffcv.errors import CompilationError, PipelineError
+from ffcv.fields.decoders import IntDecoder
+from ffcv.loader import Loader
+from ffcv.pipeline import AllocationQuery, Operation
+from ffcv.transforms import Convert, ToTensor
+
+OPAQUE = object()
+
+
+class Step(Operation):
+    """Runs a function, compiled or not, and declares what it is told to."""
+
+    def __init__(self, function, jit_mode=True, memory="like the input", **declared):
+        self.function, self.memory = function, memory
+        self.declared = {"jit_mode": jit_mode, **declared}
+
+    def declare_state_and_memory(self, previous_state):
+        memory = AllocationQuery(previous_state.shape, previous_state.dtype)
+        return replace(previous_state, **self.declared), (
+            memory if self.memory == "like the input" else self.memory
+        )
+
+    def generate_code(self):
+        return self.function
+
+
+def load(path, *steps):
+    pipelines = {"n": [IntDecoder(), *steps]}
+    with Loader(path, 10, num_workers=2, pipelines=pipelines) as loader:
+        return list(loader)
+
+
+def text_of(error):
+    return str(error) + " ".join(getattr(error, "__notes__", ()))
+
+
+def raise_at_42(batch, memory):
+    for i in range(len(batch)):
+        if batch[i, 0] == 42:
+            raise ArithmeticError("the batch has the answer")
+    return batch
+
+
+class Explode(torch.nn.Module):
+    def forward(self, batch):
+        if 42 in batch:
+            raise ArithmeticError("the batch has the answer")
+        return batch
+
+
+def explode(batch):
+    return Explode()(batch)
+
+
+@pytest.mark.parametrize(
+    ("steps", "place"),
+    [
+        ([Step(raise_at_42)], "step 2 (Step)"),
+        ([Step(raise_at_42, jit_mode=False)], "step 2 (Step)"),
+        ([explode], "step 2 (explode)"),
+        ([ToTensor(), Explode()], "step 3 (ModuleWrapper(Explode))"),
+        ([ToTensor(), Convert(torch.float32), torch.nn.Linear(3, 1)], "step 4 (ModuleWrapper(Lin"),
+    ],
+)
+def test_what_an_operation_raises_comes_as_itself_and_says_where(numbers, steps, place):
+    kind, samples = (ArithmeticError, "40, 41, 42, 43, 44 … (10 samples)")
+    if isinstance(steps[-1], torch.nn.Linear):
+        kind, samples = (RuntimeError, "0, 1, 2, 3, 4 … (10 samples)")
+    with pytest.raises(kind) as caught:
+        load(numbers, *steps)
+    assert type(caught.value) is kind
+    for word in (f"output 'n', {place}", str(numbers), samples):
+        assert word in text_of(caught.value)
+
+
+def half(batch, memory):
+    return batch[: len(batch) // 2]
+
+
+def to_float(batch, memory):
+    return batch * 0.5
+
+
+def nothing(batch, memory):
+    memory[:] = batch
+
+
+def number(batch, memory):
+    return 3
+
+
+def tensor(batch, memory):
+    return torch.from_numpy(batch)
+
+
+@pytest.mark.parametrize("jit_mode", [True, False])
+@pytest.mark.parametrize(
+    ("function", "declared", "words"),
+    [
+        (half, {}, ["int64 (10, 1)", "gave int64 (5, 1)"]),
+        (to_float, {}, ["int64 (10, 1)", "gave float64 (10, 1)"]),
+        (to_float, {"dtype": np.dtype("float32")}, ["float32 (10, 1)", "gave float64"]),
+        (to_float, {"dtype": np.dtype("float64"), "shape": ()}, ["float64 (10,)", "(10, 1)"]),
+        (nothing, {}, ["int64 (10, 1)", "gave None"]),
+        (number, {}, ["int64 (10, 1)", "gave 3"]),
+    ],
+)
+def test_what_breaks_the_declaration_is_refused(numbers, function, declared, words, jit_mode):
+    with pytest.raises(PipelineError) as caught:
+        load(numbers, Step(function, jit_mode, **declared))
+    for word in [*words, str(numbers), "output 'n', step 2 (Step)", "declared"]:
+        assert word in str(caught.value)
+
+
+def test_a_tensor_where_an_array_was_declared(numbers):
+    with pytest.raises(PipelineError, match=r"gave a Tensor of torch\.int64 \(10, 1\)"):
+        load(numbers, Step(tensor, jit_mode=False))
+
+
+def decode(indices, memory, metadata, storage_state):
+    return memory
+
+
+def with_one_argument(batch):
+    return batch
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (Step(decode), ["(indices, memory, metadata, storage_state)", "decoder", "start"]),
+        (Step(decode, jit_mode=False), ["called with 2 arguments", "decoder", "start"]),
+        (Step(with_one_argument), ["(batch)", "called with 2 arguments"]),
+        (Step(None), ["generated None instead of a function"]),
+        (Step(functools.partial(half)), ["plain functions", "compiled = False"]),
+        (Step(half, memory=((2,), "u1")), ["asks for memory by", "AllocationQuery"]),
+        (Step(half, memory=AllocationQuery((2,), torch.uint8)), ["torch.uint8", "jit_mode=False"]),
+    ],
+)
+def test_functions_and_memory_of_the_wrong_kind(numbers, step, words):
+    with pytest.raises(PipelineError) as caught:
+        load(numbers, step)
+    for word in [*words, "output 'n', step 2 (Step)"]:
+        assert word in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+def test_compiled_operations_do_not_work_on_tensors(numbers):
+    with pytest.raises(PipelineError, match="put it before ToTensor") as caught:
+        load(numbers, ToTensor(), Step(half, memory=None))
+    assert "step 3 (Step)" in str(caught.value)
+
+
+def uses_an_unknown_name(batch, memory):
+    return unknown(batch)  # noqa: F821
+
+
+def uses_an_object(batch, memory):
+    return batch if OPAQUE else memory
+
+
+def uses_torch(batch, memory):
+    return torch.flip(batch, [0])
+
+
+def uses_a_function(batch, memory):
+    return with_one_argument(batch)
+
+
+def uses_with(batch, memory):
+    with open("file") as file:
+        return file
+
+
+def uses_two_types(batch, memory):
+    if batch[0, 0] > 0:
+        return "text"
+    return batch
+
+
+def uses_a_wrong_argument(batch, memory):
+    return np.sum(batch, sideways=True)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (uses_an_unknown_name, ["'unknown'"]),
+        (uses_an_object, ["'OPAQUE'", "take what it needs out of the object"]),
+        (uses_torch, ["'flip'", "module torch", "compiled = False"]),
+        (uses_a_function, ["'with_one_argument'", "ffcv.pipeline.kernel"]),
+        (uses_with, ["with"]),
+        (uses_two_types, ["unify"]),
+        (uses_a_wrong_argument, ["keyword argument"]),
+    ],
+)
+def test_what_does_not_compile_is_told_in_a_few_words(numbers, function, words):
+    with pytest.raises(CompilationError) as caught:
+        load(numbers, Step(function))
+    code = function.__code__
+    lines = [f"line {code.co_firstlineno + i})" for i in range(5)]
+    for word in [*words, "output 'n', step 2 (Step)", "test_batch_errors.py"]:
+        assert word in str(caught.value)
+    assert any(line in str(caught.value) for line in lines)
+    assert len(str(caught.value)) < 450
+
+
+class Unwilling(Step):
+    """Raises in one of its methods."""
+
+    def __init__(self, method):
+        super().__init__(half)
+        setattr(self, method, self.refuse)
+
+    def refuse(self, *arguments):
+        raise LookupError("the weights are missing")
+
+
+@pytest.mark.parametrize(
+    "method", ["declare_shared_memory", "generate_code_for_shared_state", "generate_code"]
+)
+def test_what_a_method_raises_says_where(numbers, method):
+    with pytest.raises(LookupError) as caught:
+        load(numbers, Unwilling(method))
+    for word in ("the weights are missing", "output 'n', step 2 (Unwilling)", str(numbers)):
+        assert word in text_of(caught.value)

@@ -119,7 +119,7 @@ def test_a_truncated_file_is_refused(tmp_path):
     path = tmp_path / "half.jpg"
     Image.fromarray(picture(90, 120)).save(path)
     path.write_bytes(path.read_bytes()[:1500])
-    with pytest.raises(ValueError, match=r"PIL cannot decode .*half\.jpg"):
+    with pytest.raises(ValueError, match=r"half\.jpg.: the JPEG stream of 1500 bytes breaks off"):
         encode_value(RGBImageField(), path)
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import color_kernels as kernels
 from ffcv_plugins.augment.checks import check_rgb_bytes, numbers, probability
@@ -65,7 +63,7 @@ class RandomBrightness(_ColorJitter):
 
     def workspace(self) -> kernels.ColorWorkspace:
         """Room for what each value becomes."""
-        return kernels.ColorWorkspace(np.zeros(256, np.uint8))
+        return kernels.allocate()
 
 
 class RandomContrast(_ColorJitter):
@@ -93,7 +91,7 @@ class RandomContrast(_ColorJitter):
 
     def workspace(self) -> kernels.ColorWorkspace:
         """Room for what each value becomes."""
-        return kernels.ColorWorkspace(np.zeros(256, np.uint8))
+        return kernels.allocate()
 
 
 class RandomSaturation(_ColorJitter):

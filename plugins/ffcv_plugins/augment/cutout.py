@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ffcv.pipeline import SampleOperation, State
-from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_fill, check_image, fill_values, size
+from ffcv_plugins.augment.notes import note_cutout
+from ffcv_plugins.pixels.folding import Fold, Turn
 
 __all__ = ["Cutout"]
 
@@ -55,6 +57,10 @@ class Cutout(SampleOperation):
             )
         check_fill("Cutout", self.fill, channels, state)
         return state
+
+    def fold(self, before: State) -> Fold:
+        """Squares can be filled while pixels are written."""
+        return Fold(Turn.FILL, note_cutout)
 
     def params(self) -> kernels.CutoutParams:
         """Size and fill."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from ffcv.pipeline import SampleOperation, State
-from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, probability
+from ffcv_plugins.augment.notes import note_flip
+from ffcv_plugins.pixels.folding import Fold, Turn
 
 __all__ = ["RandomHorizontalFlip"]
 
@@ -36,6 +38,10 @@ class RandomHorizontalFlip(SampleOperation):
         """Accept images. Raises ``ValueError`` for anything else."""
         check_image("RandomHorizontalFlip", state)
         return state
+
+    def fold(self, before: State) -> Fold:
+        """Mirroring can be done while pixels are written."""
+        return Fold(Turn.MIRROR, note_flip)
 
     def params(self) -> kernels.FlipParams:
         """The probability."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,13 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.pipeline import Operation, SampleOperation, State
-from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
 from ffcv_plugins.augment.dtypes import numpy_dtype, same_kind
+from ffcv_plugins.augment.notes import note_normalization
+from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, normalization
 
 __all__ = ["NormalizeImage"]
 
 _RESULTS = ("float16", "float32", "float64")
+_KINDS = {"float16": FLOAT16, "float32": FLOAT32}
 
 
 def lookup_table(
@@ -61,6 +66,7 @@ class NormalizeImage(SampleOperation, Operation):
         self.mean = mean
         self.std = std
         self.type = type
+        self._state: State | None = None
         self._numbers()
         if self._result().name not in _RESULTS:
             raise ValueError(f"NormalizeImage: type must be one of {_RESULTS}, not {type!r}")
@@ -109,15 +115,31 @@ class NormalizeImage(SampleOperation, Operation):
                 f"NormalizeImage makes float16 of uint8 images and gets an {state}; let it make "
                 f"float32, or put it behind ToTensor()"
             )
+        self._state = state
         return replace(state, dtype=result)
 
+    def fold(self, before: State) -> Fold | None:
+        """Bytes can become float16 and float32 while pixels are written."""
+        kind = _KINDS.get(self._result().name)
+        if kind is None or len(self._numbers()[0]) not in (1, 3):
+            return None
+        return Fold(Turn.NORMALIZE, note_normalization, kind)
+
     def params(self) -> kernels.NormalizeParams:
-        """The table and the numbers that it was made from."""
+        """The numbers for one row of the image, and what quicker ways to the results need."""
         mean, std = self._numbers()
-        table = lookup_table(mean, std, self._result())
-        if table.dtype == np.float16:
-            table = table.view(np.uint16)
-        return kernels.NormalizeParams(table, mean, std)
+        if self._state is None:
+            raise ValueError("NormalizeImage: the images that it gets must be declared first")
+        width = math.prod(self._state.shape[1:])
+        kind, constants = _KINDS.get(self._result().name), np.zeros(0, np.uint8)
+        if kind is not None and len(mean) in (1, 3):
+            constants = normalization(mean, std, kind)
+        return kernels.NormalizeParams(
+            np.resize(mean, width),
+            np.resize(std, width),
+            lookup_table(mean, std, np.dtype(np.float16)).view(np.uint16),
+            constants,
+        )
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """Tensors: the same shape with the dtype ``type``.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ffcv.pipeline import SampleOperation, State
-from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment import poison_kernels as kernels
 from ffcv_plugins.augment.checks import bounds, check_arithmetic, numbers, positions
 
 __all__ = ["Poison", "ReplaceLabel"]

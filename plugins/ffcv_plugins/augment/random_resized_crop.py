@@ -4,41 +4,68 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ffcv.pipeline import SampleOperation, State, kernel
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.kernel import is_compiled, kernel
+from ffcv.pipeline import SampleOperation, State
+from ffcv.pipeline.entry import call_entry
+from ffcv.vectors import address_of
 from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
 from ffcv_plugins.augment.checks import size as as_size
 from ffcv_plugins.images.crops import random_resized_crop
-from ffcv_plugins.images.resample import ResizeWorkspace, allocate, resize_crop
+from ffcv_plugins.images.eager import resize_with_numpy
+from ffcv_plugins.images.resize.finish import DESTINATION, Finish, record
+from ffcv_plugins.images.resize.rgb import resize_rgb_entry
+from ffcv_plugins.images.resize.weights import BILINEAR
+from ffcv_plugins.images.resize.workspace import ResizeWorkspace, allocate
 
-__all__ = ["CropParams", "RandomResizedCrop", "crop"]
+__all__ = ["CropParams", "CropWorkspace", "RandomResizedCrop", "crop"]
 
 _LARGEST_SIDE = 65535
 
 
 class CropParams(NamedTuple):
-    """Bounds of the part's area, as a fraction of the image's, and of its width / height."""
+    """Bounds of the part's area, as a fraction of the image's, and of its width / height; and the
+    address of ``resize_rgb``."""
 
     scale_low: float
     scale_high: float
     ratio_low: float
     ratio_high: float
+    resize_at: int
+
+
+class CropWorkspace(NamedTuple):
+    """What resizing needs: the record of its result, int64, and scratch."""
+
+    finish: NDArray[np.int64]
+    resizer: ResizeWorkspace
 
 
 @kernel
 def crop(
-    source: Any, destination: Any, params: CropParams, key: Any, workspace: ResizeWorkspace
+    source: Any, destination: Any, params: CropParams, key: Any, workspace: CropWorkspace
 ) -> None:
     """A random part of the image, resized. Draws: those of ``random_resized_crop``."""
+    rows, columns = source.shape[0], source.shape[1]
     y, x, height, width = random_resized_crop(
-        source.shape[0],
-        source.shape[1],
+        rows,
+        columns,
         params.scale_low,
         params.scale_high,
         params.ratio_low,
         params.ratio_high,
         key,
     )
-    resize_crop(source, y, x, height, width, destination, workspace)
+    if not is_compiled():
+        pixels = source.reshape(-1)
+        resize_with_numpy(pixels, rows, columns, y, x, height, width, destination, BILINEAR)
+        return
+    workspace.finish[DESTINATION] = address_of(destination)
+    work, finish = address_of(workspace.resizer.table), address_of(workspace.finish)
+    image = address_of(source), 3 * columns
+    call_entry(params.resize_at, (image[0], image[1], y, x, height, width, work, finish))
 
 
 class RandomResizedCrop(SampleOperation):
@@ -73,6 +100,7 @@ class RandomResizedCrop(SampleOperation):
         self.ratio = ratio
         self.size = size
         self._source = (1, 1)
+        self._declared = False
         self.params()
         self._sides()
 
@@ -94,7 +122,7 @@ class RandomResizedCrop(SampleOperation):
     def declare(self, state: State) -> State:
         """RGB images of bytes: the same in the new size. Raises ``ValueError`` for others."""
         check_rgb_bytes("RandomResizedCrop", state)
-        self._source = (state.shape[0], state.shape[1])
+        self._source, self._declared = (state.shape[0], state.shape[1]), True
         return State(True, "cpu", (*self._sides(), 3), state.dtype)
 
     def params(self) -> CropParams:
@@ -110,8 +138,9 @@ class RandomResizedCrop(SampleOperation):
                 "RandomResizedCrop: scale must be within (0, 1] and ratio above 0, not "
                 f"{self.scale!r} and {self.ratio!r}"
             )
-        return CropParams(*scale, *ratio)
+        return CropParams(*scale, *ratio, resize_rgb_entry.address if self._declared else 0)
 
-    def workspace(self) -> ResizeWorkspace:
+    def workspace(self) -> CropWorkspace:
         """What resizing needs."""
-        return allocate(*self._source, self._sides())
+        size = self._sides()
+        return CropWorkspace(record(Finish(), *size), allocate(*self._source, size))

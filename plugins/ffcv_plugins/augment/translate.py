@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ffcv.pipeline import SampleOperation, State
-from ffcv_plugins.augment import kernels
+from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_fill, check_image, fill_values, size
 
 __all__ = ["RandomTranslate"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from ffcv.plugin.hookspecs import hookimpl
 from ffcv.plugin.records import Contribution, Kind
 
-__all__ = ["ffcv_fields", "ffcv_image_codecs", "ffcv_operations"]
+if TYPE_CHECKING:
+    from ffcv_plugins.images.functions import decode_image, resize
+
+__all__ = ["decode_image", "ffcv_fields", "ffcv_image_codecs", "ffcv_operations", "resize"]
 
 _HERE = "ffcv_plugins.images"
 
@@ -53,13 +57,28 @@ def ffcv_operations() -> Iterable[Contribution]:
 
 @hookimpl
 def ffcv_image_codecs() -> Iterable[Contribution]:
-    """``opencv``."""
+    """``native`` and ``opencv``."""
     return [
+        Contribution(
+            name="native",
+            kind=Kind.IMAGE_CODEC,
+            location=f"{_HERE}.native:NativeCodec",
+            summary="sequential JPEG, compiled; decodes only what is kept",
+        ),
         Contribution(
             name="opencv",
             kind=Kind.IMAGE_CODEC,
             location=f"{_HERE}.opencv:OpenCVCodec",
-            summary="JPEG with OpenCV's libjpeg-turbo",
+            summary="all other JPEG, and encoding, with OpenCV's libjpeg-turbo",
             requires="cv2",
-        )
+        ),
     ]
+
+
+def __getattr__(name: str) -> Any:
+    # The functions need Numba and OpenCV, which a look at what the plugin provides does not.
+    if name in ("decode_image", "resize"):
+        from ffcv_plugins.images import functions
+
+        return getattr(functions, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

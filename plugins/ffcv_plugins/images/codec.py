@@ -1,10 +1,16 @@
-"""What an image codec is, and which one is used."""
+"""What image codecs are, and which ones are used.
+
+There are two kinds. A :class:`Codec` is a library: it decodes and encodes whole images from Python.
+A :class:`RegionCodec` is compiled code that decodes parts of images, called by address from the
+kernels of decoders. A decoder uses a region codec if one is installed, and the library for the
+images that the region codec returns.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +19,10 @@ from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 
-__all__ = ["Codec", "ImageInfo", "installed_codec"]
+if TYPE_CHECKING:
+    from ffcv.pipeline.entry import Entry
+
+__all__ = ["Codec", "ImageInfo", "RegionCodec", "installed_codec", "region_codec"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,55 @@ class Codec(Protocol):
         Raises:
             ValueError: the image cannot be encoded.
         """
+
+
+@runtime_checkable
+class RegionCodec(Protocol):
+    """Decodes parts of images in compiled code. Provided through ``ffcv_image_codecs``, too.
+
+    Like a :class:`Codec` it is made without arguments and shared; what it works with is the memory
+    that each worker has for itself. What its functions are given is hostile, and their addresses
+    are trusted: they read and write nothing but the stream, the target and that memory.
+
+    Attributes:
+        name: its public name.
+        rgb: ``rgb(state, data, length, y, x, height, width, target, pitch, index, index_size)``:
+            decode a part of the stream at ``data`` to RGB bytes at ``target``, whose rows lie
+            ``pitch`` bytes apart. ``index`` is the image's entry in the side index, of
+            ``index_size`` bytes or 0. All are int64, addresses among them. It returns 0, or
+            anything else for an image that the library shall decode.
+        planes: the same with ``size`` in place of ``target`` and ``pitch``: decode the planes of
+            luma and chroma, at ``size`` / 8 of the resolution, into the memory; see
+            ``jpeg.decoder.decode_planes``. ``None`` for a codec that cannot.
+    """
+
+    name: str
+    rgb: Entry
+    planes: Entry | None
+
+    def memory(self, stream_bytes: int, height: int, width: int, planes: int | None = None) -> Any:
+        """What one worker needs: a ``NamedTuple`` of arrays.
+
+        Its member ``state`` is an int64 array whose address the functions are given; after a call
+        its first two words are width and height of the whole image.
+
+        Args:
+            stream_bytes: length of the longest stream.
+            height: of the tallest image.
+            width: of the widest image.
+            planes: bytes that the planes of any image take at most, if that is known.
+        """
+
+
+@cache
+def region_codec() -> RegionCodec | None:
+    """The first region codec in the order of the plugins, or ``None``."""
+    for found in registry.contributions(Kind.IMAGE_CODEC):
+        if registry.available(found):
+            codec = registry.lookup(found.name, Kind.IMAGE_CODEC)()
+            if isinstance(codec, RegionCodec):
+                return codec
+    return None
 
 
 def installed_codec(name: str = "opencv") -> Codec:

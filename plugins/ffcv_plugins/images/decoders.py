@@ -3,36 +3,82 @@
 from __future__ import annotations
 
 import math
+import threading
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import SampleDecoder, State, Stored
+from ffcv.pipeline import SampleDecoder, SampleOperation, SideIndex, State, Stored
 from ffcv_plugins.images import kernels
-from ffcv_plugins.images.codec import installed_codec
-from ffcv_plugins.images.layout import LARGEST_SIDE, RECORD
-from ffcv_plugins.images.resample import allocate
+from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
+from ffcv_plugins.images.codec import installed_codec, region_codec
+from ffcv_plugins.images.layout import RECORD, ROW_INDEX
+from ffcv_plugins.images.resize.finish import IS_PLANAR, KIND, Finish, record
+from ffcv_plugins.images.resize.planes import resize_planes_entry
+from ffcv_plugins.images.resize.rgb import resize_rgb_entry
+from ffcv_plugins.images.resize.weights import FILTERS
+from ffcv_plugins.images.resize.workspace import allocate
 from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
+from ffcv_plugins.pixels.folding import Foldable
+from ffcv_plugins.pixels.normalization import UINT8
 
 __all__ = [
+    "DEFAULT_MODE",
+    "MODES",
     "CenterCropRGBImageDecoder",
+    "Interpolation",
+    "Mode",
     "RandomResizedCropRGBImageDecoder",
     "SimpleRGBImageDecoder",
 ]
 
-_NOTHING = Survey(1, 1, 0)
+Interpolation = Literal["bilinear", "area", "nearest", "bicubic", "lanczos"]
+Mode = Literal["exact", "fast"]
+
+DEFAULT_MODE: Mode = "exact"
+
+MODES: Mapping[str, int] = {"exact": 0, "fast": 1}
+_NOTHING = Survey(1, 1, 0, 0)
+_SMALL = 64 * 64
+
+
+class _Tally:
+    """Counts, in several threads."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lock = threading.Lock()
+
+    def add(self) -> None:
+        with self._lock:
+            self.count += 1
 
 
 class _ImageDecoder(SampleDecoder):
-    """What all image decoders have in common: JPEG goes to the codec, outside of the kernel."""
+    """What all image decoders have in common.
+
+    Attributes:
+        interpolation: name of the filter.
+        mode: whether JPEGs are resized before or after their colours are converted.
+    """
 
     fields = ("RGBImageField",)
     errors: ClassVar[Mapping[int, str]] = kernels.ERRORS
+    with_index = True
+
+    interpolation: str = "bilinear"
+    mode: str = DEFAULT_MODE
 
     _largest: Survey = _NOTHING
+    _largest_region: int = 0
+    _size: tuple[int, int] = (1, 1)
+    _side_index: SideIndex | None = None
+    _turn: int = 0
+    _kind: int = UINT8
+    _is_planar: bool = False
 
     def declare(self, stored: Stored) -> State:
         """The declared size, uint8 RGB. Also notes how much scratch the field's images need.
@@ -46,36 +92,102 @@ class _ImageDecoder(SampleDecoder):
             raise TypeError(
                 f"{name} expected a field RGBImageField, got {type(stored.field).__name__}"
             )
-        height, width = self._shape(stored)
-        seen = survey(stored)
-        self._largest = Survey(  # of all fields, since one instance may decode several
-            max(seen.height, self._largest.height),
-            max(seen.width, self._largest.width),
-            max(seen.jpeg_pixels, self._largest.jpeg_pixels),
-        )
+        self._check_choices()
+        self._size = height, width = self._shape(stored)
+        self._largest, self._largest_region = survey(stored), stored.largest_region
+        self._side_index = stored.side_index(ROW_INDEX) if self._largest.jpeg_pixels else None
+        self._tally = _Tally()
+        self.copies_regions = self._largest.jpeg_pixels > 0
         return State(True, "cpu", (height, width, 3), np.dtype(np.uint8))
+
+    def _check_choices(self) -> None:
+        as_choice("interpolation", self.interpolation, FILTERS)
+        as_choice("mode", self.mode, MODES)
 
     @abstractmethod
     def _shape(self, stored: Stored) -> tuple[int, int]:
         """Height and width of what comes out."""
 
-    def workspace(self) -> tuple[Any, ...]:
-        """Room for the pixels of one JPEG."""
-        pixels = np.zeros(3 * self._largest.jpeg_pixels, np.uint8)
-        return kernels.ImageWorkspace(np.zeros(2, np.uint64), pixels)
+    def fold(
+        self, operation: SampleOperation, before: State, after: State
+    ) -> Callable[..., Any] | None:
+        """Do mirroring, pointwise colours, cutout and normalising while pixels are written."""
+        found = operation.fold(before) if isinstance(operation, Foldable) else None
+        if found is None or found.turn <= self._turn:
+            return None
+        self._turn = found.turn
+        if found.kind != UINT8:
+            self._kind = found.kind
+        self._is_planar = self._is_planar or found.planar
+        return found.note
+
+    def workspace(self) -> kernels.ImageWorkspace:
+        """Room for the pixels of one JPEG, for decoding it and for resizing."""
+        largest, length = self._largest, self._largest_region
+        codec = region_codec() if largest.jpeg_pixels else None
+        decoder: Any = kernels.NoDecoder(np.zeros(2, np.int64))
+        if codec is not None:
+            size = largest.height, largest.width
+            decoder = codec.memory(length, *size, largest.plane_bytes)
+        finish = record(Finish(), *self._size)
+        finish[KIND], finish[IS_PLANAR] = self._kind, self._is_planar
+        return kernels.ImageWorkspace(
+            np.zeros(2, np.uint64),
+            np.empty(3 * largest.jpeg_pixels, np.uint8),
+            finish,
+            decoder,
+            allocate(largest.height, largest.width, self._size, self.interpolation),
+        )
+
+    def _source(self) -> kernels.SourceParams:
+        """What all kernels need to know."""
+        index = self._side_index
+        offsets, size, blob, nbytes = 0, 0, 0, 0
+        if index is not None:
+            offsets, size = index.offsets.ctypes.data, index.offsets.size
+            blob, nbytes = index.blob.ctypes.data, index.blob.size
+        codec = region_codec() if self._largest.jpeg_pixels else None
+        planes = codec.planes if codec and self.mode == "fast" else None
+        as_choice("mode", self.mode, MODES)
+        return kernels.SourceParams(
+            self._largest.height,
+            self._largest.width,
+            as_choice("interpolation", self.interpolation, FILTERS),
+            codec.rgb.address if codec else 0,
+            planes.address if planes else 0,
+            resize_rgb_entry.address,
+            resize_planes_entry.address if planes else 0,
+            offsets,
+            size,
+            blob,
+            nbytes,
+        )
 
     def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:
-        """Decode a JPEG into the workspace.
+        """Decode a JPEG into the workspace, with a library.
 
         Raises:
             ValueError: it is broken or has another size than its record says.
         """
         height, width = int(record["height"]), int(record["width"])
-        workspace.decoded[0] = 0
+        workspace.decoded[0] = kernels.NOTHING
         pixels = workspace.pixels[: height * width * 3].reshape(height, width, 3)
         installed_codec().decode(data, pixels)
+        self._tally.add()
         workspace.decoded[1] = record["data_ptr"]
-        workspace.decoded[0] = 1
+        workspace.decoded[0] = kernels.LIBRARY
+
+    def remarks(self) -> list[str]:
+        """Who decodes."""
+        if not self._largest.jpeg_pixels:
+            return ["raw pixels"]
+        index = "with" if self._side_index is not None else "without"
+        library = installed_codec().name
+        codec = region_codec()
+        if codec is None:
+            return [f"JPEG: {library}"]
+        words = f"JPEG: {codec.name}, {index} side index; {library} for what that cannot decode"
+        return [f"{words}: {self._tally.count} so far" if self._tally.count else words]
 
 
 class SimpleRGBImageDecoder(_ImageDecoder):
@@ -85,6 +197,22 @@ class SimpleRGBImageDecoder(_ImageDecoder):
     """
 
     kernel = staticmethod(kernels.simple)
+
+    def params(self) -> kernels.WholeParams:
+        """Whether the pixels are only copied."""
+        return kernels.WholeParams(self._source(), self._turn == 0)
+
+    def fold(
+        self, operation: SampleOperation, before: State, after: State
+    ) -> Callable[..., Any] | None:
+        """As other decoders do, except for small raw images.
+
+        Those stay in the cache, where a pass over all of it costs less than one row at a time.
+        """
+        height, width = self._size
+        if not self._largest.jpeg_pixels and height * width <= _SMALL:
+            return None
+        return super().fold(operation, before, after)
 
     def _shape(self, stored: Stored) -> tuple[int, int]:
         sizes = sizes_seen(stored.records, most=4)
@@ -113,26 +241,25 @@ class _CropDecoder(_ImageDecoder):
     output_size: int | tuple[int, int]
 
     def _shape(self, stored: Stored) -> tuple[int, int]:
-        return _as_size(self.output_size)
-
-    def workspace(self) -> tuple[Any, ...]:
-        """Room for the pixels of one JPEG, and what resizing needs."""
-        pixels = kernels.ImageWorkspace(*super().workspace())
-        scratch = allocate(self._largest.height, self._largest.width, _as_size(self.output_size))
-        return kernels.CropWorkspace(**pixels._asdict(), **scratch._asdict())
+        return as_size(self.output_size)
 
 
 class RandomResizedCropRGBImageDecoder(_CropDecoder):
     """Decode a random part of each image, resized to ``output_size``.
 
     Area, aspect ratio and position are drawn as by torchvision's ``RandomResizedCrop``; resizing
-    is antialiased bilinear. Batches are ``(B, H, W, 3)`` uint8. All attributes may be changed
+    is antialiased. Batches are ``(B, H, W, 3)`` uint8. All attributes may be changed
     between epochs, for progressive resizing.
 
     Args:
         output_size: ``(height, width)``, or one number for squares.
         scale: bounds of the part's area, as fractions of the image's, in ``(0, 1]``.
         ratio: bounds of the part's aspect ratio, width / height.
+        interpolation: the filter: ``"bilinear"``, ``"area"``, ``"nearest"``, ``"bicubic"`` or
+            ``"lanczos"``, all but ``"nearest"`` antialiased, as Pillow and torchvision do them.
+        mode: ``"exact"`` converts a JPEG's colours at full resolution and is at most 2 levels from
+            Pillow; ``"fast"`` resizes luma and chroma first, at a reduced size of the JPEG where
+            that is enough, and converts colours last. Raw images are always exact.
 
     Raises:
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
@@ -145,10 +272,15 @@ class RandomResizedCropRGBImageDecoder(_CropDecoder):
         output_size: int | tuple[int, int],
         scale: tuple[float, float] = (0.08, 1.0),
         ratio: tuple[float, float] = (0.75, 4 / 3),
+        *,
+        interpolation: Interpolation = "bilinear",
+        mode: Mode = DEFAULT_MODE,
     ) -> None:
-        self.output_size = _as_size(output_size)
-        self.scale = _as_range("scale", scale, 1.0)
-        self.ratio = _as_range("ratio", ratio, math.inf)
+        self.interpolation, self.mode = interpolation, mode
+        self._check_choices()
+        self.output_size = as_size(output_size)
+        self.scale = as_range("scale", scale, 1.0)
+        self.ratio = as_range("ratio", ratio, math.inf)
 
     def params(self) -> kernels.RandomCropParams:
         """Bounds of the draws.
@@ -157,23 +289,27 @@ class RandomResizedCropRGBImageDecoder(_CropDecoder):
             ValueError, TypeError: an attribute was set to something that is out of its range.
         """
         return kernels.RandomCropParams(
-            self._largest.height,
-            self._largest.width,
-            *_as_range("scale", self.scale, 1.0),
-            *_as_range("ratio", self.ratio, math.inf),
+            self._source(),
+            *as_range("scale", self.scale, 1.0),
+            *as_range("ratio", self.ratio, math.inf),
         )
 
 
 class CenterCropRGBImageDecoder(_CropDecoder):
     """Decode the square in the middle of each image, resized to ``output_size``.
 
-    Resizing is antialiased bilinear. Batches are ``(B, H, W, 3)`` uint8. All attributes may be
+    Resizing is antialiased. Batches are ``(B, H, W, 3)`` uint8. All attributes may be
     changed between epochs.
 
     Args:
         output_size: ``(height, width)``, or one number for squares.
         ratio: side of the square as a fraction of the image's shorter one, in ``(0, 1]``; the
             usual validation resize to 256 and crop to 224 is ``224 / 256``.
+        interpolation: the filter: ``"bilinear"``, ``"area"``, ``"nearest"``, ``"bicubic"`` or
+            ``"lanczos"``, all but ``"nearest"`` antialiased, as Pillow and torchvision do them.
+        mode: ``"exact"`` converts a JPEG's colours at full resolution and is at most 2 levels from
+            Pillow; ``"fast"`` resizes luma and chroma first, at a reduced size of the JPEG where
+            that is enough, and converts colours last. Raw images are always exact.
 
     Raises:
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
@@ -181,9 +317,18 @@ class CenterCropRGBImageDecoder(_CropDecoder):
 
     kernel = staticmethod(kernels.center)
 
-    def __init__(self, output_size: int | tuple[int, int], ratio: float) -> None:
-        self.output_size = _as_size(output_size)
-        self.ratio = _as_ratio(ratio)
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        ratio: float,
+        *,
+        interpolation: Interpolation = "bilinear",
+        mode: Mode = DEFAULT_MODE,
+    ) -> None:
+        self.interpolation, self.mode = interpolation, mode
+        self._check_choices()
+        self.output_size = as_size(output_size)
+        self.ratio = as_ratio(ratio)
 
     def params(self) -> kernels.CenterCropParams:
         """Side of the square.
@@ -191,43 +336,4 @@ class CenterCropRGBImageDecoder(_CropDecoder):
         Raises:
             ValueError, TypeError: ``ratio`` was set to something that is out of its range.
         """
-        return kernels.CenterCropParams(
-            self._largest.height, self._largest.width, _as_ratio(self.ratio)
-        )
-
-
-def _as_size(value: Any) -> tuple[int, int]:
-    """``output_size`` as ``(height, width)``."""
-    numbers = (value, value) if isinstance(value, int | np.integer) else value
-    try:
-        height, width = numbers
-    except (TypeError, ValueError):
-        raise ValueError(f"output_size: expected (height, width), got {value!r}") from None
-    for side in (height, width):
-        if not isinstance(side, int | np.integer) or isinstance(side, bool):
-            raise TypeError(f"output_size: expected integers (height, width), got {value!r}")
-        if not 1 <= side <= LARGEST_SIDE:
-            raise ValueError(f"output_size: expected 1 to {LARGEST_SIDE} a side, got {value!r}")
-    return int(height), int(width)
-
-
-def _as_range(name: str, value: Any, most: float) -> tuple[float, float]:
-    """Bounds ``(low, high)`` with ``0 < low <= high <= most``."""
-    try:
-        low, high = (float(bound) for bound in value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected two numbers (low, high), got {value!r}") from None
-    if not (0 < low <= high <= most and math.isfinite(high)):
-        limit = "" if math.isinf(most) else f" <= {most:g}"
-        raise ValueError(f"{name}: expected (low, high) with 0 < low <= high{limit}, got {value!r}")
-    return low, high
-
-
-def _as_ratio(value: Any) -> float:
-    try:
-        ratio = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"ratio: expected a number, got {value!r}") from None
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio: expected more than 0 and at most 1, got {value!r}")
-    return ratio
+        return kernels.CenterCropParams(self._source(), as_ratio(self.ratio))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,12 +12,13 @@ from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc
 from ffcv_plugins.images.codec import installed_codec
-from ffcv_plugins.images.inputs import shrink, to_rgb
-from ffcv_plugins.images.layout import JPEG, LARGEST_SIDE, RAW, RECORD
+from ffcv_plugins.images.inputs import GivenImage, shrink
+from ffcv_plugins.images.jpeg.stream import JpegStream, read_stream
+from ffcv_plugins.images.layout import JPEG, LARGEST_SIDE, RAW, RECORD, ROW_INDEX
 
 __all__ = ["RGBImageField", "WriteMode"]
 
-WriteMode = Literal["raw", "jpg", "smart", "proportion"]
+WriteMode = Literal["raw", "jpg", "smart", "proportion", "keep"]
 """How images are stored; see :class:`RGBImageField`."""
 
 _RECORDS_AT_ONCE = 1 << 18
@@ -30,15 +34,28 @@ class RGBImageField(Field):
 
     Raw images decode fastest and are large; JPEG takes about a tenth of the space.
 
+    **JPEG input is stored as it is, byte for byte, where that is possible.** It must be a JPEG
+    stream (a path, bytes, or a PIL image that was opened from a JPEG file and not touched since),
+    grey or colour, baseline or progressive, that ``max_resolution`` does not shrink. ``"keep"``
+    stores all such streams as they are. The other modes, where they decide for JPEG, do so with
+    those that are not finer than ``jpeg_quality``, that is, none of whose coefficients was divided
+    by less than at this quality: encoding them again could only lose. Everything else is decoded,
+    and encoded with ``jpeg_quality``.
+
+    In all modes, JPEG input is gone through to its end. A stream that breaks off is refused, and
+    so is one with code that means nothing, which libraries would conceal. (In progressive streams
+    and other rare kinds the latter is not noticed.)
+
     Args:
         write_mode: ``"raw"`` stores pixels; ``"jpg"`` stores JPEG; ``"smart"`` stores JPEG where
             the pixels would take more than ``smart_threshold`` bytes; ``"proportion"`` stores JPEG
-            with probability ``compress_probability``.
+            with probability ``compress_probability``; ``"keep"`` stores JPEG, and JPEG input as it
+            is, whatever its quality.
         max_resolution: images whose longer side is longer are shrunk to it (antialiased, aspect
             ratio kept); ``None`` keeps all sizes.
         smart_threshold: bytes, for ``"smart"``. With ``None`` there is no threshold to exceed, so
             that all images are stored raw.
-        jpeg_quality: 1 to 100.
+        jpeg_quality: 1 to 100; for what is encoded.
         compress_probability: for ``"proportion"``, in ``[0, 1]``.
         seed: for ``"proportion"``. Seed and pixels decide, so that a file does not depend on the
             number of workers; equal images are stored equally.
@@ -55,6 +72,7 @@ class RGBImageField(Field):
     """
 
     pointer = "data_ptr"
+    side_index = ROW_INDEX
 
     def __init__(
         self,
@@ -96,37 +114,86 @@ class RGBImageField(Field):
         """Store an image.
 
         Raises:
-            ValueError, TypeError: ``value`` is no image, or too large.
+            ValueError, TypeError: ``value`` is no image, a damaged one, or too large.
         """
-        pixels = to_rgb(value)
-        height, width = pixels.shape[:2]
-        if not height or not width:
+        image = GivenImage(value)
+        stream = self._kept_stream(image)
+        if stream is not None:
+            mode, height, width, data = JPEG, stream.height, stream.width, stream.data
+        else:
+            mode, height, width, data = self._encoded(image)
+        destination["data_ptr"], region = malloc(data.size)
+        destination["mode"], destination["width"], destination["height"] = mode, width, height
+        region[:] = data
+
+    def side_index_entry(self, record: Any, data: NDArray[np.uint8]) -> bytes:
+        """Where the rows of a JPEG image begin; nothing for raw ones.
+
+        Raises:
+            ValueError: the image is none that can be decoded.
+        """
+        if record["mode"] != JPEG:
+            return b""
+        from ffcv_plugins.images.jpeg.density import side_index
+
+        return side_index(read_stream(data))
+
+    def _kept_stream(self, image: GivenImage) -> JpegStream | None:
+        """The JPEG stream that is stored as it is; ``None`` if the image is to be encoded."""
+        if image.jpeg is None:
+            return None
+        # Not needed for reading, nor for other input, and it brings Numba along.
+        from ffcv_plugins.images.jpeg.checking import check_by_library, check_natively
+
+        with _about(image):
+            stream = read_stream(image.jpeg)
+            is_known = check_natively(stream)
+        if not self._is_kept(stream, image):
+            return None
+        if not is_known:
+            with _about(image):
+                check_by_library(stream)
+        return stream
+
+    def _is_kept(self, stream: JpegStream, image: GivenImage) -> bool:
+        longest = max(stream.width, stream.height)
+        if not stream.is_common or longest > (self.max_resolution or longest):
+            return False
+        if self.write_mode == "keep":
+            return True
+        if not stream.is_no_finer_than(_encoder_stream(self.jpeg_quality)):
+            return False
+        return self._is_compressed(3 * stream.width * stream.height, lambda: image.pixels)
+
+    def _encoded(self, image: GivenImage) -> tuple[int, int, int, NDArray[np.uint8]]:
+        """Mode, height, width and bytes of an image that is made from pixels."""
+        pixels = image.pixels
+        if not pixels.size:
+            height, width = pixels.shape[:2]
             raise ValueError(f"expected an image with pixels, got one of {width}×{height}")
         if self.max_resolution is not None:
             pixels = shrink(pixels, self.max_resolution)
-            height, width = pixels.shape[:2]
+        height, width = pixels.shape[:2]
         if max(height, width) > LARGEST_SIDE:
             raise ValueError(
                 f"expected at most {LARGEST_SIDE} pixels a side, got {width}×{height}; "
                 "set max_resolution to shrink such images"
             )
-        mode = JPEG if self._is_compressed(pixels) else RAW
-        data = pixels.reshape(-1)
-        if mode == JPEG:
-            data = np.frombuffer(installed_codec().encode(pixels, self.jpeg_quality), np.uint8)
-        destination["data_ptr"], region = malloc(data.size)
-        destination["mode"], destination["width"], destination["height"] = mode, width, height
-        region[:] = data
+        if not self._is_compressed(pixels.nbytes, lambda: pixels):
+            return RAW, height, width, pixels.reshape(-1)
+        stream = installed_codec().encode(pixels, self.jpeg_quality)
+        return JPEG, height, width, np.frombuffer(stream, np.uint8)
 
-    def _is_compressed(self, pixels: NDArray[np.uint8]) -> bool:
+    def _is_compressed(self, num_bytes: int, pixels: Callable[[], NDArray[np.uint8]]) -> bool:
+        """Whether an image is stored as JPEG, given what its pixels take and where they are."""
         if self.write_mode == "smart":
-            return self.smart_threshold is not None and pixels.nbytes > self.smart_threshold
+            return self.smart_threshold is not None and num_bytes > self.smart_threshold
         if self.write_mode == "proportion":
             from xxhash import xxh3_64_intdigest
 
-            draw = xxh3_64_intdigest(pixels.data, seed=self.seed)
+            draw = xxh3_64_intdigest(pixels().data, seed=self.seed)
             return draw < self.compress_probability * 2**64
-        return self.write_mode == "jpg"
+        return self.write_mode != "raw"
 
     def get_decoder_class(self) -> type:
         """``SimpleRGBImageDecoder``."""
@@ -162,6 +229,22 @@ class RGBImageField(Field):
         if len(records):
             figures |= {side: _spread(counts) for side, counts in sizes.items()}
         return figures
+
+
+@contextmanager
+def _about(image: GivenImage) -> Iterator[None]:
+    """Let errors say which image it is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{image.name}: {error}") from error
+
+
+@cache
+def _encoder_stream(quality: int) -> JpegStream:
+    """What the encoder makes of an image with this quality."""
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    return read_stream(np.frombuffer(installed_codec().encode(pixels, quality), np.uint8))
 
 
 def _spread(counts: NDArray[np.int64]) -> dict[str, int]:

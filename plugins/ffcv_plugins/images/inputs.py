@@ -1,10 +1,11 @@
-"""From what a dataset gives for an image to RGB pixels."""
+"""What a dataset gives for an image: its RGB pixels, and its JPEG stream if it is given as one."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,42 +14,95 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["shrink", "to_rgb"]
+__all__ = ["GivenImage", "shrink"]
 
 _EXPECTED = (
     "expected an image: a uint8 array (H, W, 3), a PIL image, a uint8 tensor, "
     "the path of an image file, or its bytes"
 )
+_JPEG = b"\xff\xd8\xff"
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
-def to_rgb(value: Any) -> NDArray[np.uint8]:
-    """The pixels of an image.
+class GivenImage:
+    """An image as a dataset gave it.
 
     Takes uint8 arrays ``(H, W, 3)``, and grey ones ``(H, W)`` or ``(H, W, 1)``, which are
     replicated; uint8 tensors of these shapes or channels first; PIL images, converted as PIL does
     it (which drops transparency); paths of image files; and the bytes of one. Images are not
     rotated by their EXIF orientation.
 
-    Returns:
-        ``(H, W, 3)`` uint8, contiguous; it may be ``value`` itself.
+    Args:
+        value: the image.
+
+    Attributes:
+        name: what messages call it.
 
     Raises:
-        ValueError, TypeError: ``value`` is no such image.
+        ValueError: a file cannot be read.
     """
-    if isinstance(value, np.ndarray):
-        return _from_array(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return _from_encoded(io.BytesIO(value), f"{memoryview(value).nbytes} bytes")
-    if isinstance(value, str | os.PathLike):
-        return _from_file(os.fspath(value))
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(value, torch.Tensor):
-        return _from_tensor(value.detach().cpu().numpy())
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self.name = "the image"
+        self._encoded: bytes | None = None
+        if isinstance(value, bytes | bytearray | memoryview):
+            self._encoded = bytes(value)
+            self.name = f"{len(self._encoded)} bytes"
+        elif isinstance(value, str | os.PathLike):
+            self._encoded, self.name = _read(os.fspath(value))
+        elif _is_pillow(value):
+            self._encoded, self.name = _unchanged_stream(value), "the PIL image"
+
+    @property
+    def jpeg(self) -> NDArray[np.uint8] | None:
+        """The JPEG stream that the image was given as, ``(n,)`` uint8; ``None`` for others."""
+        if self._encoded is None or not self._encoded.startswith(_JPEG):
+            return None
+        return np.frombuffer(self._encoded, np.uint8)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """``(H, W, 3)``, contiguous; it may be the value itself.
+
+        Raises:
+            ValueError, TypeError: the value is no such image.
+        """
+        if self._encoded is not None:
+            return _from_encoded(self._encoded, self.name)
+        if isinstance(self._value, np.ndarray):
+            return _from_array(self._value)
+        torch = sys.modules.get("torch")
+        if torch is not None and isinstance(self._value, torch.Tensor):
+            return _from_tensor(self._value.detach().cpu().numpy())
+        if _is_pillow(self._value):
+            return _from_pillow(self._value, self.name)
+        raise TypeError(f"{_EXPECTED}; got {type(self._value).__name__}")
+
+
+def _is_pillow(value: Any) -> bool:
     image_module = sys.modules.get("PIL.Image")
-    if image_module is not None and isinstance(value, image_module.Image):
-        return _from_pil(value, "the PIL image")
-    raise TypeError(f"{_EXPECTED}; got {type(value).__name__}")
+    return image_module is not None and isinstance(value, image_module.Image)
+
+
+def _unchanged_stream(image: Any) -> bytes | None:
+    """The file of a JPEG that Pillow has opened and not touched since; ``None`` for other images.
+
+    Pillow decodes at first use, and forgets the file then: ``tile``, which says what is to be
+    decoded, becomes empty. Whatever changes pixels in place decodes them first, and everything else
+    makes a new image, of another class. That leaves ``draft``, which sets ``decoderconfig``.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    if type(image) is not JpegImageFile or image.decoderconfig or image.fp is None:
+        return None
+    if [tuple(tile[:3]) for tile in image.tile] != [("jpeg", (0, 0, *image.size), 0)]:
+        return None
+    position = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(position)
+    return data
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -92,33 +146,34 @@ def _from_tensor(array: NDArray[Any]) -> NDArray[np.uint8]:
     return _from_array(array)
 
 
-def _from_file(path: str | bytes) -> NDArray[np.uint8]:
+def _read(path: str | bytes) -> tuple[bytes, str]:
+    """The content of a file, and its name for messages."""
     name = os.fsdecode(path)
     try:
         with open(path, "rb") as file:
-            return _from_encoded(file, repr(name))
+            return file.read(), repr(name)
     except OSError as error:
         raise ValueError(f"cannot read the image file {name!r}: {error.strerror}") from error
 
 
-def _from_encoded(file: Any, what: str) -> NDArray[np.uint8]:
+def _from_encoded(data: bytes, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:
-            return _from_pil(image, what)
+        with Image.open(io.BytesIO(data)) as image:
+            return _from_pillow(image, name)
     except Image.DecompressionBombError as error:
         raise ValueError(
-            f"{what}: {error}. If that is intended, raise PIL.Image.MAX_IMAGE_PIXELS"
+            f"{name}: {error}. If that is intended, raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"PIL cannot decode {what}: {error}") from error
+        raise ValueError(f"PIL cannot decode {name}: {error}") from error
 
 
-def _from_pil(image: Image, what: str) -> NDArray[np.uint8]:
+def _from_pillow(image: Image, name: str) -> NDArray[np.uint8]:
     if image.mode in _DEEP_MODES:
         raise ValueError(
-            f"expected 8 bits a channel, got {what} of mode {image.mode!r}, which PIL would clip; "
+            f"expected 8 bits a channel, got {name} of mode {image.mode!r}, which PIL would clip; "
             "scale it to 0…255 first"
         )
     return np.ascontiguousarray(np.asarray(image.convert("RGB")))

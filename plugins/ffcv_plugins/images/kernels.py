@@ -1,4 +1,13 @@
-"""The kernels of the image decoders."""
+"""The kernels of the image decoders.
+
+A kernel finds out which part of an image is kept, and :func:`_deliver` brings it into its slot of
+the batch: raw pixels and natively decoded JPEGs in compiled code alone, everything else from pixels
+that a library has decoded before (see ``SampleDecoder.assist``).
+
+Entry points are given addresses of the record's region, together with its length; of arrays of the
+workspace, whose sizes stand in their own tables; and of the destination, which is as large as the
+finishing record says.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +17,35 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import ASSIST, kernel
+from ffcv.kernel import is_compiled, kernel
+from ffcv.pipeline import ASSIST
+from ffcv.pipeline.entry import call_entry
+from ffcv.vectors import address_of, load_i64
 from ffcv_plugins.images.crops import center_crop, random_resized_crop
+from ffcv_plugins.images.eager import resize_with_numpy
+from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
-from ffcv_plugins.images.resample import resize_crop
+from ffcv_plugins.images.resize.finish import DESTINATION, HEIGHT, WIDTH
+from ffcv_plugins.images.resize.workspace import ResizeWorkspace
+from ffcv_plugins.pixels.rows import copy_row
 
 __all__ = [
     "ERRORS",
+    "LIBRARY",
+    "NOTHING",
     "CenterCropParams",
-    "CropWorkspace",
     "ImageWorkspace",
+    "NoDecoder",
     "RandomCropParams",
+    "SourceParams",
+    "WholeParams",
+    "block_size",
     "center",
     "random_resized",
     "simple",
 ]
 
-_BAD_MODE, _WRONG_LENGTH, _INCREDIBLE, _EMPTY, _OTHER_SIZE = 1, 2, 3, 4, 5
+_BAD_MODE, _WRONG_LENGTH, _INCREDIBLE, _EMPTY, _OTHER_SIZE, _NO_ROOM = 1, 2, 3, 4, 5, 6
 
 ERRORS: Mapping[int, str] = {
     _BAD_MODE: f"its record has another mode than {JPEG} (JPEG) and {RAW} (raw)",
@@ -33,50 +54,93 @@ ERRORS: Mapping[int, str] = {
     _INCREDIBLE: "its record claims more pixels than a JPEG of so few bytes can have",
     _EMPTY: "its record claims a width or a height of 0",
     _OTHER_SIZE: "it has another size than the images had when the loader was made",
+    _NO_ROOM: "the scratch memory for resizing is too small for it, which is a defect of ffcv",
 }
 """What the codes mean that the kernels of this module return."""
 
+NOTHING, LIBRARY = np.uint64(0), np.uint64(1)
+
 
 class ImageWorkspace(NamedTuple):
-    """Scratch of one worker: the pixels of one JPEG.
+    """Scratch of one worker.
 
     Attributes:
-        decoded: whose pixels they are: ``(1, data_ptr)``, or ``(0, …)`` for none; uint64.
-        pixels: uint8, room for the largest JPEG of the file.
+        decoded: whose pixels the library has left: ``(1, data_ptr)``, or ``(0, …)`` for none.
+        pixels: uint8, room for the pixels of the largest JPEG.
+        finish: what is done with finished rows, see ``resize.finish``; int64.
+        decoder: memory of the region codec, or :class:`NoDecoder`.
+        resizer: memory of resizing.
     """
 
     decoded: NDArray[np.uint64]
     pixels: NDArray[np.uint8]
+    finish: NDArray[np.int64]
+    decoder: Any
+    resizer: ResizeWorkspace
 
 
-class CropWorkspace(NamedTuple):
-    """Scratch of one worker: :class:`ImageWorkspace` and ``ResizeWorkspace`` in one."""
+class NoDecoder(NamedTuple):
+    """In the place of a region codec's memory where there is none."""
 
-    decoded: NDArray[np.uint64]
-    pixels: NDArray[np.uint8]
-    first_column: NDArray[np.int64]
-    column_weights: NDArray[np.int32]
-    first_row: NDArray[np.int64]
-    row_weights: NDArray[np.int32]
-    pairs: NDArray[np.uint64]
-    lines: NDArray[np.uint8]
-    sums: NDArray[np.int32]
+    state: NDArray[np.int64]
+
+
+class SourceParams(NamedTuple):
+    """Where the work is done, and what is known about the file's images.
+
+    Attributes:
+        tallest: the largest height that the workspace is made for.
+        widest: the largest width that it is made for.
+        method: the filter, see ``resize.weights``.
+        pixels_at: address of the region codec's ``rgb``, 0 if there is none. This and the others
+            are 0 as well where nothing is compiled.
+        planes_at: address of its ``planes``, if JPEGs may be resized before their colours are
+            converted; or 0.
+        resize_at: address of ``resize.rgb.resize_rgb``.
+        resize_planes_at: address of ``resize.planes.resize_planes``.
+        offsets: address of the side index's offsets, uint64.
+        entries: how many entries the side index has; 0 for none.
+        blob: address of the side index's bytes.
+        blob_size: how many they are.
+    """
+
+    tallest: int
+    widest: int
+    method: int
+    pixels_at: int
+    planes_at: int
+    resize_at: int
+    resize_planes_at: int
+    offsets: int
+    entries: int
+    blob: int
+    blob_size: int
+
+
+class WholeParams(NamedTuple):
+    """Parameters of :func:`simple`.
+
+    Attributes:
+        source: of all decoders.
+        is_plain: whether nothing is done with the pixels, so that raw ones are only copied.
+    """
+
+    source: SourceParams
+    is_plain: bool
 
 
 class RandomCropParams(NamedTuple):
     """Parameters of :func:`random_resized`.
 
     Attributes:
-        tallest: the largest height that the workspace is made for.
-        widest: the largest width that it is made for.
+        source: of all decoders.
         scale_low: smallest area, as a fraction of the image's.
         scale_high: largest area.
         ratio_low: smallest aspect ratio, width / height.
         ratio_high: largest aspect ratio.
     """
 
-    tallest: int
-    widest: int
+    source: SourceParams
     scale_low: float
     scale_high: float
     ratio_low: float
@@ -87,88 +151,176 @@ class CenterCropParams(NamedTuple):
     """Parameters of :func:`center`.
 
     Attributes:
-        tallest: the largest height that the workspace is made for.
-        widest: the largest width that it is made for.
+        source: of all decoders.
         ratio: side of the square as a fraction of the image's shorter one.
     """
 
-    tallest: int
-    widest: int
+    source: SourceParams
     ratio: float
 
 
 @kernel
-def _locate(record: Any, data: Any, workspace: Any) -> Any:
-    """Check a record against its data.
-
-    Returns:
-        0 and the image's pixels (``(N,)`` uint8), or another code and anything.
-    """
+def _check(record: Any, data: Any, params: Any, workspace: Any) -> int:
+    """Compare a record with its data and with what the workspace is made for."""
     height, width = np.int64(record["height"]), np.int64(record["width"])
     size = height * width * 3
+    if height > params.tallest or width > params.widest:
+        return _OTHER_SIZE
     if size == 0:
-        return _EMPTY, data
+        return _EMPTY
     if record["mode"] == RAW:
-        return (0 if data.shape[0] == size else _WRONG_LENGTH), data
+        return 0 if data.shape[0] == size else _WRONG_LENGTH
     if record["mode"] != JPEG:
-        return _BAD_MODE, data
+        return _BAD_MODE
     credible = height * width <= MOST_PIXELS_PER_BYTE * data.shape[0]
-    if not credible or size > workspace.pixels.shape[0]:
-        return _INCREDIBLE, data
-    mine = workspace.decoded[1] == np.uint64(record["data_ptr"])
-    if workspace.decoded[0] != np.uint64(1) or not mine:
-        return ASSIST, data
-    workspace.decoded[0] = np.uint64(0)
-    return 0, workspace.pixels[:size]
+    return 0 if credible and size <= workspace.pixels.shape[0] else _INCREDIBLE
 
 
 @kernel
-def simple(record: Any, data: Any, destination: Any, params: Any, key: Any, workspace: Any) -> int:
-    """A whole image, whose size is the destination's."""
+def _index_entry(params: Any, sample: Any) -> tuple[int, int]:
+    """Address and size of a sample's entry in the side index; nothing in the index is trusted."""
+    if sample + 1 >= params.entries:
+        return 0, 0
+    begin = load_i64(params.offsets + 8 * sample)
+    end = load_i64(params.offsets + 8 * (sample + 1))
+    if begin < 0 or end < begin or end > params.blob_size:
+        return 0, 0
+    return params.blob + begin, end - begin
+
+
+@kernel
+def block_size(height: Any, width: Any, out_height: Any, out_width: Any) -> int:
+    """Pixels a side that blocks are decoded to, so that the crop stays larger than the output."""
+    size = 8
+    while size > 1 and height * size >= 16 * out_height and width * size >= 16 * out_width:
+        size //= 2
+    return size
+
+
+@kernel
+def _resize(
+    source: Any, pitch: Any, y: Any, x: Any, h: Any, w: Any, params: Any, workspace: Any
+) -> int:
+    """Resize a part of an RGB image into the destination."""
+    work, finish = address_of(workspace.resizer.table), address_of(workspace.finish)
+    problem = call_entry(params.resize_at, (source, pitch, y, x, h, w, work, finish))
+    return 0 if problem == 0 else _NO_ROOM
+
+
+@kernel
+def _has_size(state: Any, record: Any) -> bool:
+    """Whether the JPEG that was decoded last has the size that its record says."""
+    height, width = load_i64(state + 8 * s.HEIGHT), load_i64(state + 8 * s.WIDTH)
+    return height == np.int64(record["height"]) and width == np.int64(record["width"])  # type: ignore[no-any-return]
+
+
+@kernel
+def _through_planes(
+    record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, params: Any, entry: Any, workspace: Any
+) -> int:
+    """Decode a part of a JPEG, resize its components, and convert colours then."""
+    state, finish = address_of(workspace.decoder.state), address_of(workspace.finish)
+    size = block_size(h, w, workspace.finish[HEIGHT], workspace.finish[WIDTH])
+    stream, length = address_of(data), np.int64(data.shape[0])
+    arguments = (state, stream, length, y, x, h, w, size, entry[0], entry[1])
+    if call_entry(params.planes_at, arguments) != 0 or not _has_size(state, record):
+        return ASSIST
+    planes, number = state + 8 * s.PLANES, load_i64(state + 8 * s.COMPONENTS)
+    across, down = load_i64(state + 8 * s.H_FACTOR), load_i64(state + 8 * s.V_FACTOR)
+    work = address_of(workspace.resizer.table)
+    box = (planes, number, across, down, 8 // size, y, x, h, w, work, finish)
+    return 0 if call_entry(params.resize_planes_at, box) == 0 else _NO_ROOM
+
+
+@kernel
+def _through_pixels(
+    record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, params: Any, entry: Any, workspace: Any
+) -> int:
+    """Decode a part of a JPEG to RGB, and resize that."""
+    state, pixels = address_of(workspace.decoder.state), address_of(workspace.pixels)
+    stream, length = address_of(data), np.int64(data.shape[0])
+    arguments = (state, stream, length, y, x, h, w, pixels, 3 * w, entry[0], entry[1])
+    if call_entry(params.pixels_at, arguments) != 0 or not _has_size(state, record):
+        return ASSIST
+    return _resize(pixels, 3 * w, 0, 0, h, w, params, workspace)  # type: ignore[no-any-return]
+
+
+@kernel
+def _deliver(
+    record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, destination: Any, params: Any,
+    sample: Any, workspace: Any,
+) -> int:  # fmt: skip
+    """Bring a part of an image into its slot, resized and finished."""
     height, width = np.int64(record["height"]), np.int64(record["width"])
-    if height != destination.shape[0] or width != destination.shape[1]:
-        return _OTHER_SIZE
-    code, pixels = _locate(record, data, workspace)
-    if code == 0:
-        out = destination.reshape(height * width * 3)
-        for i in range(out.shape[0]):
-            out[i] = pixels[i]
-    return code
+    is_jpeg = record["mode"] == JPEG
+    pixels = data
+    if is_jpeg:
+        mine = workspace.decoded[1] == np.uint64(record["data_ptr"])
+        is_decoded = workspace.decoded[0] == LIBRARY and mine
+        if not is_decoded and (params.pixels_at == 0 or not is_compiled()):
+            return ASSIST
+        if is_decoded:
+            workspace.decoded[0] = NOTHING
+            is_jpeg = False
+            pixels = workspace.pixels[: height * width * 3]
+    if not is_compiled():
+        resize_with_numpy(pixels, height, width, y, x, h, w, destination, params.method)
+        return 0
+    workspace.finish[DESTINATION] = address_of(destination)
+    if is_jpeg:
+        entry = _index_entry(params, sample)
+        same = h == workspace.finish[HEIGHT] and w == workspace.finish[WIDTH]
+        if params.planes_at != 0 and not same:
+            return _through_planes(record, data, y, x, h, w, params, entry, workspace)  # type: ignore[no-any-return]
+        return _through_pixels(record, data, y, x, h, w, params, entry, workspace)  # type: ignore[no-any-return]
+    return _resize(address_of(pixels), 3 * width, y, x, h, w, params, workspace)  # type: ignore[no-any-return]
+
+
+@kernel
+def simple(
+    record: Any, data: Any, destination: Any, params: Any, key: Any, sample: Any, workspace: Any
+) -> int:
+    """A whole image, whose size is the destination's."""
+    source = params.source
+    code = _check(record, data, source, workspace)
+    height, width = np.int64(record["height"]), np.int64(record["width"])
+    if code == 0 and (height != workspace.finish[HEIGHT] or width != workspace.finish[WIDTH]):
+        code = _OTHER_SIZE
+    if code == 0 and params.is_plain and record["mode"] == RAW and is_compiled():
+        copy_row(address_of(data), address_of(destination), data.shape[0])
+    elif code == 0:
+        code = _deliver(record, data, 0, 0, height, width, destination, source, sample, workspace)
+    return code  # type: ignore[no-any-return]
 
 
 @kernel
 def random_resized(
-    record: Any, data: Any, destination: Any, params: Any, key: Any, workspace: Any
+    record: Any, data: Any, destination: Any, params: Any, key: Any, sample: Any, workspace: Any
 ) -> int:
     """A random part of the image."""
-    height, width = np.int64(record["height"]), np.int64(record["width"])
-    if height > params.tallest or width > params.widest:
-        return _OTHER_SIZE
-    code, pixels = _locate(record, data, workspace)
+    code = _check(record, data, params.source, workspace)
     if code == 0:
         y, x, h, w = random_resized_crop(
-            height,
-            width,
+            np.int64(record["height"]),
+            np.int64(record["width"]),
             params.scale_low,
             params.scale_high,
             params.ratio_low,
             params.ratio_high,
             key,
         )
-        image = pixels.reshape((height, width, 3))
-        resize_crop(image, y, x, h, w, destination, workspace)
-    return code
+        code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
+    return code  # type: ignore[no-any-return]
 
 
 @kernel
-def center(record: Any, data: Any, destination: Any, params: Any, key: Any, workspace: Any) -> int:
+def center(
+    record: Any, data: Any, destination: Any, params: Any, key: Any, sample: Any, workspace: Any
+) -> int:
     """The square in the middle of the image."""
-    height, width = np.int64(record["height"]), np.int64(record["width"])
-    if height > params.tallest or width > params.widest:
-        return _OTHER_SIZE
-    code, pixels = _locate(record, data, workspace)
+    code = _check(record, data, params.source, workspace)
     if code == 0:
+        height, width = np.int64(record["height"]), np.int64(record["width"])
         y, x, h, w = center_crop(height, width, params.ratio)
-        image = pixels.reshape((height, width, 3))
-        resize_crop(image, y, x, h, w, destination, workspace)
-    return code
+        code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
+    return code  # type: ignore[no-any-return]

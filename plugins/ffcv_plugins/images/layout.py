@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["JPEG", "LARGEST_SIDE", "MOST_PIXELS_PER_BYTE", "RAW", "RECORD"]
+__all__ = ["JPEG", "LARGEST_SIDE", "MOST_PIXELS_PER_BYTE", "RAW", "RECORD", "ROW_INDEX"]
 
 JPEG = 0
 """Mode of a record whose region is a JPEG stream."""
@@ -23,3 +23,6 @@ LARGEST_SIDE = 65535
 MOST_PIXELS_PER_BYTE = 1024
 """No JPEG of an ordinary encoder has more pixels for a byte. With the coarsest subsampling a unit
 of 32 × 32 pixels has 18 blocks, and each takes at least one bit."""
+
+ROW_INDEX = "jpeg_rows"
+"""Kind of the side index that says where each row of a JPEG's MCUs begins."""

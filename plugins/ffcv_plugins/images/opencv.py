@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv_plugins.images.codec import ImageInfo
-from ffcv_plugins.images.jpeg import read_header
+from ffcv_plugins.images.jpeg.header import read_header
 
 __all__ = ["OpenCVCodec"]
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.pipeline import Stored
+from ffcv_plugins.images.jpeg.memory import plane_bytes
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
 
 __all__ = ["Survey", "is_credible", "sizes_seen", "survey"]
@@ -24,12 +25,14 @@ class Survey:
     Attributes:
         height: largest height in pixels, at least 1.
         width: largest width in pixels, at least 1.
-        jpeg_pixels: pixels of the largest JPEG whose size is credible.
+        jpeg_pixels: pixels of the largest JPEG whose size is credible; 0 where there is none.
+        plane_bytes: bytes that the planes of any such JPEG take at most.
     """
 
     height: int
     width: int
     jpeg_pixels: int
+    plane_bytes: int
 
 
 def survey(stored: Stored) -> Survey:
@@ -40,18 +43,20 @@ def survey(stored: Stored) -> Survey:
     fail when they are decoded.
     """
     height = width = 1
-    largest = 0
+    largest = planes = 0
     for start in range(0, len(stored.records), _RECORDS_AT_ONCE):
         part = stored.records[start : start + _RECORDS_AT_ONCE]
         heights, widths = part["height"].astype(np.int64), part["width"].astype(np.int64)
         height, width = max(height, int(heights.max())), max(width, int(widths.max()))
-        pixels = heights * widths
-        larger = np.flatnonzero((part["mode"] == JPEG) & (pixels > largest))
+        pixels, needed = heights * widths, plane_bytes(heights, widths)
+        is_larger = (pixels > largest) | (needed > planes)
+        larger = np.flatnonzero((part["mode"] == JPEG) & is_larger)
         if larger.size:
             stored_bytes = stored.region_sizes(part["data_ptr"][larger].astype(np.uint64))
             credible = pixels[larger] <= MOST_PIXELS_PER_BYTE * np.maximum(stored_bytes, 0)
             largest = max(largest, int(pixels[larger][credible].max(initial=0)))
-    return Survey(height, width, largest)
+            planes = max(planes, int(needed[larger][credible].max(initial=0)))
+    return Survey(height, width, largest, planes)
 
 
 def sizes_seen(records: NDArray[Any], most: int) -> list[tuple[int, int]]:

@@ -1,0 +1,163 @@
+"""Decoding and resizing by themselves, without a file or a loader."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv_plugins.images.arguments import as_choice, as_region, as_size
+from ffcv_plugins.images.codec import installed_codec
+from ffcv_plugins.images.decoders import DEFAULT_MODE, MODES, Interpolation, Mode
+from ffcv_plugins.images.jpeg import state as s
+from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
+from ffcv_plugins.images.jpeg.memory import local_memory
+from ffcv_plugins.images.kernels import block_size
+from ffcv_plugins.images.resize.finish import Finish, record
+from ffcv_plugins.images.resize.planes import resize_planes_entry
+from ffcv_plugins.images.resize.rgb import resize_rgb_entry
+from ffcv_plugins.images.resize.weights import FILTERS
+from ffcv_plugins.images.resize.workspace import allocate
+
+__all__ = ["decode_image", "resize"]
+
+_Region = tuple[int, int, int, int]
+
+
+def decode_image(
+    data: bytes | bytearray | memoryview | NDArray[np.uint8],
+    region: _Region | None = None,
+    size: int | tuple[int, int] | None = None,
+    *,
+    interpolation: Interpolation = "bilinear",
+    mode: Mode = DEFAULT_MODE,
+    side_index: bytes = b"",
+) -> NDArray[np.uint8]:
+    """Decode a JPEG, or only a part of it, and resize that.
+
+    Only the part is decoded, by compiled code that does not hold the GIL; what that cannot decode
+    (progressive, CMYK, …) is decoded whole by a library. Pixels are libjpeg-turbo's, and are not
+    rotated by EXIF.
+
+    Args:
+        data: the encoded image.
+        region: ``(y, x, height, width)`` of the part, in pixels; the whole image by default.
+        size: ``(height, width)`` of the result, or one number for a square; the part's by default.
+        interpolation: the filter for resizing: ``"bilinear"``, ``"area"``, ``"nearest"``,
+            ``"bicubic"`` or ``"lanczos"``, all but ``"nearest"`` antialiased.
+        mode: ``"exact"`` resizes RGB pixels and is at most 2 levels from Pillow; ``"fast"`` resizes
+            luma and chroma first, at a reduced size of the JPEG where that is enough.
+        side_index: what ``RGBImageField.side_index_entry`` gave for this image; with it, what lies
+            above the part need not be read.
+
+    Returns:
+        ``(H, W, 3)`` uint8, RGB.
+
+    Raises:
+        ValueError: this is no JPEG, it is broken, or the region is not inside of it.
+        TypeError: ``size`` is no size.
+
+    Example:
+        >>> from ffcv_plugins.images.opencv import OpenCVCodec
+        >>> encoded = OpenCVCodec().encode(np.full((40, 60, 3), 128, np.uint8), quality=90)
+        >>> decode_image(encoded, region=(0, 10, 20, 30), size=(8, 8)).shape
+        (8, 8, 3)
+    """
+    stream = np.ascontiguousarray(np.frombuffer(data, np.uint8))
+    info = installed_codec().probe(stream)
+    box = as_region(region, info.height, info.width)
+    out = (box[2], box[3]) if size is None else as_size(size, "size")
+    as_choice("interpolation", interpolation, FILTERS)
+    index = np.frombuffer(side_index, np.uint8)
+    if as_choice("mode", mode, MODES) == MODES["fast"] and out != box[2:]:
+        pixels = _decode_planes(stream, (info.height, info.width), box, out, interpolation, index)
+        if pixels is not None:
+            return pixels
+    pixels = _decode_region(stream, (info.height, info.width), box, index)
+    return pixels if out == box[2:] else resize(pixels, out, interpolation=interpolation)
+
+
+def _decode_region(
+    stream: NDArray[np.uint8], whole: tuple[int, int], box: _Region, index: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """The part at full resolution."""
+    y, x, height, width = box
+    state = local_memory(stream.size, *whole).state
+    pixels = np.empty((height, width, 3), np.uint8)
+    problem = RGB_ENTRY(
+        state.ctypes.data, stream.ctypes.data, stream.size, *box, pixels.ctypes.data, 3 * width,
+        index.ctypes.data, index.size,
+    )  # fmt: skip
+    if problem:
+        image = np.empty((*whole, 3), np.uint8)
+        installed_codec().decode(stream, image)
+        pixels = image[y : y + height, x : x + width].copy()
+    return pixels
+
+
+def _decode_planes(
+    stream: NDArray[np.uint8],
+    whole: tuple[int, int],
+    box: _Region,
+    out: tuple[int, int],
+    interpolation: str,
+    index: NDArray[np.uint8],
+) -> NDArray[np.uint8] | None:
+    """The part, resized before its colours are converted; ``None`` if that cannot be done."""
+    state = local_memory(stream.size, *whole).state
+    size = block_size(box[2], box[3], *out)
+    problem = PLANES_ENTRY(
+        state.ctypes.data, stream.ctypes.data, stream.size, *box, size, index.ctypes.data,
+        index.size,
+    )  # fmt: skip
+    if problem:
+        return None
+    pixels = np.empty((*out, 3), np.uint8)
+    finish = record(Finish(), *out, pixels.ctypes.data)
+    work = allocate(box[2], box[3], out, interpolation)
+    resize_planes_entry(
+        state.ctypes.data + 8 * s.PLANES, int(state[s.COMPONENTS]), int(state[s.H_FACTOR]),
+        int(state[s.V_FACTOR]), 8 // size, *box, work.table.ctypes.data, finish.ctypes.data,
+    )  # fmt: skip
+    return pixels
+
+
+def resize(
+    image: NDArray[np.uint8],
+    size: int | tuple[int, int],
+    region: _Region | None = None,
+    *,
+    interpolation: Interpolation = "bilinear",
+) -> NDArray[np.uint8]:
+    """Resize an RGB image, or a part of it, antialiased as Pillow and torchvision do it.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        size: ``(height, width)`` of the result, or one number for a square.
+        region: ``(y, x, height, width)`` of the part, in pixels; the whole image by default.
+        interpolation: the filter, see :func:`decode_image`.
+
+    Returns:
+        ``(height, width, 3)`` uint8, at most 2 levels from Pillow.
+
+    Raises:
+        ValueError: the image has another shape or dtype, or the region is not inside of it.
+        TypeError: ``size`` is no size.
+
+    Example:
+        >>> resize(np.zeros((30, 40, 3), np.uint8), (16, 8), region=(0, 0, 30, 15)).shape
+        (16, 8, 3)
+    """
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"expected an image (H, W, 3) uint8, got {image.dtype} {image.shape}")
+    image = np.ascontiguousarray(image)
+    box = as_region(region, *image.shape[:2])
+    out = as_size(size, "size")
+    as_choice("interpolation", interpolation, FILTERS)
+    pixels = np.empty((*out, 3), np.uint8)
+    finish = record(Finish(), *out, pixels.ctypes.data)
+    work = allocate(box[2], box[3], out, interpolation)
+    resize_rgb_entry(
+        image.ctypes.data, image.strides[0], *box, work.table.ctypes.data, finish.ctypes.data
+    )
+    return pixels

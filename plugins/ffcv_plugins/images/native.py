@@ -1,0 +1,28 @@
+"""The built-in region codec."""
+
+from __future__ import annotations
+
+from ffcv.pipeline.entry import Entry
+from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
+from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate
+
+__all__ = ["NativeCodec"]
+
+
+class NativeCodec:
+    """The codec ``"native"``: JPEG of 8 bits, sequential, grey or YCbCr in any usual sampling.
+
+    It decodes the rows and columns that are kept; see :mod:`ffcv_plugins.images.jpeg`. Pixels are
+    libjpeg-turbo's, bit by bit. Progressive images, CMYK and everything broken it leaves to a
+    library.
+    """
+
+    name = "native"
+    rgb: Entry = RGB_ENTRY
+    planes: Entry | None = PLANES_ENTRY
+
+    def memory(
+        self, stream_bytes: int, height: int, width: int, planes: int | None = None
+    ) -> DecoderMemory:
+        """See :meth:`RegionCodec.memory`."""
+        return allocate(stream_bytes, height, width, planes)

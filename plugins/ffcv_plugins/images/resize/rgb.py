@@ -1,0 +1,143 @@
+"""Entry points that make finished samples of a region of an RGB image.
+
+**Memory.** Of the source no byte is read in front of the region's first one or behind its last one,
+``source + (y + height - 1) * pitch + 3 * (x + width)``; between them rows may be read beyond the
+region's sides. ``horizontal`` says how, for the buffers of the workspace see ``ring`` and
+``vertical``, and for the sample ``finish``.
+"""
+
+from __future__ import annotations
+
+from ffcv.pipeline import kernel
+from ffcv.pipeline.entry import Entry, call_entry
+from ffcv.vectors import load_i64
+from ffcv_plugins.images.resize import workspace as w
+from ffcv_plugins.images.resize.axis import prepare_axis
+from ffcv_plugins.images.resize.finish import (
+    DESTINATION,
+    FINISH_ROW,
+    HEIGHT,
+    MIRROR,
+    WIDTH,
+    is_plain,
+    word,
+)
+from ffcv_plugins.images.resize.ring import prepare
+from ffcv_plugins.images.resize.vertical import find_rows, sum_rows
+from ffcv_plugins.pixels.rows import copy_row, mirror_row
+
+__all__ = [
+    "BAD_REGION",
+    "BAD_SIZE",
+    "LARGEST_SIDE",
+    "NOT_COMPILED",
+    "TOO_SMALL",
+    "are_sides",
+    "copy_rgb",
+    "copy_rgb_entry",
+    "resize_rgb",
+    "resize_rgb_entry",
+]
+
+TOO_SMALL, BAD_SIZE, BAD_REGION, NOT_COMPILED = 1, 2, 3, 4
+"""What entry points return: the workspace is too small for this region and sample; a side is not
+from 1 to ``LARGEST_SIDE``, or not what it should be; there are no such planes, or one does not hold
+the region; workspace or record were made where nothing is compiled."""
+
+LARGEST_SIDE = 65535
+
+
+@kernel
+def resize_rgb(
+    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, finish: int
+) -> int:
+    """Resize a region of an interleaved RGB image into a sample.
+
+    Args:
+        source: address of the image, whose pixels have three bytes.
+        pitch: bytes from one row to the next, at least three for each of the region's columns.
+        y: the region's first row.
+        x: its first column.
+        height: its rows.
+        width: its columns.
+        work: address of a workspace's table.
+        finish: address of the sample's record, see ``finish``.
+
+    Returns:
+        0, ``TOO_SMALL``, ``BAD_SIZE`` or ``NOT_COMPILED``; other than 0, the sample is not
+        complete.
+    """
+    out_height, out_width = word(finish, HEIGHT), word(finish, WIDTH)
+    if not are_sides(height, width) or not are_sides(out_height, out_width):
+        return BAD_SIZE
+    if pitch < 3 * width:
+        return BAD_SIZE
+    if height == out_height and width == out_width:
+        return copy_rgb(source, pitch, y, x, height, width, work, finish)
+    finish_row, advance = word(finish, FINISH_ROW), load_i64(work + w.ADVANCE)
+    if not finish_row or not advance:
+        return NOT_COMPILED
+    begin = source + y * pitch + 3 * x
+    if _prepare(work, begin, pitch, height, width, finish):
+        return TOO_SMALL
+    component = work + w.COMPONENTS
+    tap_rows, line = load_i64(work + w.TAP_ROWS), load_i64(work + w.LINE)
+    for row in range(out_height):
+        if call_entry(advance, (work, component, row)):
+            return TOO_SMALL
+        find_rows(component, row, tap_rows)
+        sum_rows(component, row, tap_rows, line)
+        call_entry(finish_row, (finish, line, line, row))
+    return 0
+
+
+@kernel
+def _prepare(work: int, begin: int, pitch: int, height: int, width: int, finish: int) -> int:
+    """Set up the axes and the ring, and see that a line fits."""
+    out_width, mirror = word(finish, WIDTH), word(finish, MIRROR)
+    code = prepare_axis(work, 0, out_width, 0, width, 1, 0, width, mirror)
+    code |= prepare_axis(work, 1, word(finish, HEIGHT), 0, height, 1, 0, height, 0)
+    if code:
+        return code
+    end = begin + (height - 1) * pitch + 3 * width
+    code = prepare(work, 0, begin, pitch, height, end, 3, out_width)
+    return code | (w.round_up(3 * out_width, 64) > load_i64(work + w.LINE + 8))
+
+
+@kernel
+def copy_rgb(
+    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, finish: int
+) -> int:
+    """Make a sample of a region that has its size. Arguments and codes are ``resize_rgb``'s."""
+    if height != word(finish, HEIGHT) or width != word(finish, WIDTH):
+        return BAD_SIZE
+    if not are_sides(height, width):
+        return BAD_SIZE
+    if 3 * width > load_i64(work + w.LINE + 8):
+        return TOO_SMALL
+    finish_row = word(finish, FINISH_ROW)
+    if not finish_row:
+        return NOT_COMPILED
+    line, target = load_i64(work + w.LINE), word(finish, DESTINATION)
+    pixels = source + y * pitch + 3 * x
+    plain, mirror = is_plain(finish), word(finish, MIRROR)
+    for row in range(height):
+        if plain:
+            copy_row(pixels, target + 3 * width * row, 3 * width)
+        elif mirror:
+            mirror_row(pixels, line, width)
+            call_entry(finish_row, (finish, line, line, row))
+        else:
+            call_entry(finish_row, (finish, pixels, line, row))
+        pixels += pitch
+    return 0
+
+
+@kernel
+def are_sides(height: int, width: int) -> bool:
+    """Whether an image may have this size."""
+    return 1 <= height <= LARGEST_SIDE and 1 <= width <= LARGEST_SIDE
+
+
+resize_rgb_entry = Entry(resize_rgb)
+copy_rgb_entry = Entry(copy_rgb)

@@ -1,0 +1,134 @@
+"""What happens to finished rows: every combination, against NumPy and torch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from image_reference import picture
+from resize_support import resize_planes, resize_rgb
+
+from ffcv_plugins.images.resize.arrays import (
+    Plane,
+    finish_array,
+    resize_array,
+    resize_planes_array,
+)
+from ffcv_plugins.images.resize.finish import Finish, Rectangle, record
+from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+LOOKUP = np.random.default_rng(5).integers(0, 256, (3, 256), dtype=np.uint8)
+RECTANGLES = (
+    Rectangle(3, 5, 20, 40, 1, 2, 3),
+    Rectangle(-4, -7, 9, 12, 200, 100, 0),
+    Rectangle(30, 60, 900, 900, 255, 255, 255),
+    Rectangle(10, 10, 5, 90),
+)
+KINDS = [UINT8, FLOAT16, BFLOAT16, FLOAT32]
+
+
+def make_finish(kind, planar, mirror, lookup, rectangles):
+    return Finish(
+        mirror=mirror,
+        kind=kind,
+        planar=planar,
+        lookup=LOOKUP if lookup else None,
+        constants=None if kind == UINT8 else normalization(MEAN, STD, kind),
+        rectangles=RECTANGLES if rectangles else (),
+    )
+
+
+def expected_bits(pixels, kind, planar, lookup, rectangles):
+    """``pixels`` are mirrored already."""
+    pixels = pixels.copy()
+    if lookup:
+        for c in range(3):
+            pixels[..., c] = LOOKUP[c][pixels[..., c]]
+    if rectangles:
+        pixels[3:20, 5:40] = 1, 2, 3
+        pixels[:9, :12] = 200, 100, 0
+        pixels[30:, 60:] = 255
+    if planar:
+        pixels = np.moveaxis(pixels, -1, 0)
+    if kind == UINT8:
+        return pixels
+    shape = (3, 1, 1) if planar else (3,)
+    values = (pixels - np.reshape(MEAN, shape)) / np.reshape(STD, shape)
+    if kind == BFLOAT16:
+        # torch rounds by way of float32, which makes no difference for these constants.
+        return torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(np.uint16)
+    return values.astype(np.float16 if kind == FLOAT16 else np.float32)
+
+
+@pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
+@pytest.mark.parametrize("rectangles", [False, True])
+@pytest.mark.parametrize("lookup", [False, True])
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+class TestEveryCombination:
+    def test_of_a_resized_image(self, kind, planar, mirror, lookup, rectangles, at_end):
+        image, box, size = picture(90, 120), (5, 7, 80, 111), (49, 101)
+        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        pixels = resize_array(image, box, size, finish=Finish(mirror=mirror))
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end)
+        assert code == 0
+        np.testing.assert_array_equal(sample, expected)
+        np.testing.assert_array_equal(resize_array(image, box, size, finish=finish), expected)
+
+    def test_of_a_copy(self, kind, planar, mirror, lookup, rectangles, at_end):
+        image, box, size = picture(60, 110), (2, 3, 49, 101), (49, 101)
+        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        pixels = image[2:51, 3:104][:, :: -1 if mirror else 1]
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=True)
+        assert code == 0
+        np.testing.assert_array_equal(sample, expected)
+
+    def test_of_planes(self, kind, planar, mirror, lookup, rectangles, at_end):
+        image, box, size = picture(90, 120), (5, 8, 80, 110), (49, 101)
+        planes = [Plane(np.ascontiguousarray(image[:, :, c])) for c in range(3)]
+        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        pixels = resize_planes_array(planes, (1, 1), 1, box, size, finish=Finish(mirror=mirror))
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        code, sample = resize_planes(planes, (1, 1), 1, box, size, finish=finish, at_end=at_end)
+        assert code == 0
+        np.testing.assert_array_equal(sample, expected)
+
+
+@given(
+    width=st.integers(1, 50),
+    rectangle=st.tuples(*[st.integers(-(2**40), 2**40) | st.integers(-60, 60)] * 4),
+)
+def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
+    image = picture(20, 50)
+    finish = Finish(rectangles=(Rectangle(*rectangle, 9, 8, 7),))
+    code, sample = resize_rgb(image, (0, 0, 20, width), (20, width), finish=finish, copy=True)
+    assert code == 0
+    top, left, bottom, right = rectangle
+    rows, columns = np.arange(20)[:, None], np.arange(width)[None]
+    inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
+    expected = np.where(inside[:, :, None], np.uint8([9, 8, 7]), image[:, :width])
+    np.testing.assert_array_equal(sample, expected)
+    np.testing.assert_array_equal(finish_array(image[:, :width], finish), expected)
+
+
+@pytest.mark.parametrize(
+    ("finish", "message"),
+    [
+        (Finish(rectangles=(Rectangle(0, 0, 1, 1),) * 5), "at most 4 rectangles, not 5"),
+        (Finish(kind=FLOAT32), "constants"),
+        (Finish(constants=normalization(0, 1, FLOAT16)), "constants"),
+        (Finish(lookup=np.zeros((256, 3), np.uint8)), r"lookup must be \(3, 256\) uint8"),
+        (Finish(lookup=np.zeros((3, 256), np.int8)), r"lookup must be \(3, 256\) uint8"),
+    ],
+)
+def test_parts_that_do_not_fit(finish, message):
+    with pytest.raises(ValueError, match=message):
+        record(finish, 5, 5)
+    with pytest.raises(ValueError, match=message):
+        finish_array(np.zeros((5, 5, 3), np.uint8), finish)

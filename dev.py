@@ -6,6 +6,7 @@
     python3 dev.py lint          ruff, mypy and the rules about who may import whom
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
+    python3 dev.py fuzz          attack the JPEG decoder with damaged and crafted input
 
 What follows the command goes to the program that it starts: ``python3 dev.py test -k loader``.
 
@@ -26,7 +27,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("FFCV_VENV", ROOT / ".venv")).absolute()
 PYTHON = VENV / "bin" / "python"
-EXTRAS = {"demo": "demo", "bench": "demo", "test": "dev", "lint": "dev", "docs": "dev"}
+EXTRAS = dict.fromkeys(("demo", "bench"), "demo") | dict.fromkeys(
+    ("test", "lint", "docs", "fuzz"), "dev"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -57,6 +60,8 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
         return [["pytest", *(rest or ["-n", "2"])]]
     if command == "docs":
         return [["mkdocs", "build", "--strict", *rest]]
+    if command == "fuzz":
+        return [["python", "tests/images/jpeg_fuzz.py", *rest]]
     if command == "bench":
         return [["python", str(benchmark(rest)), *rest[1:]]]
     return [["ruff", "check", *rest], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]]

@@ -20,7 +20,7 @@ from numba.core.typed_passes import NativeLowering
 __all__ = ["PartCompiler"]
 
 
-class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
+class _PartLibrary(JITCodeLibrary):
     """Code that is only ever linked into other code, which then is optimised."""
 
     def _optimize_final_module(self) -> None:
@@ -33,7 +33,7 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(NativeLowering):  # type: ignore[misc]
+class _PartLowering(NativeLowering):
     """Numba's lowering, without wrappers and machine code."""
 
     _name = "part_lowering"
@@ -57,7 +57,7 @@ class _PartLowering(NativeLowering):  # type: ignore[misc]
         return True
 
 
-class PartCompiler(CompilerBase):  # type: ignore[misc]
+class PartCompiler(CompilerBase):
     """Compiles functions that only compiled code calls."""
 
     def define_pipelines(self) -> list[Any]:

@@ -2,5 +2,6 @@
 
 from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
 from ffcv.loader.orders import TraversalOrder
+from ffcv.loader.skipping import Skipped
 
-__all__ = ["Loader", "MemoryBudget", "OrderOption", "TraversalOrder"]
+__all__ = ["Loader", "MemoryBudget", "OrderOption", "Skipped", "TraversalOrder"]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ffcv.errors import SampleError
+
 __all__ = ["Batch", "Engine", "EpochRun"]
 
 _CHUNK_SECONDS = 0.002
@@ -40,13 +42,15 @@ class Batch:
     Attributes:
         ids: positions of its samples in the file, ``(B,)`` int64.
         targets: where its sample stages write, one entry per output.
+        skipped: what was wrong with the samples that are to be left out of it, by slot.
         error: what went wrong in the first of its chunks that failed.
     """
 
-    __slots__ = ("_failed_at", "error", "ids", "next_slot", "outstanding", "targets")
+    __slots__ = ("_failed_at", "error", "ids", "next_slot", "outstanding", "skipped", "targets")
 
     def __init__(self, ids: NDArray[np.int64], targets: Any) -> None:
         self.ids, self.targets = ids, targets
+        self.skipped: dict[int, SampleError] = {}
         self.next_slot = 0
         self.outstanding = 0
         self.error: BaseException | None = None

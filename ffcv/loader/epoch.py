@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcv.errors import SampleError
 from ffcv.loader.engine import Batch
-from ffcv.loader.memory import BufferPool
+from ffcv.loader.memory import BufferPool, close_gaps, copy_samples
 from ffcv.loader.sharing import Leg
+from ffcv.loader.skipping import FinishedBatch, bare, stretches
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
@@ -204,9 +206,14 @@ class _BoundRoute:
 
 
 class Epoch:
-    """The routes with the parameters and keys of one epoch."""
+    """The routes with the parameters and keys of one epoch.
 
-    def __init__(self, routes: Sequence[Route], seed: int, epoch: int) -> None:
+    With ``skips``, samples that fail before the first batch operation of an output are left out of
+    all outputs. No further leg sees them: what a failed stage left in their slots is undefined.
+    """
+
+    def __init__(self, routes: Sequence[Route], seed: int, epoch: int, skips: bool) -> None:
+        self._skips = skips
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -237,7 +244,12 @@ class Epoch:
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         """Run the stages on single samples that every output begins with, for some slots."""
         for number in self._followers.get(None, ()):
-            self._run(number, worker, batch, start, stop, None)
+            first = self._routes[number].first
+            if isinstance(first, BatchDecoderProgram):
+                batch.targets[number] = first(batch.ids, batch.targets[number])
+                continue
+            for low, high in _alive(batch, start, stop):
+                self._run(number, worker, batch, low, high, None)
 
     def _run(
         self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
@@ -255,12 +267,10 @@ class Epoch:
         bound, target = self._routes[number], batch.targets[number]
         if isinstance(bound.route, Trunk):
             self._run_trunk(number, worker, batch, start, stop, source)
-        elif isinstance(bound.first, BatchDecoderProgram):
-            batch.targets[number] = bound.first(batch.ids, target)
         elif isinstance(bound.first, EpochStage):
-            _run_stage(bound.first, worker, batch.ids[start:stop], source, target[start:stop])
+            self._run_first(bound.first, worker, batch, start, stop, source, target[start:stop])
         else:
-            _copy(source, target[start:stop])
+            copy_samples(source, target[start:stop])
 
     def _run_trunk(
         self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
@@ -278,20 +288,60 @@ class Epoch:
             high = min(low + bound.route.block, stop)
             block = bound.route.block_of(worker)[: high - low] if lent is None else lent[low:high]
             given = None if source is None else source[low - start : high - start]
-            _run_stage(bound.first, worker, batch.ids[low:high], given, block)
+            self._run_first(bound.first, worker, batch, low, high, given, block)
             for follower in followers:
                 if follower not in takers[:1]:
-                    self._run(follower, worker, batch, low, high, block)
+                    for begin, end in _alive(batch, low, high):
+                        part = block[begin - low : end - low]
+                        self._run(follower, worker, batch, begin, end, part)
 
-    def finish(self, worker: int, batch: Batch) -> tuple[Any, ...]:
-        """Run the remaining stages on a complete batch; returns what the user gets."""
+    def _run_first(
+        self,
+        stage: EpochStage,
+        worker: int,
+        batch: Batch,
+        start: int,
+        stop: int,
+        source: Any,
+        target: NDArray[Any],
+    ) -> None:
+        """Run a leg's first stage for some slots; ``source`` and ``target`` begin with them."""
+        if not self._skips:
+            _run_stage(stage, worker, batch.ids[start:stop], source, target)
+            return
+        failed: dict[int, SampleError] = {}
+        _run_stage(stage, worker, batch.ids[start:stop], source, target, failed)
+        for slot, error in failed.items():
+            batch.skipped[start + slot] = bare(error)
+
+    def finish(self, worker: int, batch: Batch) -> FinishedBatch:
+        """Run the remaining stages on a complete batch."""
         targets, batch.targets = batch.targets, None
+        ids, skipped = batch.ids, list[SampleError]()
+        if batch.skipped:
+            skipped = [batch.skipped[slot] for slot in sorted(batch.skipped)]
+            if len(skipped) == len(ids):
+                return FinishedBatch(None, skipped)
+            ids = self._leave_out(batch, targets)
         outputs, shared = [], dict[Any, Any]()
         for bound in self._routes:
             target = targets.pop(0)
             if not isinstance(bound.route, Trunk):
-                outputs.append(self._finish_route(worker, bound, target, batch.ids, shared))
-        return tuple(outputs)
+                outputs.append(self._finish_route(worker, bound, target, ids, shared))
+        return FinishedBatch(tuple(outputs), skipped)
+
+    def _leave_out(self, batch: Batch, targets: list[Any]) -> NDArray[np.int64]:
+        """Take the samples that failed out of all targets; returns the positions of the others."""
+        kept = _alive(batch, 0, len(batch.ids))
+        slots = np.concatenate([np.arange(start, stop) for start, stop in kept])
+        for number, bound in enumerate(self._routes):
+            if isinstance(bound.first, BatchDecoderProgram):
+                # It may have answered with anything, also with memory that it still needs.
+                targets[number] = targets[number][slots]
+            elif not isinstance(bound.route, Trunk):
+                targets[number] = close_gaps(targets[number], kept)
+        ids: NDArray[np.int64] = batch.ids[slots]
+        return ids
 
     def _finish_route(
         self,
@@ -314,13 +364,20 @@ class Epoch:
         return value
 
 
-def _run_stage(stage: EpochStage, worker: int, ids: Any, source: Any, target: Any) -> None:
-    stage(worker, 0, len(ids), ids, source, stage.program.target_view(target))
+def _alive(batch: Batch, start: int, stop: int) -> list[tuple[int, int]]:
+    """The stretches of some slots whose samples have not failed so far."""
+    return stretches(start, stop, batch.skipped) if batch.skipped else [(start, stop)]
 
 
-def _copy(source: NDArray[Any], target: NDArray[Any]) -> None:
-    """Copy samples byte by byte, which for members of structures includes what lies between."""
-    target.reshape(-1).view(np.uint8)[:] = source.reshape(-1).view(np.uint8)
+def _run_stage(
+    stage: EpochStage,
+    worker: int,
+    ids: Any,
+    source: Any,
+    target: Any,
+    failed: dict[int, SampleError] | None = None,
+) -> None:
+    stage(worker, 0, len(ids), ids, source, stage.program.target_view(target), failed)
 
 
 def batches_of(

@@ -52,7 +52,7 @@ def _stage(number: int, program: object, with_source: bool) -> list[str]:
         f"  stage {number}, per sample, compiled:" if program.jit else f"  stage {number}, eager:"
     ]
     for step in program.stage.steps:
-        lines.append(f"    {step.name} → {step.state}{_remark(step)}")
+        lines.append(f"    {step.name} → {step.state}{_remark(step, program.jit)}")
     if with_source:
         program.prepare()
         assert program.code is not None
@@ -60,8 +60,9 @@ def _stage(number: int, program: object, with_source: bool) -> list[str]:
     return lines
 
 
-def _remark(step: Step) -> str:
+def _remark(step: Step, jit: bool) -> str:
     if step.note is not None:
         return " (by the decoder, in its own pass)"
     remark = " (in place)" if step.operation.inplace else ""
-    return remark + "".join(f" ({words})" for words in step.operation.remarks())
+    words = step.operation.remarks() if jit else []
+    return remark + "".join(f" ({text})" for text in words)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
+from ffcv.loader.arguments import indices_of, os_cache_by_default, skips, whole, workers
 from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, Route, Trunk, batches_of
 from ffcv.loader.explain import explain
@@ -23,6 +25,7 @@ from ffcv.loader.orders import (
 )
 from ffcv.loader.planning import Planner
 from ffcv.loader.sharing import share
+from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.program import StageSource
@@ -39,20 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
 
-def _os_cache_by_default() -> bool:
-    """What the environment says, as in FFCV 1.x: any number but 0 is against the system's cache."""
-    name = "FFCV_DEFAULT_CACHE_PROCESS"
-    value = os.environ.get(name) or "0"
-    try:
-        return not int(value)
-    except ValueError:
-        raise ArgumentError(
-            f"the environment variable {name} must be 0 (read files through the system's page "
-            f"cache) or 1 (into memory of the process), and is {value!r}"
-        ) from None
-
-
-DEFAULT_OS_CACHE = _os_cache_by_default()
+DEFAULT_OS_CACHE = os_cache_by_default()
 
 _ORDERS: dict[OrderOption, type[TraversalOrder]] = {
     OrderOption.SEQUENTIAL: Sequential,
@@ -112,6 +102,15 @@ class Loader:
         order_kwargs: further arguments of the order.
         jit: ``False`` runs all operations as plain Python, for debuggers. By default the
             environment variable ``FFCV_JIT=0`` says so.
+        on_error: what to do about a sample that cannot be decoded, or that an operation on samples
+            refuses: ``"raise"`` ends the pass with a ``SampleError``; ``"skip"`` leaves the sample
+            out of all outputs. Its batch is smaller by one then, and a batch with no other sample
+            is not delivered. Batch operations, what comes after them in a pipeline, and decoders
+            for whole batches raise all the same.
+
+    Attributes:
+        skipped: what the latest pass has left out so far: ``len`` says how many samples,
+            ``samples`` their positions in the file, and ``errors`` what was wrong with them.
 
     Raises:
         BetonError: the file cannot be used.
@@ -145,21 +144,24 @@ class Loader:
         order_kwargs: Mapping[str, Any] = {},
         *,
         jit: bool | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         self._arguments = {k: v for k, v in locals().items() if k != "self"}
-        self.batch_size = _whole("batch_size", batch_size, 1)
-        self.batches_ahead = _whole("batches_ahead", batches_ahead, 1)
-        self.num_workers = _workers(num_workers)
+        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batches_ahead = whole("batches_ahead", batches_ahead, 1)
+        self.num_workers = workers(num_workers)
         self.drop_last, self.recompile = bool(drop_last), bool(recompile)
         by_default = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
         self.jit = by_default if jit is None else bool(jit)
+        self._skips, self._has_warned = skips(on_error), False
         self.distributed = bool(distributed)
         self.rank, self.world_size = distribution.place(distributed)
         self.seed = distribution.agreed_seed(seed, self.world_size)
         self.next_epoch = 0
+        self.skipped = Skipped(0)
         self._is_closed = False
         self.reader = Reader(fname, custom_fields)
-        self.indices = _indices(indices, self.reader.num_samples)
+        self.indices = indices_of(indices, self.reader.num_samples)
         self._check_batches()
         self._order = _make_order(order, self, order_kwargs)
         self._os_cache = bool(os_cache)
@@ -170,7 +172,7 @@ class Loader:
         self._routes = self._plan()
 
     def __len__(self) -> int:
-        """Batches per epoch, for this process."""
+        """Batches per epoch, for this process; at most, where samples are skipped."""
         if self._order.visits_all:
             samples = -(-len(self.indices) // self.world_size)
         else:
@@ -184,26 +186,28 @@ class Loader:
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
-        bound = Epoch(self._prepared_routes(), self.seed, epoch)
+        bound = Epoch(self._prepared_routes(), self.seed, epoch, self._skips)
         order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches
         )
-        iterator = LoaderIterator(self, self._engine, run)
+        self.skipped = Skipped(epoch)
+        iterator = LoaderIterator(self, self._engine, run, self.skipped)
         self._passes.add(iterator)
         return iterator
 
     def set_epoch(self, epoch: int) -> None:
         """Number the next pass; its order and augmentations follow from the seed and this."""
-        self.next_epoch = _whole("epoch", epoch, 0)
+        self.next_epoch = whole("epoch", epoch, 0)
 
     def filter(self, field_name: str, condition: Callable[[Any], bool]) -> Loader:
         """A loader over the samples for which ``condition(value)`` is true.
 
         Args:
             field_name: whose values to look at, as they come out of its pipeline.
-            condition: gets one value of the field, without the batch dimension.
+            condition: gets one value of the field, without the batch dimension. Samples whose
+                value is skipped are not among the chosen.
         """
         arguments = dict(self._arguments)
         nothing: dict[str, Any] = dict.fromkeys(self.reader.handlers)
@@ -217,7 +221,8 @@ class Loader:
         with Loader(**look) as everything:
             for (batch,) in everything:
                 chosen.extend(bool(condition(value)) for value in batch)
-        arguments["indices"] = self.indices[np.array(chosen, bool)]
+        seen = self.indices[~np.isin(self.indices, everything.skipped.samples)]
+        arguments["indices"] = seen[np.array(chosen, bool)]
         return Loader(**arguments)
 
     def explain(self, source: bool = False) -> str:
@@ -277,6 +282,18 @@ class Loader:
             route.prepare()
         return self._routes
 
+    def _warn_once(self, skipped: Skipped) -> None:
+        if self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"samples of epoch {skipped.epoch} left out so far: {len(skipped)}. The first one: "
+            f"{skipped.errors[0]}. The loader's attribute `skipped` counts and lists what a pass "
+            "leaves out; this is said once",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
     def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
         file = self.reader.file
         data = np.asarray(file.data)
@@ -300,8 +317,9 @@ class Loader:
 class LoaderIterator(Iterator[tuple[Any, ...]]):
     """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
 
-    def __init__(self, loader: Loader, engine: Engine, run: EpochRun) -> None:
+    def __init__(self, loader: Loader, engine: Engine, run: EpochRun, skipped: Skipped) -> None:
         self._loader, self._engine, self._run = loader, engine, run
+        self.skipped = skipped
         self._process = os.getpid()
         engine.start(run)
 
@@ -311,11 +329,16 @@ class LoaderIterator(Iterator[tuple[Any, ...]]):
                 "this pass began in another process, whose threads did not come along with the "
                 "fork; iterate over the loader anew"
             )
-        batch: tuple[Any, ...] = self._engine.fetch(self._run)
-        return batch
+        while True:
+            batch: FinishedBatch = self._engine.fetch(self._run)
+            if batch.skipped:
+                self.skipped.add(batch.skipped)
+                self._loader._warn_once(self.skipped)
+            if batch.outputs is not None:
+                return batch.outputs
 
     def __len__(self) -> int:
-        """Batches of the whole pass."""
+        """Batches of the whole pass; at most, where samples are skipped."""
         return len(self._loader)
 
     def abandon(self, error: BaseException) -> None:
@@ -341,45 +364,8 @@ class _Descriptor:
             os.close(number)
 
 
-def _whole(name: str, value: Any, low: int) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = low - 1
-    if number < low or number != value:
-        raise ArgumentError(f"{name}: expected a whole number of at least {low}, got {value!r}")
-    return number
-
-
-def _workers(num_workers: int) -> int:
-    if num_workers == -1:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
-    if num_workers == 0:
-        # As other loaders call it: no parallelism. Here one thread does the work.
-        return 1
-    return _whole("num_workers", num_workers, 1)
-
-
-def _indices(indices: Any, num_samples: int) -> NDArray[np.int64]:
-    if indices is None:
-        return np.arange(num_samples, dtype=np.int64)
-    chosen = np.asarray(indices)
-    if chosen.size == 0:
-        return np.empty(0, np.int64)
-    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
-        raise ArgumentError(
-            f"indices: expected a list of positions, got {chosen.dtype} of shape {chosen.shape}"
-        )
-    low, high = int(chosen.min()), int(chosen.max())
-    if low < 0 or high >= num_samples:
-        wrong = low if low < 0 else high
-        raise ArgumentError(f"indices: {wrong} is no position of the {num_samples} samples")
-    return np.ascontiguousarray(chosen, np.int64)
-
-
 def _checked_order(order: Any, num_samples: int) -> NDArray[np.int64]:
-    return _indices(order, num_samples)
+    return indices_of(order, num_samples)
 
 
 def _make_order(order: Any, loader: Loader, kwargs: Mapping[str, Any]) -> TraversalOrder:

@@ -7,6 +7,7 @@ before; a batch that is kept never changes. The pool never blocks: when it is em
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BufferPool"]
+__all__ = ["BufferPool", "close_gaps", "copy_samples"]
 
 
 class _Lease:
@@ -72,3 +73,25 @@ class BufferPool:
 
         tensor = torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True)
         return tensor.numpy()
+
+
+def copy_samples(source: NDArray[Any], target: NDArray[Any]) -> None:
+    """Copy samples byte by byte, which for members of structures includes what lies between."""
+    target.reshape(-1).view(np.uint8)[:] = source.reshape(-1).view(np.uint8)
+
+
+def close_gaps(batch: NDArray[Any], kept: Sequence[tuple[int, int]]) -> NDArray[Any]:
+    """Move samples to the front of their batch, whose memory stays the pool's.
+
+    Args:
+        batch: C-contiguous.
+        kept: stretches ``[start, stop)`` of it, in order.
+
+    Returns:
+        The part of ``batch`` that they take now.
+    """
+    size = 0
+    for start, stop in kept:
+        copy_samples(batch[start:stop], batch[size : size + stop - start])
+        size += stop - start
+    return batch[:size]

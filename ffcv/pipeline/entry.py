@@ -121,7 +121,7 @@ class Entry:
             return cache.load_emitted(name, source, True).run
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def call_entry(typing_context: Any, address: Any, arguments: Any) -> Any:
     """In compiled code: call the function at ``address`` with a tuple of int64; returns int64."""
     count, word = len(arguments), ir.IntType(64)

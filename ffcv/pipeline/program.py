@@ -201,6 +201,7 @@ class EpochStage:
         ids: NDArray[np.int64],
         batch: NDArray[Any] | None,
         target: NDArray[Any],
+        failed: dict[int, SampleError] | None = None,
     ) -> None:
         """Run the slots ``[start, stop)`` of a batch.
 
@@ -211,9 +212,11 @@ class EpochStage:
             ids: positions in the file of all samples of the batch.
             batch: what the stage starts from, or ``None`` when it decodes.
             target: where the samples go, as ``target_view`` gives it.
+            failed: where to note the samples that fail, by slot, so that the others are run all
+                the same. What their slots hold is undefined.
 
         Raises:
-            SampleError: a sample could not be decoded.
+            SampleError: a sample could not be decoded, and ``failed`` is ``None``.
         """
         program = self.program
         memory = program.worker_memory(worker)
@@ -228,12 +231,19 @@ class EpochStage:
             )  # fmt: skip
             if slot == stop:
                 return
-            if code != ASSIST or assisted == slot:
-                raise self._error(step, code, int(ids[slot]))
-            self._assist(int(ids[slot]), memory)
-            assisted = slot
+            if code == ASSIST and assisted != slot:
+                error = self._assist(int(ids[slot]), memory)
+                assisted = slot
+            else:
+                error = self._error(step, code, int(ids[slot]))
+            if error is not None:
+                if failed is None:
+                    raise error
+                failed[slot] = error
+                slot += 1
 
-    def _assist(self, sample: int, memory: WorkerMemory) -> None:
+    def _assist(self, sample: int, memory: WorkerMemory) -> SampleError | None:
+        """Run the decoder's own assistance; returns what went wrong."""
         program = self.program
         assert program.source is not None
         decoder = program.stage.steps[0].operation
@@ -246,11 +256,12 @@ class EpochStage:
             where = record[pointer] if pointer else record
             problem, data = read_region(program.source.storage, memory.buffer, where)
             if problem:
-                raise self._error(0, problem, sample)
+                return self._error(0, problem, sample)
         try:
             decoder.assist(record, data, memory.workspaces[0])
         except Exception as error:
-            raise self._sample_error(0, sample, str(error) or repr(error)) from error
+            return self._sample_error(0, sample, str(error) or repr(error), error)
+        return None
 
     def _error(self, step: int, code: int, sample: int) -> SampleError:
         operation = self.program.stage.steps[step].operation
@@ -259,7 +270,11 @@ class EpochStage:
             meaning = "its kernel asked for assistance twice for one sample"
         return self._sample_error(step, sample, meaning or f"its kernel returned code {code}")
 
-    def _sample_error(self, step: int, sample: int, problem: str) -> SampleError:
+    def _sample_error(
+        self, step: int, sample: int, problem: str, cause: Exception | None = None
+    ) -> SampleError:
         program = self.program
         name = program.stage.steps[step].name
-        return SampleError(program.path, program.output, sample, f"{name}: {problem}")
+        error = SampleError(program.path, program.output, sample, f"{name}: {problem}")
+        error.__cause__ = cause
+        return error

@@ -34,7 +34,8 @@ def ffcv_operations() -> Iterable[Contribution]:  # type: ignore[empty-body]
 
 @hookspec
 def ffcv_image_codecs() -> Iterable[Contribution]:  # type: ignore[empty-body]
-    """Image codecs: classes with the interface of ``ffcv_plugins.images.codec.Codec``."""
+    """Image codecs: classes with the interface of :class:`ffcv_plugins.images.codec.Codec`, or of
+    :class:`ffcv_plugins.images.codec.RegionCodec` for compiled code."""
 
 
 @hookspec

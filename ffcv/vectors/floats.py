@@ -45,7 +45,7 @@ to_f64: Any = _from_integers("f64")
 """Integers as float64, exactly where they have at most 53 bits."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def to_i32(typing_context: Any, vector: Any) -> Any:
     """Floating-point numbers without their fractions, as int32, which must be able to hold them."""
     if not isinstance(vector, Vector) or not vector.is_float:
@@ -58,7 +58,7 @@ def to_i32(typing_context: Any, vector: Any) -> Any:
     return kind(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def divide(typing_context: Any, dividend: Any, divisor: Any) -> Any:
     """Quotients of two vectors of floats, rounded to nearest."""
     if not isinstance(dividend, Vector) or not dividend.is_float or dividend != divisor:
@@ -70,7 +70,7 @@ def divide(typing_context: Any, dividend: Any, divisor: Any) -> Any:
     return dividend(dividend, divisor), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def round_to_f32(typing_context: Any, vector: Any) -> Any:
     """Float64 as float32, rounded to nearest, ties to even."""
     if not isinstance(vector, Vector) or vector.element != "f64":
@@ -83,7 +83,7 @@ def round_to_f32(typing_context: Any, vector: Any) -> Any:
     return kind(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def multiply_add(typing_context: Any, vector: Any, factor: Any, summand: Any) -> Any:
     """``vector * factor + summand`` in float32, rounded twice, on every processor alike."""
     if not isinstance(vector, Vector) or not vector.is_float:
@@ -95,7 +95,7 @@ def multiply_add(typing_context: Any, vector: Any, factor: Any, summand: Any) ->
     return vector(vector, vector, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def float16_bits(typing_context: Any, vector: Any) -> Any:
     """Float32 as the bits of float16 (IEEE 754 binary16), rounded to nearest, ties to even.
 
@@ -145,7 +145,7 @@ def _to_float16(b: Any, value: Any, kind: Vector) -> Any:
     return b.trunc(b.or_(result, b.lshr(sign, c(16))), kind.llvm)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bfloat16_bits(typing_context: Any, vector: Any) -> Any:
     """Float32 as the bits of bfloat16, rounded to nearest, ties to even; NaN stays NaN."""
     if not isinstance(vector, Vector) or vector.element != "f32":

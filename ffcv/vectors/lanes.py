@@ -76,7 +76,7 @@ unsigned: Any = _reinterpreted("u")
 """The same bits as integers without a sign."""
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def widen(typing_context: Any, vector: Any) -> Any:
     """Integers of twice as many bits with the same values."""
     if not isinstance(vector, Vector) or vector.is_float:
@@ -89,7 +89,7 @@ def widen(typing_context: Any, vector: Any) -> Any:
     return kind(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def narrow(typing_context: Any, vector: Any) -> Any:
     """Integers of half as many bits; the upper ones are dropped."""
     if not isinstance(vector, Vector) or vector.is_float:
@@ -140,7 +140,7 @@ def emit_interleave(builder: Any, first: Any, second: Any) -> Any:
     return shuffle(builder, first, second, [j for i in range(lanes) for j in (i, lanes + i)])
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def interleave(typing_context: Any, first: Any, second: Any) -> Any:
     """``a0 b0 a1 b1 …`` of two vectors, with twice as many lanes."""
     if not isinstance(first, Vector) or first != second:
@@ -153,7 +153,7 @@ def interleave(typing_context: Any, first: Any, second: Any) -> Any:
     return kind(first, second), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def interleave3(typing_context: Any, first: Any, second: Any, third: Any) -> Any:
     """``a0 b0 c0 a1 b1 c1 …`` of three vectors, with three times as many lanes."""
     if not isinstance(first, Vector) or not first == second == third:
@@ -169,7 +169,7 @@ def interleave3(typing_context: Any, first: Any, second: Any, third: Any) -> Any
     return kind(first, second, third), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def reverse_pixels(typing_context: Any, vector: Any) -> Any:
     """Groups of three lanes in reverse order; the order within a group stays."""
     if not isinstance(vector, Vector) or vector.lanes % 3:
@@ -182,7 +182,7 @@ def reverse_pixels(typing_context: Any, vector: Any) -> Any:
     return vector(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def deinterleave3(typing_context: Any, vector: Any) -> Any:
     """Every third lane, from the first, the second and the third one on: three vectors."""
     if not isinstance(vector, Vector) or vector.lanes % 3:
@@ -200,7 +200,7 @@ def deinterleave3(typing_context: Any, vector: Any) -> Any:
     return result(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def join_columns(typing_context: Any, columns: Any) -> Any:
     """Put a tuple of 2, 4 or 8 ``u8x16`` side by side: lane 0 of all of them, then lane 1 of all.
 
@@ -226,7 +226,7 @@ def join_columns(typing_context: Any, columns: Any) -> Any:
     return kind(columns), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def transpose(typing_context: Any, source: Any, source_pitch: Any, target: Any, pitch: Any) -> Any:
     """Transpose 16 rows of 16 bytes in memory.
 

@@ -55,7 +55,7 @@ def _write(builder: Any, address: Any, value: Any) -> None:
     builder.store(value, builder.inttoptr(address, value.type.as_pointer())).align = 1
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def address_of(typing_context: Any, array: Any) -> Any:
     """Where an array's first element lies, int64.
 
@@ -93,7 +93,7 @@ load_f32x16: Any = _vector_load(Vector("f32", 16))
 load_f64x16: Any = _vector_load(Vector("f64", 16))
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing_context: Any, address: Any, vector: Any) -> Any:
     """Write all lanes of a vector, the first one at ``address``."""
     if not isinstance(vector, Vector):
@@ -130,7 +130,7 @@ load_i32: Any = _load(32, signed=True)
 load_i64: Any = _load(64, signed=True)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load_u64_big_endian(typing_context: Any, address: Any) -> Any:
     """Eight bytes as a uint64 whose highest byte came first."""
 
@@ -157,7 +157,7 @@ load_f32: Any = _load_float(types.float32, ir.FloatType())
 load_f64: Any = _load_float(types.float64, ir.DoubleType())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typing_context: Any, address: Any) -> Any:
     """Have the cache line at an address fetched while other work goes on.
 
@@ -198,7 +198,7 @@ store_i32: Any = _store(32)
 store_i64: Any = _store(64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store_f64(typing_context: Any, address: Any, number: Any) -> Any:
     """Writing a float64."""
 
@@ -209,7 +209,7 @@ def store_f64(typing_context: Any, address: Any, number: Any) -> Any:
     return types.void(types.int64, types.float64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def bytes_equal_255(typing_context: Any, vector: Any) -> Any:
     """For a ``u8x32``: a uint64 whose bit i says whether lane i is 255."""
     if vector != Vector("u8", 32):
@@ -222,7 +222,7 @@ def bytes_equal_255(typing_context: Any, vector: Any) -> Any:
     return types.uint64(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def count_trailing_zeros(typing_context: Any, number: Any) -> Any:
     """How many zero bits lie below the lowest one of a uint64; 64 for 0."""
 

@@ -17,7 +17,7 @@ _INDEX = ir.IntType(32)
 _FLOATS = {"f16": ir.HalfType(), "f32": ir.FloatType(), "f64": ir.DoubleType()}
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Some numbers of one kind, side by side.
 
     Args:
@@ -52,7 +52,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector) -> None:
         super().__init__(manager, kind, kind.llvm)
 
@@ -75,7 +75,7 @@ def emit_splat(builder: Any, scalar: Any, lanes: int) -> Any:
     return shuffle(builder, one, nothing, [0] * lanes)
 
 
-class _Lanewise(AbstractTemplate):  # type: ignore[misc]
+class _Lanewise(AbstractTemplate):
     """Typing of an operator: two vectors of one type, or a vector and a number."""
 
     def generic(self, args: tuple[Any, ...], kws: Any) -> Any:

@@ -35,15 +35,15 @@ COMPARED_EVERY = 3
 
 
 def main():
-    """Start the process that does the work, and say how it ended."""
+    """Do the work, or start a process that does it and say how it ended."""
     options = parse()
+    if options.progress:
+        attack_all(options, options.progress)
+        return 0
+    begin = time.monotonic()
     with tempfile.NamedTemporaryFile() as file:
         file.write(bytes(8))
         file.flush()
-        if options.progress:
-            attack_all(options, options.progress)
-            return 0
-        begin = time.monotonic()
         command = [sys.executable, __file__, *sys.argv[1:], "--progress", file.name]
         child = subprocess.run(command, stdout=subprocess.PIPE, check=False)
         number = struct.unpack("<q", Path(file.name).read_bytes())[0]

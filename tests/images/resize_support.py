@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from guarded import guarded, guarded_copy
 
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.arrays import Plane, plane_table
-from ffcv_plugins.images.resize.finish import Finish, record
-from ffcv_plugins.images.resize.planes import resize_planes_entry
-from ffcv_plugins.images.resize.rgb import copy_rgb_entry, resize_rgb_entry
-from ffcv_plugins.images.resize.workspace import allocate
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.arrays import Plane, plane_table
+from ffcv_plugins.images.resampling.finish import Finish, record
+from ffcv_plugins.images.resampling.planes import resize_planes_entry
+from ffcv_plugins.images.resampling.rgb import copy_rgb_entry, resize_rgb_entry
+from ffcv_plugins.images.resampling.workspace import allocate
 from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8
 
 DTYPES = {UINT8: np.uint8, FLOAT16: np.float16, BFLOAT16: np.uint16, FLOAT32: np.float32}

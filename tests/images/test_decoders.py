@@ -22,7 +22,7 @@ from ffcv_plugins.images.decoders import (
 )
 from ffcv_plugins.images.field import RGBImageField
 from ffcv_plugins.images.opencv import OpenCVCodec
-from ffcv_plugins.images.resize.arrays import resize_array
+from ffcv_plugins.images.resampling.arrays import resize_array
 from ffcv_plugins.images.survey import survey
 from ffcv_plugins.scalars.fields import IntField
 from tests.support import FIXTURES, unpack_fixture

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from image_reference import picture
 
 from ffcv.fields import IntField, RGBImageField
@@ -26,26 +24,49 @@ from ffcv.transforms import (
 from ffcv.writer import DatasetWriter
 
 MEAN, STD = [120.0, 110.5, 99.0], [60.0, 55.5, 51.0]
-DECODERS = {
-    "random": lambda: RandomResizedCropRGBImageDecoder((21, 35)),
-    "fast": lambda: RandomResizedCropRGBImageDecoder((21, 35), mode="fast"),
-    "area": lambda: RandomResizedCropRGBImageDecoder((48, 16), interpolation="area"),
-    "center": lambda: CenterCropRGBImageDecoder((32, 32), 0.8),
-    "whole": SimpleRGBImageDecoder,
-}
-STEPS = {
-    "flip": RandomHorizontalFlip,
-    "always": lambda: RandomHorizontalFlip(1.0),
-    "cutout": lambda: Cutout(9, (3, 200, 17)),
-    "grey cutout": lambda: Cutout(5, 77),
-    "brightness": lambda: RandomBrightness(0.5, 0.5),
-}
-ENDS = {
-    "bytes": list,
-    "float16": lambda: [NormalizeImage(MEAN, STD, np.float16)],
-    "float32": lambda: [NormalizeImage(MEAN, STD, np.float32)],
-    "float64": lambda: [NormalizeImage(MEAN, STD, np.float64)],
-    "one mean": lambda: [NormalizeImage(127.5, 127.5, np.float32)],
+
+
+def crop(**arguments):
+    return RandomResizedCropRGBImageDecoder((21, 35), **arguments)
+
+
+def area():
+    return RandomResizedCropRGBImageDecoder((48, 16), interpolation="area")
+
+
+def normalize(dtype, mean=MEAN, std=STD):
+    return NormalizeImage(mean, std, dtype)
+
+
+def planar():
+    return ToTorchImage(channels_last=False)
+
+
+COMBINATIONS = {
+    "flip, bytes": lambda: [crop(), RandomHorizontalFlip(), planar()],
+    "all turns": lambda: [
+        area(),
+        RandomHorizontalFlip(),
+        Cutout(9, (3, 200, 17)),
+        normalize(np.float16),
+        planar(),
+    ],
+    "pixel by pixel": lambda: [area(), Cutout(5, 77), normalize(np.float16)],
+    "float32": lambda: [crop(), RandomHorizontalFlip(1.0), normalize(np.float32, 127.5, 127.5)],
+    "some apart": lambda: [
+        CenterCropRGBImageDecoder((32, 32), 0.8),
+        RandomHorizontalFlip(),
+        RandomBrightness(0.5, 0.5),
+        Cutout(5, 77),
+        normalize(np.float16),
+        planar(),
+    ],
+    "dtype that no decoder writes": lambda: [crop(), Cutout(9), normalize(np.float64), planar()],
+    "whole images": lambda: [
+        SimpleRGBImageDecoder(),
+        RandomHorizontalFlip(),
+        normalize(np.float32),
+    ],
 }
 
 
@@ -59,37 +80,32 @@ def path(tmp_path_factory):
     return str(path)
 
 
-def batches(path, steps, folded):
-    """All images, as bytes."""
-    original = program.fold
-    if not folded:
-        program.fold = lambda stage: stage
-    try:
-        pipelines = {"image": steps, "label": None}
-        with Loader(path, 4, num_workers=1, seed=1, pipelines=pipelines, drop_last=False) as loader:
-            found = [np.array(images) for (images,) in loader]
-            return np.concatenate(found), loader.explain()
-    finally:
-        program.fold = original
+def batches(path, steps, jit=True):
+    """All images, and the plan."""
+    options = {"num_workers": 1, "seed": 1, "drop_last": False, "jit": jit}
+    with Loader(path, 4, pipelines={"image": steps, "label": None}, **options) as loader:
+        found = [np.array(images) for (images,) in loader]
+        return np.concatenate(found), loader.explain()
 
 
-@settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    decoder=st.sampled_from(sorted(DECODERS)),
-    middle=st.lists(st.sampled_from(sorted(STEPS)), max_size=3),
-    end=st.sampled_from(sorted(ENDS)),
-    planar=st.booleans(),
-)
-def test_folded_and_separate_operations_agree(path, decoder, middle, end, planar):
-    steps = [DECODERS[decoder](), *(STEPS[name]() for name in middle), *ENDS[end]()]
-    if planar:
-        steps.append(ToTorchImage(channels_last=False))
-    folded, _ = batches(path, steps, folded=True)
-    apart, _ = batches(path, steps, folded=False)
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_folded_and_separate_operations_agree(path, name):
+    folded, plan = batches(path, COMBINATIONS[name]())
+    apart, plan_apart = batches(path, COMBINATIONS[name](), jit=False)
+    assert "by the decoder" in plan
+    assert "by the decoder" not in plan_apart
     assert folded.dtype == apart.dtype
     np.testing.assert_array_equal(folded.view(np.uint8), apart.view(np.uint8))
+
+
+def test_in_fast_mode_they_agree_as_well(path, monkeypatch):
+    """That mode exists in compiled code only."""
+    steps = [crop(mode="fast"), RandomHorizontalFlip(), Cutout(9), planar()]
+    folded, _ = batches(path, steps)
+    monkeypatch.setattr(program, "fold", lambda stage: stage)
+    apart, plan = batches(path, steps)
+    assert "by the decoder" not in plan
+    np.testing.assert_array_equal(folded, apart)
 
 
 def test_the_plan_says_what_the_decoder_does(path):
@@ -100,12 +116,12 @@ def test_the_plan_says_what_the_decoder_does(path):
         NormalizeImage(MEAN, STD, np.float16),
         ToTorchImage(channels_last=False),
     ]
-    _, plan = batches(path, steps, folded=True)
+    _, plan = batches(path, steps)
     assert plan.count("by the decoder") == 4
 
 
 def test_what_comes_too_late_is_done_apart(path):
     steps = [SimpleRGBImageDecoder(), Cutout(4), RandomHorizontalFlip(), Cutout(6)]
-    images, plan = batches(path, steps, folded=True)
+    images, plan = batches(path, steps)
     assert plan.count("by the decoder") == 1
     assert images.shape == (10, 60, 50, 3)

@@ -16,6 +16,7 @@ from jpeg_streams import (
     random_region,
     random_stream,
     size_of,
+    texture,
 )
 
 from ffcv_plugins.images.jpeg import state as s
@@ -56,11 +57,12 @@ def test_thousands_of_images(chunk):
 
 
 @pytest.mark.parametrize("sampling", CV2_SAMPLINGS)
-@pytest.mark.parametrize("height", [1, 2, 7, 8, 9, 16, 17, 33])
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 15, 16, 17, 31, 32, 33, 65])
-def test_small_sizes(sampling, height, width):
-    stream = by_opencv(picture(np.random.default_rng(width), height, width), 80, sampling)
-    np.testing.assert_array_equal(decoded(stream), decoded_by_opencv(stream))
+def test_small_sizes(sampling, width):
+    rng = np.random.default_rng(width)
+    for height in (1, 2, 7, 8, 9, 16, 17, 33):
+        stream = by_opencv(picture(rng, height, width), 80, sampling)
+        np.testing.assert_array_equal(decoded(stream), decoded_by_opencv(stream))
 
 
 @pytest.mark.parametrize("quality", range(1, 101))
@@ -77,11 +79,12 @@ def test_qualities(quality):
 @pytest.mark.parametrize("sampling", CV2_SAMPLINGS)
 @pytest.mark.parametrize("interval", [0, 3])
 def test_every_region_of_one_pixel(sampling, interval, align_end):
-    stream = by_opencv(picture(np.random.default_rng(1), 35, 67), 90, sampling, interval=interval)
+    height, width = 19, 37
+    stream = by_opencv(texture(height, width), 90, sampling, interval=interval)
     expected = decoded_by_opencv(stream)
-    decoder = decoder_for(stream, 35, 67, align_end)
-    for y in range(35):
-        for x in range(67):
+    decoder = decoder_for(stream, height, width, align_end)
+    for y in range(height):
+        for x in range(width):
             code, pixels = decoder.rgb(stream, (y, x, 1, 1))
             assert (code, pixels.tolist()) == (0, [[expected[y, x].tolist()]])
 
@@ -90,7 +93,7 @@ def test_every_region_of_one_pixel(sampling, interval, align_end):
 @pytest.mark.parametrize("indexed", [False, True])
 def test_only_the_rows_of_a_region_are_entered(sampling, indexed):
     """With a side index the MCUs above are not decoded, and damage there goes unnoticed."""
-    stream = by_opencv(picture(np.random.default_rng(3), 96, 64), 90, sampling)
+    stream = by_opencv(texture(96, 64), 90, sampling)
     decoder = decoder_for(stream, 96, 64)
     index = decoder.index(stream)
     expected = decoded_by_opencv(stream)
@@ -105,7 +108,7 @@ def test_only_the_rows_of_a_region_are_entered(sampling, indexed):
 
 @pytest.mark.parametrize("sampling", CV2_SAMPLINGS)
 def test_what_comes_after_a_region_is_not_looked_at(sampling):
-    stream = by_opencv(picture(np.random.default_rng(4), 96, 64), 90, sampling)
+    stream = by_opencv(texture(96, 64), 90, sampling)
     decoder = decoder_for(stream, 96, 64)
     index, expected = decoder.index(stream), decoded_by_opencv(stream)
     region = (0, 3, 20, 40)
@@ -120,7 +123,7 @@ def test_what_comes_after_a_region_is_not_looked_at(sampling):
 @pytest.mark.parametrize("sampling", CV2_SAMPLINGS)
 def test_planes_of_regions_are_parts_of_the_planes(sampling, size):
     rng = np.random.default_rng(size)
-    stream = by_opencv(picture(rng, 70, 150), 90, sampling)
+    stream = by_opencv(texture(70, 150), 90, sampling)
     decoder = decoder_for(stream, 70, 150)
     _, whole = decoder.planes(stream, (0, 0, 70, 150), size)
     index = decoder.index(stream)
@@ -150,7 +153,7 @@ def test_regions_outside_of_the_image(region):
 
 @pytest.mark.parametrize("word", [s.N_PLANES, s.N_UNSTUFFED, s.N_ROWS])
 def test_buffers_that_are_too_small(word):
-    stream = by_opencv(picture(np.random.default_rng(0), 60, 60), 90)
+    stream = by_opencv(texture(60, 60), 90)
     decoder = decoder_for(stream, 60, 60)
     region = (0, 0, 60, 60)
     before = int(decoder.state[word])

@@ -14,6 +14,7 @@ from jpeg_streams import (
     by_pillow,
     picture,
     split,
+    texture,
 )
 
 from ffcv_plugins.images.jpeg.markers import BROKEN, UNSUPPORTED
@@ -60,13 +61,13 @@ def test_intervals_beyond_a_row_are_a_row(interval):
 @pytest.mark.parametrize("align_end", [True, False])
 @pytest.mark.parametrize("missing", [1, 10, 30])
 def test_too_little_room(missing, align_end):
-    stream = by_opencv(picture(np.random.default_rng(0), 40, 64), 90)
+    stream = by_opencv(texture(40, 64), 90)
     room = len(reference_index(stream, 0)) - missing
     assert decoder_for(stream, 40, 64, align_end).index(stream, 0, room) == -UNSUPPORTED
 
 
 def test_streams_that_get_none():
-    pixels = picture(np.random.default_rng(0), 40, 64)
+    pixels = texture(40, 64)
     stream = by_opencv(pixels, 90)
     for other, reason in (
         (by_opencv(pixels, 90, interval=2), UNSUPPORTED),
@@ -80,7 +81,7 @@ def test_streams_that_get_none():
 
 
 def test_every_truncation():
-    stream = by_opencv(picture(np.random.default_rng(2), 16, 24), 90)
+    stream = by_opencv(texture(16, 24), 90)
     decoder, whole = decoder_for(stream, 16, 24), reference_index(stream, 0)
     for size in range(len(stream) - 2):
         assert decoder.index(stream[:size], 0, len(whole)) == -BROKEN

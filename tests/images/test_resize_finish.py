@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from image_reference import picture
 from resize_support import resize_planes, resize_rgb
 
-from ffcv_plugins.images.resize.arrays import (
+from ffcv_plugins.images.resampling.arrays import (
     Plane,
     finish_array,
     resize_array,
     resize_planes_array,
 )
-from ffcv_plugins.images.resize.finish import Finish, Rectangle, record
+from ffcv_plugins.images.resampling.finish import Finish, Rectangle, record
 from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]

@@ -8,9 +8,9 @@ from guarded import guarded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.axis import fill_axis_entry
-from ffcv_plugins.images.resize.weights import (
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.axis import fill_axis_entry
+from ffcv_plugins.images.resampling.weights import (
     FILTERS,
     NARROW_ONE,
     WIDE_BITS,

@@ -16,7 +16,7 @@ from loader_support import wait_until
 
 from ffcv.errors import ArgumentError
 from ffcv.loader import Loader
-from ffcv.loader.loader import _os_cache_by_default
+from ffcv.loader.arguments import os_cache_by_default
 
 VARIABLE = "FFCV_DEFAULT_CACHE_PROCESS"
 
@@ -28,13 +28,13 @@ def test_what_the_environment_says(monkeypatch, value, expected):
     monkeypatch.delenv(VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(VARIABLE, value)
-    assert _os_cache_by_default() is expected
+    assert os_cache_by_default() is expected
 
 
 def test_another_value_is_refused_in_words(monkeypatch):
     monkeypatch.setenv(VARIABLE, "yes")
     with pytest.raises(ArgumentError, match=f"{VARIABLE} must be 0 .* or 1 .* and is 'yes'"):
-        _os_cache_by_default()
+        os_cache_by_default()
 
 
 PROGRAM = """

@@ -44,7 +44,7 @@ class BytesField(Field):
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: all zero."""
-        return np.zeros(1, ARG_TYPE)[0]  # type: ignore[no-any-return]
+        return np.zeros(1, ARG_TYPE)[0]
 
     def encode(self, destination: NDArray[Any], value: Any, malloc: Malloc) -> None:
         """Store bytes.

@@ -73,7 +73,7 @@ def _holds_tuples(value: Any) -> bool:
 def _from_tensor(tensor: Any, expected: str) -> NDArray[Any]:
     tensor = tensor.detach().cpu()
     try:
-        return tensor.resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+        return tensor.resolve_conj().resolve_neg().numpy()
     except (TypeError, RuntimeError, AttributeError):
         raise ValueError(
             f"expected {expected}, got a tensor {tensor.dtype} {tuple(tensor.shape)}, "

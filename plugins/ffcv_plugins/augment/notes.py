@@ -10,7 +10,7 @@ from typing import Any
 from ffcv.kernel import kernel
 from ffcv.pipeline.random import integer, uniform
 from ffcv.vectors import address_of
-from ffcv_plugins.images.resize.finish import (
+from ffcv_plugins.images.resampling.finish import (
     CONSTANTS,
     HEIGHT,
     MIRROR,

@@ -15,10 +15,10 @@ from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
 from ffcv_plugins.augment.checks import size as as_size
 from ffcv_plugins.images.crops import random_resized_crop
 from ffcv_plugins.images.eager import resize_with_numpy
-from ffcv_plugins.images.resize.finish import DESTINATION, Finish, record
-from ffcv_plugins.images.resize.rgb import resize_rgb_entry
-from ffcv_plugins.images.resize.weights import BILINEAR
-from ffcv_plugins.images.resize.workspace import ResizeWorkspace, allocate
+from ffcv_plugins.images.resampling.finish import DESTINATION, Finish, record
+from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
+from ffcv_plugins.images.resampling.weights import BILINEAR
+from ffcv_plugins.images.resampling.workspace import ResizeWorkspace, allocate
 
 __all__ = ["CropParams", "CropWorkspace", "RandomResizedCrop", "crop"]
 
@@ -122,6 +122,11 @@ class RandomResizedCrop(SampleOperation):
     def declare(self, state: State) -> State:
         """RGB images of bytes: the same in the new size. Raises ``ValueError`` for others."""
         check_rgb_bytes("RandomResizedCrop", state)
+        if max(state.shape) > _LARGEST_SIDE:
+            raise ValueError(
+                f"RandomResizedCrop works on images of at most {_LARGEST_SIDE} pixels a side and "
+                f"gets a {state}"
+            )
         self._source, self._declared = (state.shape[0], state.shape[1]), True
         return State(True, "cpu", (*self._sides(), 3), state.dtype)
 

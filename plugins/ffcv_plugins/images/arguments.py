@@ -61,10 +61,10 @@ def as_choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
 
 def as_region(value: Any, height: int, width: int) -> tuple[int, int, int, int]:
     """``(y, x, height, width)`` of a part of an image of this size; all of it for ``None``."""
-    if value is None:
-        return 0, 0, height, width
     try:
-        y, x, h, w = (operator.index(number) for number in value)
+        y, x, h, w = (
+            operator.index(n) for n in ((0, 0, height, width) if value is None else value)
+        )
     except (TypeError, ValueError):
         message = f"region: expected integers (y, x, height, width), got {value!r}"
         raise ValueError(message) from None
@@ -73,4 +73,6 @@ def as_region(value: Any, height: int, width: int) -> tuple[int, int, int, int]:
             f"region: expected a part of the image of {width}×{height} pixels, got (y, x, height, "
             f"width) = {(y, x, h, w)}"
         )
+    if max(h, w) > LARGEST_SIDE:
+        raise ValueError(f"region: expected 1 to {LARGEST_SIDE} a side, got {w}×{h} pixels")
     return y, x, h, w

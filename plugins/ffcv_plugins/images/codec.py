@@ -131,10 +131,18 @@ class RegionCodec(Protocol):
 
 @cache
 def region_codec() -> RegionCodec | None:
-    """The first region codec in the order of the plugins, or ``None``."""
-    for found in registry.contributions(Kind.IMAGE_CODEC):
+    """The region codec that decoders use, or ``None``.
+
+    One that somebody has installed comes before the built-in one: that is what it was installed
+    for.
+
+    Raises:
+        PluginError: a codec before it, or itself, cannot be made.
+    """
+    known = registry.contributions(Kind.IMAGE_CODEC)
+    for found in sorted(known, key=lambda codec: codec.distribution == "ffcv"):
         if registry.available(found):
-            codec = registry.lookup(found.name, Kind.IMAGE_CODEC)()
+            codec = _made(found.name)
             if isinstance(codec, RegionCodec):
                 return codec
     return None
@@ -144,17 +152,32 @@ def installed_codec(name: str = "opencv") -> Codec:
     """The codec of this name; there is one instance of it in a process.
 
     Raises:
-        PluginError: there is none, it cannot be imported, or it has not a codec's methods.
+        PluginError: there is none, it cannot be made, or it has not a codec's methods.
     """
-    return _made(name)
-
-
-@cache
-def _made(name: str) -> Codec:
-    codec = registry.lookup(name, Kind.IMAGE_CODEC)()
+    codec = _made(name)
     if not isinstance(codec, Codec):
         raise PluginError(
             f"image codec {name!r}: {type(codec).__qualname__} lacks some of the methods probe, "
             "decode and encode, or the attribute name"
+        )
+    return codec
+
+
+@cache
+def _made(name: str) -> Codec | RegionCodec:
+    cls = registry.lookup(name, Kind.IMAGE_CODEC)
+    found = registry.find(name, Kind.IMAGE_CODEC)
+    who = (
+        f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})" if found else name
+    )
+    try:
+        codec = cls()
+    except Exception as error:
+        problem = f"{who}: {cls.__qualname__}() failed: {type(error).__name__}: {error}"
+        raise PluginError(problem) from error
+    if not isinstance(codec, Codec | RegionCodec):
+        raise PluginError(
+            f"{who}: {cls.__qualname__} has neither name, probe, decode and encode, as a Codec, "
+            "nor name, rgb, planes and memory, as a RegionCodec"
         )
     return codec

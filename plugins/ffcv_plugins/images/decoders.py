@@ -16,11 +16,11 @@ from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
 from ffcv_plugins.images.codec import installed_codec, region_codec
 from ffcv_plugins.images.layout import RECORD, ROW_INDEX
-from ffcv_plugins.images.resize.finish import IS_PLANAR, KIND, Finish, record
-from ffcv_plugins.images.resize.planes import resize_planes_entry
-from ffcv_plugins.images.resize.rgb import resize_rgb_entry
-from ffcv_plugins.images.resize.weights import FILTERS
-from ffcv_plugins.images.resize.workspace import allocate
+from ffcv_plugins.images.resampling.finish import IS_PLANAR, KIND, Finish, record
+from ffcv_plugins.images.resampling.planes import resize_planes_entry
+from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
+from ffcv_plugins.images.resampling.weights import FILTERS
+from ffcv_plugins.images.resampling.workspace import allocate
 from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
 from ffcv_plugins.pixels.folding import Foldable
 from ffcv_plugins.pixels.normalization import UINT8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,11 +14,12 @@ from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import local_memory
 from ffcv_plugins.images.kernels import block_size
-from ffcv_plugins.images.resize.finish import Finish, record
-from ffcv_plugins.images.resize.planes import resize_planes_entry
-from ffcv_plugins.images.resize.rgb import resize_rgb_entry
-from ffcv_plugins.images.resize.weights import FILTERS
-from ffcv_plugins.images.resize.workspace import allocate
+from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
+from ffcv_plugins.images.resampling.finish import Finish, record
+from ffcv_plugins.images.resampling.planes import resize_planes_entry
+from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
+from ffcv_plugins.images.resampling.weights import FILTERS
+from ffcv_plugins.images.resampling.workspace import allocate
 
 __all__ = ["decode_image", "resize"]
 
@@ -46,15 +49,17 @@ def decode_image(
             ``"bicubic"`` or ``"lanczos"``, all but ``"nearest"`` antialiased.
         mode: ``"exact"`` resizes RGB pixels and is at most 2 levels from Pillow; ``"fast"`` resizes
             luma and chroma first, at a reduced size of the JPEG where that is enough.
-        side_index: what ``RGBImageField.side_index_entry`` gave for this image; with it, what lies
-            above the part need not be read.
+        side_index: what ``RGBImageField.side_index_entry`` gave for this very stream; with it, what
+            lies above the part need not be read. One that belongs to a stream of another length or
+            an image of another size is not used.
 
     Returns:
         ``(H, W, 3)`` uint8, RGB.
 
     Raises:
-        ValueError: this is no JPEG, it is broken, or the region is not inside of it.
-        TypeError: ``size`` is no size.
+        ValueError: this is no JPEG, it is broken, it claims more pixels than it can hold, or the
+            region is not inside of it.
+        TypeError: ``size`` is no size, or ``data`` has no bytes.
 
     Example:
         >>> from ffcv_plugins.images.opencv import OpenCVCodec
@@ -62,18 +67,30 @@ def decode_image(
         >>> decode_image(encoded, region=(0, 10, 20, 30), size=(8, 8)).shape
         (8, 8, 3)
     """
-    stream = np.ascontiguousarray(np.frombuffer(data, np.uint8))
+    stream, index = _as_bytes("data", data), _as_bytes("side_index", side_index)
     info = installed_codec().probe(stream)
+    if info.height * info.width > MOST_PIXELS_PER_BYTE * stream.size:
+        raise ValueError(
+            f"the JPEG stream claims {info.width}×{info.height} pixels, "
+            f"more than {stream.size} bytes can hold"
+        )
     box = as_region(region, info.height, info.width)
     out = (box[2], box[3]) if size is None else as_size(size, "size")
     as_choice("interpolation", interpolation, FILTERS)
-    index = np.frombuffer(side_index, np.uint8)
     if as_choice("mode", mode, MODES) == MODES["fast"] and out != box[2:]:
         pixels = _decode_planes(stream, (info.height, info.width), box, out, interpolation, index)
         if pixels is not None:
             return pixels
     pixels = _decode_region(stream, (info.height, info.width), box, index)
     return pixels if out == box[2:] else resize(pixels, out, interpolation=interpolation)
+
+
+def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
+    """What has a buffer of bytes as ``(N,)`` uint8, contiguous."""
+    array = np.asarray(memoryview(data))
+    if array.dtype != np.uint8 or array.ndim != 1:
+        raise ValueError(f"{name}: expected bytes or uint8 (N,), got {array.dtype} {array.shape}")
+    return np.ascontiguousarray(array)
 
 
 def _decode_region(
@@ -114,10 +131,11 @@ def _decode_planes(
     pixels = np.empty((*out, 3), np.uint8)
     finish = record(Finish(), *out, pixels.ctypes.data)
     work = allocate(box[2], box[3], out, interpolation)
-    resize_planes_entry(
+    problem = resize_planes_entry(
         state.ctypes.data + 8 * s.PLANES, int(state[s.COMPONENTS]), int(state[s.H_FACTOR]),
         int(state[s.V_FACTOR]), 8 // size, *box, work.table.ctypes.data, finish.ctypes.data,
     )  # fmt: skip
+    _check_resized(problem)
     return pixels
 
 
@@ -140,7 +158,8 @@ def resize(
         ``(height, width, 3)`` uint8, at most 2 levels from Pillow.
 
     Raises:
-        ValueError: the image has another shape or dtype, or the region is not inside of it.
+        ValueError: the image has another shape or dtype, or the region is not inside of it or has
+            over 65,535 pixels a side.
         TypeError: ``size`` is no size.
 
     Example:
@@ -157,7 +176,14 @@ def resize(
     pixels = np.empty((*out, 3), np.uint8)
     finish = record(Finish(), *out, pixels.ctypes.data)
     work = allocate(box[2], box[3], out, interpolation)
-    resize_rgb_entry(
+    problem = resize_rgb_entry(
         image.ctypes.data, image.strides[0], *box, work.table.ctypes.data, finish.ctypes.data
     )
+    _check_resized(problem)
     return pixels
+
+
+def _check_resized(problem: int) -> None:
+    """Pixels that were not written must not be handed out."""
+    if problem:
+        raise RuntimeError(f"resizing gave code {problem}, which is a defect of ffcv")

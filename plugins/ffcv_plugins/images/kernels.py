@@ -25,8 +25,8 @@ from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.eager import resize_with_numpy
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
-from ffcv_plugins.images.resize.finish import DESTINATION, HEIGHT, WIDTH
-from ffcv_plugins.images.resize.workspace import ResizeWorkspace
+from ffcv_plugins.images.resampling.finish import DESTINATION, HEIGHT, WIDTH
+from ffcv_plugins.images.resampling.workspace import ResizeWorkspace
 from ffcv_plugins.pixels.rows import copy_row
 
 __all__ = [
@@ -67,7 +67,7 @@ class ImageWorkspace(NamedTuple):
     Attributes:
         decoded: whose pixels the library has left: ``(1, data_ptr)``, or ``(0, …)`` for none.
         pixels: uint8, room for the pixels of the largest JPEG.
-        finish: what is done with finished rows, see ``resize.finish``; int64.
+        finish: what is done with finished rows, see ``resampling.finish``; int64.
         decoder: memory of the region codec, or :class:`NoDecoder`.
         resizer: memory of resizing.
     """
@@ -91,13 +91,13 @@ class SourceParams(NamedTuple):
     Attributes:
         tallest: the largest height that the workspace is made for.
         widest: the largest width that it is made for.
-        method: the filter, see ``resize.weights``.
+        method: the filter, see ``resampling.weights``.
         pixels_at: address of the region codec's ``rgb``, 0 if there is none. This and the others
             are 0 as well where nothing is compiled.
         planes_at: address of its ``planes``, if JPEGs may be resized before their colours are
             converted; or 0.
-        resize_at: address of ``resize.rgb.resize_rgb``.
-        resize_planes_at: address of ``resize.planes.resize_planes``.
+        resize_at: address of ``resampling.rgb.resize_rgb``.
+        resize_planes_at: address of ``resampling.planes.resize_planes``.
         offsets: address of the side index's offsets, uint64.
         entries: how many entries the side index has; 0 for none.
         blob: address of the side index's bytes.
@@ -211,7 +211,7 @@ def _resize(
 def _has_size(state: Any, record: Any) -> bool:
     """Whether the JPEG that was decoded last has the size that its record says."""
     height, width = load_i64(state + 8 * s.HEIGHT), load_i64(state + 8 * s.WIDTH)
-    return height == np.int64(record["height"]) and width == np.int64(record["width"])  # type: ignore[no-any-return]
+    return height == np.int64(record["height"]) and width == np.int64(record["width"])
 
 
 @kernel
@@ -242,7 +242,7 @@ def _through_pixels(
     arguments = (state, stream, length, y, x, h, w, pixels, 3 * w, entry[0], entry[1])
     if call_entry(params.pixels_at, arguments) != 0 or not _has_size(state, record):
         return ASSIST
-    return _resize(pixels, 3 * w, 0, 0, h, w, params, workspace)  # type: ignore[no-any-return]
+    return _resize(pixels, 3 * w, 0, 0, h, w, params, workspace)
 
 
 @kernel
@@ -271,9 +271,9 @@ def _deliver(
         entry = _index_entry(params, sample)
         same = h == workspace.finish[HEIGHT] and w == workspace.finish[WIDTH]
         if params.planes_at != 0 and not same:
-            return _through_planes(record, data, y, x, h, w, params, entry, workspace)  # type: ignore[no-any-return]
-        return _through_pixels(record, data, y, x, h, w, params, entry, workspace)  # type: ignore[no-any-return]
-    return _resize(address_of(pixels), 3 * width, y, x, h, w, params, workspace)  # type: ignore[no-any-return]
+            return _through_planes(record, data, y, x, h, w, params, entry, workspace)
+        return _through_pixels(record, data, y, x, h, w, params, entry, workspace)
+    return _resize(address_of(pixels), 3 * width, y, x, h, w, params, workspace)
 
 
 @kernel
@@ -290,7 +290,7 @@ def simple(
         copy_row(address_of(data), address_of(destination), data.shape[0])
     elif code == 0:
         code = _deliver(record, data, 0, 0, height, width, destination, source, sample, workspace)
-    return code  # type: ignore[no-any-return]
+    return code
 
 
 @kernel
@@ -310,7 +310,7 @@ def random_resized(
             key,
         )
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    return code  # type: ignore[no-any-return]
+    return code
 
 
 @kernel
@@ -323,4 +323,4 @@ def center(
         height, width = np.int64(record["height"]), np.int64(record["width"])
         y, x, h, w = center_crop(height, width, params.ratio)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    return code  # type: ignore[no-any-return]
+    return code

@@ -2,7 +2,7 @@
 
 An operation that can has a method ``fold(before)``, which gives a :class:`Fold` or ``None``. A
 decoder that can do it has a workspace with a member ``finish``: a record of
-``ffcv_plugins.images.resize.finish``, in which the fold's ``note`` writes down, for each sample,
+``ffcv_plugins.images.resampling.finish``, in which the fold's ``note`` writes down for each sample
 what is to be done. What is done while a row is written has an order; see :class:`Turn`.
 """
 

@@ -28,7 +28,7 @@ class _ScalarField(Field):
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: all zero."""
-        return np.zeros(1, ARG_TYPE)[0]  # type: ignore[no-any-return]
+        return np.zeros(1, ARG_TYPE)[0]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

@@ -58,7 +58,7 @@ _NONE = np.uint64(0)
 @kernel
 def unstuffed_bytes(size: Any) -> int:
     """Bytes that :func:`unstuff` and then reading need, for ``size`` bytes of data."""
-    return size + SLACK  # type: ignore[no-any-return]
+    return size + SLACK
 
 
 @inlined_kernel
@@ -82,13 +82,13 @@ def skip_bits(bits: Any, count: Any, length: Any) -> tuple[Any, Any]:
 @inlined_kernel
 def reached(count: Any, position: Any) -> int:
     """Address behind the last byte of which a bit has been used."""
-    return position - ((count & 63) >> 3)  # type: ignore[no-any-return]
+    return position - ((count & 63) >> 3)
 
 
 @kernel
 def bits_used(count: Any, position: Any, start: Any) -> int:
     """How many bits have been used of the data that begin at ``start``."""
-    return 8 * (position - start) - (count & 63)  # type: ignore[no-any-return]
+    return 8 * (position - start) - (count & 63)
 
 
 @kernel
@@ -124,4 +124,4 @@ def unstuff(source: Any, size: Any, target: Any) -> int:
         store_u8(out, byte)
         position, out = position + 1, out + 1
     store_i64(out, 0)
-    return out - target  # type: ignore[no-any-return]
+    return out - target

@@ -54,7 +54,7 @@ _GREEN_CB_REST, _GREEN_CR_REST = _GREEN_CB - 256 * _GREEN_CB_256, _GREEN_CR - 25
 @kernel
 def rgb_work_bytes(width: Any) -> int:
     """Bytes of scratch memory that :func:`region_to_rgb` needs for rows of ``width`` pixels."""
-    return 2 * row_buffer_bytes(width) + 3 * _STEP  # type: ignore[no-any-return]
+    return 2 * row_buffer_bytes(width) + 3 * _STEP
 
 
 @kernel

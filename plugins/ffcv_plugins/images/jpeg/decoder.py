@@ -33,7 +33,7 @@ def begin(state: Any, data: Any, length: Any) -> int:
         across, down = 8 * get(state, s.H_FACTOR), 8 * get(state, s.V_FACTOR)
         put(state, s.MCU_COLUMNS, (get(state, s.WIDTH) + across - 1) // across)
         put(state, s.MCU_ROWS, (get(state, s.HEIGHT) + down - 1) // down)
-    return problem  # type: ignore[no-any-return]
+    return problem
 
 
 @kernel
@@ -79,10 +79,10 @@ def decode_planes(
     if problem == 0:
         problem = _choose_region(state, y, x, height, width)
     if problem != 0:
-        return problem  # type: ignore[no-any-return]
+        return problem
     put(state, s.SIZE, size)
     choose_access(state, index, index_size)
-    return decode_region(state)  # type: ignore[no-any-return]
+    return decode_region(state)
 
 
 @kernel
@@ -107,7 +107,7 @@ def decode_rgb(
     """
     problem = decode_planes(state, data, length, y, x, height, width, 8, index, index_size)
     if problem != 0:
-        return problem  # type: ignore[no-any-return]
+        return problem
     if rgb_work_bytes(width) > get(state, s.N_ROWS):
         return UNSUPPORTED
     done = region_to_rgb(

@@ -70,7 +70,7 @@ def zigzag_offsets() -> Any:
 def _value_behind(bits: Any, length: Any, size: Any) -> int:
     """The value whose ``size`` bits, 1 to 11, follow a code of ``length`` bits."""
     raw = (bits << np.uint64(length & 63)) >> np.uint64((64 - size) & 63)
-    return signed_value(np.int64(raw), size)  # type: ignore[no-any-return]
+    return signed_value(np.int64(raw), size)
 
 
 @inlined_kernel
@@ -88,7 +88,7 @@ def _complete(entry: Any, bits: Any, table: Any, state: Any) -> int:
     if size > 0:
         value = _value_behind(bits, length, size)
     both, half = length + size, value & 0xFFFF
-    return both | (step << 7) | (both << 17) | (half << 32) | (half << 48)  # type: ignore[no-any-return]
+    return both | (step << 7) | (both << 17) | (half << 32) | (half << 48)
 
 
 @inlined_kernel

@@ -73,13 +73,13 @@ TABLE_BYTES = _END_LENGTH + 64
 @kernel
 def signed_value(raw: Any, size: Any) -> int:
     """A value from its ``size`` bits (T.81, table F.1): the upper half is positive."""
-    return raw if raw >> (size - 1) != 0 else raw - (1 << size) + 1  # type: ignore[no-any-return]
+    return raw if raw >> (size - 1) != 0 else raw - (1 << size) + 1
 
 
 @kernel
 def end_length(table: Any) -> int:
     """How many bits the code for "end of block" takes; 0 where the table has none."""
-    return load_i64(table + _END_LENGTH)  # type: ignore[no-any-return]
+    return load_i64(table + _END_LENGTH)
 
 
 @kernel
@@ -114,7 +114,7 @@ def _store_symbols(table: Any, definition: Any) -> Any:
 def _single(length: Any, step: Any, value: Any) -> int:
     """An AC entry of one symbol, whose second half repeats the first without moving on."""
     half = value & 0xFFFF
-    return length | (step << 7) | (length << 17) | (half << 32) | (half << 48)  # type: ignore[no-any-return]
+    return length | (step << 7) | (length << 17) | (half << 32) | (half << 48)
 
 
 @kernel
@@ -166,7 +166,7 @@ def _paired(first: Any, second: Any) -> int:
     length = (first & 63) + (second & 63)
     step = (second >> 7) & 1023
     kept = (first & ~0xFFFF_FFC0_003F) | (((second >> 48) & 0xFFFF) << 32)
-    return kept | length | (step << 22)  # type: ignore[no-any-return]
+    return kept | length | (step << 22)
 
 
 @kernel
@@ -199,7 +199,7 @@ def _pair_entries(table: Any) -> None:
 def _first_of(entry: Any) -> int:
     """The entry of the first symbol alone."""
     if entry & IS_SHORT != 0:
-        return entry  # type: ignore[no-any-return]
+        return entry
     return _single((entry >> 17) & 31, (entry >> 7) & 1023, (entry >> 48) & 0xFFFF)
 
 

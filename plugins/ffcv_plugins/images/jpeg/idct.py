@@ -113,7 +113,7 @@ def clear(coefficients: Any) -> None:
 @kernel
 def _places(diagonals: Any) -> int:
     """How many places lie on the first so many diagonals, which are those up to their number."""
-    return diagonals * (diagonals + 1) // 2  # type: ignore[no-any-return]
+    return diagonals * (diagonals + 1) // 2
 
 
 @kernel

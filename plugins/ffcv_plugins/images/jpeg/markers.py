@@ -38,7 +38,7 @@ _JFIF, _ADOB, _E = int.from_bytes(b"JFIF", "little"), int.from_bytes(b"Adob", "l
 
 @kernel
 def _u16(address: Any) -> int:
-    return (load_u8(address) << 8) | load_u8(address + 1)  # type: ignore[no-any-return]
+    return (load_u8(address) << 8) | load_u8(address + 1)
 
 
 @kernel
@@ -179,7 +179,7 @@ def _frame(state: Any, at: Any, end: Any) -> int:
         if quantiser > 3:
             return BROKEN
         put(state, s.QUANTISER + i, quantiser)
-    return _factors(state, at + 6, components)  # type: ignore[no-any-return]
+    return _factors(state, at + 6, components)
 
 
 @kernel
@@ -217,7 +217,7 @@ def _is_ycc(state: Any) -> bool:
         return True
     transform = get(state, s.ADOBE_TRANSFORM)
     if transform >= 0:
-        return transform == 1  # type: ignore[no-any-return]
+        return transform == 1
     first, second, third = s.IDENTIFIER, s.IDENTIFIER + 1, s.IDENTIFIER + 2
     return not (get(state, first) == _R and get(state, second) == _G and get(state, third) == _B)
 
@@ -235,11 +235,11 @@ def _application(state: Any, marker: Any, at: Any, end: Any) -> None:
 def _segment(state: Any, marker: Any, at: Any, end: Any) -> int:
     """One segment of ``[at, end)``, without its length."""
     if marker == 0xC4:
-        return _huffman_tables(state, at, end)  # type: ignore[no-any-return]
+        return _huffman_tables(state, at, end)
     if marker == 0xDB:
-        return _quantisers(state, at, end)  # type: ignore[no-any-return]
+        return _quantisers(state, at, end)
     if marker == 0xC0 or marker == 0xC1:
-        return _frame(state, at, end)  # type: ignore[no-any-return]
+        return _frame(state, at, end)
     if marker == 0xDD:
         if at + 2 != end:
             return BROKEN
@@ -289,9 +289,9 @@ def parse(state: Any) -> int:
             put(state, s.SCAN, at + length - data)
             if problem == 0 and get(state, s.COMPONENTS) == 3 and not _is_ycc(state):
                 return UNSUPPORTED
-            return problem  # type: ignore[no-any-return]
+            return problem
         problem = _segment(state, marker, at + 2, at + length)
         if problem != 0:
-            return problem  # type: ignore[no-any-return]
+            return problem
         at += length
     return BROKEN

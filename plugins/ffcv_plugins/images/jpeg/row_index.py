@@ -64,7 +64,7 @@ def _follow(source: Any, unstuffed: Any) -> int:
             source, unstuffed = source + ordinary, unstuffed - ordinary
         else:
             source, unstuffed = source + (2 if load_u8(source) == 255 else 1), unstuffed - 1
-    return source  # type: ignore[no-any-return]
+    return source
 
 
 @kernel
@@ -85,7 +85,7 @@ def index_rows(state: Any, data: Any, length: Any, interval: Any, target: Any, r
     """
     problem = begin(state, data, length)
     if problem != 0:
-        return -problem  # type: ignore[no-any-return]
+        return -problem
     columns, rows = get(state, s.MCU_COLUMNS), get(state, s.MCU_ROWS)
     if interval < 1 or interval > columns:
         interval = columns
@@ -96,7 +96,7 @@ def index_rows(state: Any, data: Any, length: Any, interval: Any, target: Any, r
     store_u16(target + 4, interval)
     store_u16(target + 6, 0)
     problem = _index_scan(state, interval, target + HEADER_BYTES)
-    return size if problem == 0 else -problem  # type: ignore[no-any-return]
+    return size if problem == 0 else -problem
 
 
 @kernel
@@ -142,7 +142,8 @@ def row_index(data: NDArray[np.uint8], interval: int = 0) -> bytes:
         return b""
     columns, rows = -(-info.width // 8), -(-info.height // 8)  # at most: MCUs may be larger
     entries = rows * (-(-columns // interval) if interval else 1)
-    index = np.empty(HEADER_BYTES + ENTRY_BYTES * entries, np.uint8)
+    # An MCU takes two bits at least; streams that claim more of them have no index.
+    index = np.empty(HEADER_BYTES + ENTRY_BYTES * min(entries, 4 * data.size), np.uint8)
     state = local_memory(data.size, 1, 1).state
     size = INDEX_ENTRY(
         state.ctypes.data, data.ctypes.data, data.size, interval, index.ctypes.data, index.size

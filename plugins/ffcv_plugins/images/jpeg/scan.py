@@ -16,6 +16,9 @@ Where every access lies:
 * Planes: :func:`lay_out` gives each component whole batches of columns and whole MCUs of rows, and
   compares the sum with the buffer before anything is written.
 * Bits: after each MCU the reader's place is compared with the end of the data; see ``bits``.
+
+The loops end when the data do, however large an image a stream claims to be: a block takes two bits
+at least, and a segment a restart marker or an entry of the side index.
 """
 
 from __future__ import annotations
@@ -231,7 +234,7 @@ def decode_region(state: Any) -> int:
     """
     problem = lay_out(state)
     if problem != 0:
-        return problem  # type: ignore[no-any-return]
+        return problem
     write_program(state)
     put(state, s.FAILED, 0)
     for group in range(6):

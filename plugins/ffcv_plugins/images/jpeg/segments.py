@@ -11,8 +11,9 @@ An entry of the side index takes :data:`ENTRY_BYTES`: the bit's number in the st
 three predictors (int16), all little-endian.
 
 Reads lie in the stream, or in the side index, whose size has been compared with the image's before
-(:func:`use_index`). What an entry says is compared with the stream's length before it is used.
-Unstuffed data go to a buffer whose size is compared with the segment's first.
+(:func:`_use_index`). What an entry says is compared with the stream's length before it is used.
+Unstuffed data go to a buffer whose size is compared with the segment's first. A segment between
+restart markers is only ever looked for behind the ones before it.
 """
 
 from __future__ import annotations
@@ -86,9 +87,9 @@ def segment_of(state: Any, mcu: Any) -> int:
     """Number of the segment that an MCU belongs to."""
     interval = get(state, s.INTERVAL)
     if get(state, s.ACCESS) != _INDEXED:
-        return mcu // interval  # type: ignore[no-any-return]
+        return mcu // interval
     columns = get(state, s.MCU_COLUMNS)
-    return (mcu // columns) * get(state, s.SEGMENTS_A_ROW) + mcu % columns // interval  # type: ignore[no-any-return]
+    return (mcu // columns) * get(state, s.SEGMENTS_A_ROW) + mcu % columns // interval
 
 
 @kernel
@@ -118,11 +119,11 @@ def _find_marker(at: Any, end: Any) -> int:
                 continue
             at += count_trailing_zeros(found)
             if at >= end - 1:
-                return end  # type: ignore[no-any-return]
+                return end
         if load_u8(at) == 255 and load_u8(at + 1) != 0 and load_u8(at + 1) != 255:
-            return at  # type: ignore[no-any-return]
+            return at
         at += 1
-    return end  # type: ignore[no-any-return]
+    return end
 
 
 @kernel
@@ -137,7 +138,7 @@ def _after_markers(state: Any, segment: Any) -> int:
         number, at = number + 1, marker + 2 - data
     put(state, s.MARKER_SEGMENT, number)
     put(state, s.MARKER_AT, at)
-    return at  # type: ignore[no-any-return]
+    return at
 
 
 @kernel

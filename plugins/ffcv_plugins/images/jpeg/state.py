@@ -109,7 +109,7 @@ WORDS = 100
 @kernel
 def get(state: Any, word: Any) -> int:
     """The word's value."""
-    return load_i64(state + 8 * word)  # type: ignore[no-any-return]
+    return load_i64(state + 8 * word)
 
 
 @kernel

@@ -62,13 +62,13 @@ def row_buffer_bytes(count: Any) -> int:
 
 @kernel
 def _half_buffer(count: Any) -> int:
-    return (count + 191) // 64 * 64  # type: ignore[no-any-return]
+    return (count + 191) // 64 * 64
 
 
 @kernel
 def _sample(pixel: Any, factor: Any) -> int:
     """``pixel // factor`` for 1, 2 and 4, without a division."""
-    return pixel >> (factor >> 1)  # type: ignore[no-any-return]
+    return pixel >> (factor >> 1)
 
 
 @kernel
@@ -99,9 +99,9 @@ def holds(plane: Any, h: Any, v: Any, smooth: Any, y: Any, x: Any, height: Any, 
     down = 1 if _is_smooth_down(plane, h, v, smooth) else 0
     left, columns, full_width = get(plane, P_LEFT), get(plane, P_COLUMNS), get(plane, P_WIDTH)
     top, rows, full_height = get(plane, P_TOP), get(plane, P_ROWS), get(plane, P_HEIGHT)
-    return _covers(  # type: ignore[no-any-return]
-        left, columns, x, x + width - 1, h, across, full_width
-    ) and _covers(top, rows, y, y + height - 1, v, down, full_height)
+    return _covers(left, columns, x, x + width - 1, h, across, full_width) and _covers(
+        top, rows, y, y + height - 1, v, down, full_height
+    )
 
 
 @kernel
@@ -115,7 +115,7 @@ def _covers(
     """
     begin = max(_sample(first - margin, factor), 0)
     end = min(_sample(last + margin, factor), size - 1)
-    return (  # type: ignore[no-any-return]
+    return (
         start <= _sample(first, factor)
         and start <= begin
         and _sample(last, factor) < start + length
@@ -150,7 +150,7 @@ def upsample_row(
         other = _row(plane, _next_row(plane, y))
         if h == 1:
             _blend_rows(row + x, other + x, count, 1 + (y & 1), pixels)
-            return pixels  # type: ignore[no-any-return]
+            return pixels
         _sum_rows(plane, row, other, x, count, buffer)
         _blend_columns(x, count, buffer, 8, 7, pixels)
     elif _is_smooth_across(plane, h, smooth):
@@ -158,24 +158,24 @@ def upsample_row(
         _sum_rows(plane, row, row, x, count, buffer)
         _blend_columns(x, count, buffer, 4, 8, pixels)
     elif h == 1:
-        return row + x  # type: ignore[no-any-return]
+        return row + x
     else:
         _repeat(row + _sample(x, h), h, (x & (h - 1)) + count, pixels)
-    return pixels + (x & (h - 1))  # type: ignore[no-any-return]
+    return pixels + (x & (h - 1))
 
 
 @kernel
 def _row(plane: Any, row: Any) -> int:
     """Where the row's sample of column 0 is, or would be if the window had it."""
     place = (row - get(plane, P_TOP)) * get(plane, P_PITCH) - get(plane, P_LEFT)
-    return get(plane, P_ADDRESS) + place  # type: ignore[no-any-return]
+    return get(plane, P_ADDRESS) + place
 
 
 @kernel
 def _next_row(plane: Any, y: Any) -> int:
     """The row of samples next to pixel row ``y`` after the nearest one; v = 2."""
     row = (y >> 1) - 1 + 2 * (y & 1)
-    return min(max(row, 0), get(plane, P_HEIGHT) - 1)  # type: ignore[no-any-return]
+    return min(max(row, 0), get(plane, P_HEIGHT) - 1)
 
 
 @kernel

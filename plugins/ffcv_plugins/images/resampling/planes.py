@@ -28,18 +28,18 @@ from ffcv.vectors import (
     store,
     widen,
 )
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.axis import prepare_axis
-from ffcv_plugins.images.resize.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word
-from ffcv_plugins.images.resize.rgb import (
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.axis import prepare_axis
+from ffcv_plugins.images.resampling.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word
+from ffcv_plugins.images.resampling.rgb import (
     BAD_REGION,
     BAD_SIZE,
     NOT_COMPILED,
     TOO_SMALL,
     are_sides,
 )
-from ffcv_plugins.images.resize.ring import prepare
-from ffcv_plugins.images.resize.vertical import find_rows, sum_rows_finely
+from ffcv_plugins.images.resampling.ring import prepare
+from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows_finely
 
 __all__ = [
     "BLUE_CB",

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv_plugins.images.resize.finish import Finish, check
-from ffcv_plugins.images.resize.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
-from ffcv_plugins.images.resize.weights import FILTERS, WIDE_BITS, Axis, make_axis
+from ffcv_plugins.images.resampling.finish import Finish, check
+from ffcv_plugins.images.resampling.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
+from ffcv_plugins.images.resampling.weights import FILTERS, WIDE_BITS, Axis, make_axis
 from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, TABLE
 
 __all__ = ["Plane", "finish_array", "plane_table", "resize_array", "resize_planes_array"]

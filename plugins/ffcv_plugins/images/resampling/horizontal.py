@@ -38,8 +38,8 @@ from ffcv.vectors import (
     transpose,
     widen,
 )
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.weights import WIDE_BITS
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.weights import WIDE_BITS
 from ffcv_plugins.pixels.rows import copy_row
 
 __all__ = ["high_product", "resize_strip"]

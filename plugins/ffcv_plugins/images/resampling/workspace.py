@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resize.weights import FILTERS, count_taps
+from ffcv_plugins.images.resampling.weights import FILTERS, count_taps
 
 __all__ = ["ResizeWorkspace", "allocate", "ring_rows", "round_up"]
 
@@ -148,8 +148,8 @@ def _fill_table(
     work: ResizeWorkspace, method: int, axes: Sequence[int], rings: Sequence[int]
 ) -> None:
     """Write what does not change; ``axes`` and ``rings`` are sizes in bytes."""
-    from ffcv_plugins.images.resize.axis import fill_axis_entry
-    from ffcv_plugins.images.resize.ring import advance_entry
+    from ffcv_plugins.images.resampling.axis import fill_axis_entry
+    from ffcv_plugins.images.resampling.ring import advance_entry
 
     table = work.table
     kernels = method, fill_axis_entry.address, advance_entry.address

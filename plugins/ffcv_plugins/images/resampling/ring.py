@@ -15,8 +15,8 @@ from __future__ import annotations
 from ffcv.pipeline import kernel
 from ffcv.pipeline.entry import Entry
 from ffcv.vectors import load_i32, load_i64, store_i64
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.horizontal import resize_strip
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.horizontal import resize_strip
 
 __all__ = ["advance", "advance_entry", "prepare"]
 

@@ -33,8 +33,8 @@ from ffcv.vectors import (
     to_i32,
     unsigned,
 )
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.weights import (
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.weights import (
     AREA,
     BICUBIC,
     BILINEAR,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from ffcv.pipeline import kernel
 from ffcv.pipeline.entry import Entry, call_entry
 from ffcv.vectors import load_i64
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.axis import prepare_axis
-from ffcv_plugins.images.resize.finish import (
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.axis import prepare_axis
+from ffcv_plugins.images.resampling.finish import (
     DESTINATION,
     FINISH_ROW,
     HEIGHT,
@@ -22,8 +22,8 @@ from ffcv_plugins.images.resize.finish import (
     is_plain,
     word,
 )
-from ffcv_plugins.images.resize.ring import prepare
-from ffcv_plugins.images.resize.vertical import find_rows, sum_rows
+from ffcv_plugins.images.resampling.ring import prepare
+from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows
 from ffcv_plugins.pixels.rows import copy_row, mirror_row
 
 __all__ = [

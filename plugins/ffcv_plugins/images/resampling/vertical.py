@@ -33,9 +33,9 @@ from ffcv.vectors import (
     store_i64,
     widen,
 )
-from ffcv_plugins.images.resize import workspace as w
-from ffcv_plugins.images.resize.horizontal import high_product
-from ffcv_plugins.images.resize.weights import WIDE_BITS
+from ffcv_plugins.images.resampling import workspace as w
+from ffcv_plugins.images.resampling.horizontal import high_product
+from ffcv_plugins.images.resampling.weights import WIDE_BITS
 
 __all__ = ["find_rows", "sum_rows", "sum_rows_finely"]
 

@@ -1,0 +1,326 @@
+"""Which codec decodes what, and that the images are the same whoever does it."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from image_reference import picture
+from jpeg_samples import as_array, jpeg, kinds
+
+from ffcv.errors import PluginError
+from ffcv.fields import IntField
+from ffcv.loader import Loader
+from ffcv.plugin import registry
+from ffcv.plugin.records import Kind
+from ffcv.testing import decode
+from ffcv.testing.harness import sample_keys
+from ffcv.testing.memory import Encoded, Regions
+from ffcv.writer import DatasetWriter
+from ffcv_plugins.images import codec
+from ffcv_plugins.images.crops import center_crop, random_resized_crop
+from ffcv_plugins.images.decoders import (
+    CenterCropRGBImageDecoder,
+    RandomResizedCropRGBImageDecoder,
+    SimpleRGBImageDecoder,
+)
+from ffcv_plugins.images.field import RGBImageField
+from ffcv_plugins.images.functions import decode_image
+from ffcv_plugins.images.jpeg.decoder import RGB_ENTRY
+from ffcv_plugins.images.jpeg.memory import local_memory
+from ffcv_plugins.images.layout import RECORD
+from ffcv_plugins.images.opencv import OpenCVCodec
+from ffcv_plugins.images.resampling.arrays import resize_array
+
+SIZE = (90, 130)
+
+
+def is_native(stream, size=SIZE):
+    """Whether the native decoder knows the whole image."""
+    data, out = as_array(stream), np.empty((*size, 3), np.uint8)
+    state, target = local_memory(data.size, *size).state, out.ctypes.data
+    box = (0, 0, *size, target, 3 * size[1])
+    return RGB_ENTRY(state.ctypes.data, data.ctypes.data, data.size, *box, 0, 0) == 0
+
+
+def damaged(stream):
+    """The stream with one byte changed such that a library conceals it, and we notice."""
+    scan = stream.index(b"\xff\xda")
+    for place in range((scan + len(stream)) // 2, len(stream) - 2):
+        for value in (0x00, 0x7F):
+            broken = stream[:place] + bytes([value]) + stream[place + 1 :]
+            if not is_native(broken) and b"\xff" not in stream[place - 1 : place + 1]:
+                return broken
+    raise AssertionError("no damage is noticed")
+
+
+KINDS = kinds(*SIZE)
+KINDS |= {"CMYK": jpeg(picture(*SIZE), "CMYK"), "damaged": damaged(KINDS["optimised"])}
+STREAMS = list(KINDS.values())
+FOREIGN = [kind for kind, stream in KINDS.items() if not is_native(stream)]
+FALLBACKS = f"; opencv for what that cannot decode: {len(FOREIGN)} so far"
+DECODERS = {
+    "random": lambda **options: RandomResizedCropRGBImageDecoder((24, 31), **options),
+    "center": lambda **options: CenterCropRGBImageDecoder((33, 33), 0.9, **options),
+    "whole": lambda **_: SimpleRGBImageDecoder(),
+}
+
+
+def stored(streams, size=SIZE, indexed=True):
+    """Streams in the memory of a file, just as they are."""
+    regions, records = Regions(), np.zeros(len(streams), RECORD)
+    for record, stream in zip(records, streams, strict=True):
+        pointer, region = regions.malloc(len(stream))
+        region[:] = as_array(stream)
+        record["height"], record["width"] = size
+        record["data_ptr"] = pointer
+    return Encoded(RGBImageField(), records, regions, indexed)
+
+
+def by_library(stream, size=SIZE):
+    image = np.empty((*size, 3), np.uint8)
+    OpenCVCodec().decode(as_array(stream), image)
+    return image
+
+
+def region_of(decoder, number, size=SIZE):
+    if isinstance(decoder, SimpleRGBImageDecoder):
+        return 0, 0, *size
+    if isinstance(decoder, CenterCropRGBImageDecoder):
+        return center_crop(*size, decoder.ratio)
+    key = int(sample_keys(np.array([number]))[0])
+    return random_resized_crop(*size, *decoder.scale, *decoder.ratio, key)
+
+
+def expected(decoder, streams, size=SIZE):
+    """What a library and NumPy make of the streams."""
+    return [
+        resize_array(
+            by_library(stream, size),
+            region_of(decoder, number, size),
+            getattr(decoder, "output_size", size),
+            decoder.interpolation,
+        )
+        for number, stream in enumerate(streams)
+    ]
+
+
+def test_there_are_images_of_both_sorts():
+    assert {"4:2:0", "grey", "restart markers"}.isdisjoint(FOREIGN)
+    assert {"progressive", "progressive grey", "RGB", "CMYK", "damaged"} <= set(FOREIGN)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("name", DECODERS)
+def test_all_images_are_those_of_a_library(name, indexed, jit):
+    images, decoder = stored(STREAMS, indexed=indexed), DECODERS[name]()
+    got = decode(images.field, images, decoder, jit=jit)
+    for kind, result, reference in zip(KINDS, got, expected(decoder, STREAMS), strict=True):
+        np.testing.assert_array_equal(result, reference, err_msg=kind)
+
+
+@pytest.mark.parametrize("interpolation", ["area", "nearest", "bicubic", "lanczos"])
+def test_all_filters(interpolation):
+    images, decoder = stored(STREAMS), DECODERS["random"](interpolation=interpolation)
+    got, eager = (decode(images.field, images, decoder, jit=jit) for jit in (True, False))
+    np.testing.assert_array_equal(got, expected(decoder, STREAMS))
+    np.testing.assert_array_equal(got, eager)
+
+
+@pytest.mark.parametrize("name", ["random", "center"])
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_decoders_do_what_the_function_does(name, mode):
+    images, decoder = stored(STREAMS), DECODERS[name](mode=mode)
+    got = decode(images.field, images, decoder)
+    for number, (kind, stream) in enumerate(KINDS.items()):
+        region = region_of(decoder, number)
+        alone = decode_image(stream, region, decoder.output_size, mode=mode)
+        np.testing.assert_array_equal(got[number], alone, err_msg=kind)
+        reference = expected(decoder, STREAMS)[number]
+        if mode == "exact" or (kind in FOREIGN and kind != "damaged"):
+            np.testing.assert_array_equal(alone, reference, err_msg=kind)
+        else:
+            assert np.abs(alone.astype(int) - reference).mean() < 6, kind
+
+
+def test_fallbacks_are_counted():
+    images, decoder = stored(STREAMS), DECODERS["whole"]()
+    decoder.declare(images.stored())
+    assert decoder.remarks() == [
+        "JPEG: native, with side index; opencv for what that cannot decode"
+    ]
+    decode(images.field, images, decoder)
+    assert decoder.remarks() == ["JPEG: native, with side index" + FALLBACKS]
+    images.indexed = False
+    decode(images.field, images, decoder)
+    assert decoder.remarks() == ["JPEG: native, without side index" + FALLBACKS]
+
+
+def test_the_loader_s_plan_tells_them(tmp_path):
+    kept = {kind: stream for kind, stream in KINDS.items() if kind != "damaged"}
+    fields = {"image": RGBImageField("keep"), "label": IntField()}
+    writer = DatasetWriter(tmp_path / "x.beton", fields, num_workers=0)
+    writer.from_indexed_dataset(list(zip(kept.values(), range(len(kept)), strict=True)))
+    decoder = DECODERS["random"]()
+    pipelines = {"image": [decoder], "label": None}
+    with Loader(tmp_path / "x.beton", 4, 2, pipelines=pipelines, drop_last=False) as loader:
+        assert "opencv for what that cannot decode)" in loader.explain()
+        for epoch in (1, 2):
+            assert sum(len(images) for (images,) in loader) == len(kept)
+            # A CMYK image is written anew, since other readers of the format would not know it.
+            assert f"cannot decode: {epoch * (len(FOREIGN) - 2)} so far)" in loader.explain()
+
+
+PAINTER = """
+from typing import NamedTuple
+
+import numpy as np
+
+from ffcv.kernel import kernel
+from ffcv.pipeline.entry import Entry
+from ffcv.plugin import Contribution, Kind, hookimpl
+from ffcv.vectors import store_i64, store_u8
+
+
+@hookimpl
+def ffcv_image_codecs():
+    return [
+        Contribution("painter", Kind.IMAGE_CODEC, "ffcv_painter:Painter", "paints"),
+        Contribution("broken", Kind.IMAGE_CODEC, "ffcv_painter:Broken", "cannot be made"),
+        Contribution("half", Kind.IMAGE_CODEC, "ffcv_painter:Half", "is of neither kind"),
+        Contribution("absent", Kind.IMAGE_CODEC, "ffcv_painter:Gone", "is not there"),
+        Contribution("later", Kind.IMAGE_CODEC, "x:Y", "needs a package", requires="not_there"),
+    ]
+
+
+@kernel
+def paint(state, data, length, y, x, height, width, target, pitch, index, index_size):
+    if length % 2:
+        return 1
+    store_i64(state, 130)
+    store_i64(state + 8, 90)
+    for row in range(height):
+        for column in range(3 * width):
+            store_u8(target + row * pitch + column, 7)
+    return 0
+
+
+class Memory(NamedTuple):
+    state: np.ndarray
+
+
+class Painter:
+    name = "painter"
+    rgb = Entry(paint)
+    planes = None
+
+    def memory(self, stream_bytes, height, width, planes=None):
+        return Memory(np.zeros(2, np.int64))
+
+
+class Broken(Painter):
+    def __init__(self):
+        raise OSError("no licence")
+
+
+class Half:
+    name = "half"
+    rgb = Painter.rgb
+"""
+
+
+def forget():
+    """Have plugins and codecs looked for anew."""
+    registry.reset()
+    codec.region_codec.cache_clear()
+    codec._made.cache_clear()
+
+
+@pytest.fixture
+def strangers(tmp_path, monkeypatch):
+    """A plugin with codecs, installed; afterwards everything is as before."""
+
+    (tmp_path / "ffcv_painter.py").write_text(textwrap.dedent(PAINTER), "utf-8")
+    info = tmp_path / "painter-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: painter\nVersion: 1.0\n", "utf-8")
+    (info / "entry_points.txt").write_text("[ffcv]\npainter = ffcv_painter\n", "utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    forget()
+    yield
+    monkeypatch.undo()
+    sys.modules.pop("ffcv_painter", None)
+    forget()
+
+
+@pytest.fixture
+def only(monkeypatch):
+    """Have these codecs installed and no others, in this order."""
+
+    def choose(*names):
+        found = {r.name: r for r in registry.contributions(Kind.IMAGE_CODEC)}
+        chosen = [found[name] for name in names]
+        monkeypatch.setattr(codec.registry, "contributions", lambda *kinds: chosen)
+        codec.region_codec.cache_clear()
+
+    yield choose
+    codec.region_codec.cache_clear()
+
+
+@pytest.mark.usefixtures("strangers")
+class TestStrangers:
+    def test_it_can_be_switched_off(self, monkeypatch):
+        assert codec.region_codec().name == "painter"
+        monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "painter")
+        forget()
+        assert codec.region_codec().name == "native"
+
+    @pytest.mark.parametrize("mode", ["exact", "fast"])
+    def test_it_comes_before_ours(self, mode):
+        images, decoder = stored(STREAMS), DECODERS["random"](mode=mode)
+        got = decode(images.field, images, decoder)
+        for stream, result, image in zip(STREAMS, got, expected(decoder, STREAMS), strict=True):
+            np.testing.assert_array_equal(result, image if len(stream) % 2 else image * 0 + 7)
+        odd = sum(len(stream) % 2 for stream in STREAMS)
+        assert 0 < odd < len(STREAMS)
+        words = f"JPEG: painter, with side index; opencv for what that cannot decode: {odd} so far"
+        assert decoder.remarks() == [words]
+
+    @pytest.mark.parametrize("jit", [True, False])
+    def test_without_any_a_library_decodes(self, only, jit):
+        only("opencv", "later")
+        images, decoder = stored(STREAMS), DECODERS["random"](mode="fast")
+        got = decode(images.field, images, decoder, jit=jit)
+        np.testing.assert_array_equal(got, expected(decoder, STREAMS))
+        assert decoder.remarks() == ["JPEG: opencv"]
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("broken", r"'broken' .*of painter.: Broken\(\) failed: OSError: no licence"),
+            ("half", "'half' .*of painter.: Half has neither name, probe, .*, nor name, rgb"),
+            ("absent", "absent .*of painter.* cannot be imported from ffcv_painter:Gone"),
+        ],
+    )
+    def test_a_broken_one_is_told(self, only, name, words):
+        only(name, "native")
+        images = stored(STREAMS)
+        with pytest.raises(PluginError, match=words):
+            decode(images.field, images, DECODERS["random"]())
+        with pytest.raises(PluginError, match=words):
+            codec.installed_codec(name)
+
+    def test_a_region_codec_is_no_library(self):
+        with pytest.raises(PluginError, match="'painter': Painter lacks some of the methods probe"):
+            codec.installed_codec("painter")
+
+    def test_files_without_jpeg_need_none(self, only):
+        only("broken")
+        image = picture(20, 30)
+        decoder = SimpleRGBImageDecoder()
+        got = decode(RGBImageField("raw"), [image, image], decoder)
+        np.testing.assert_array_equal(got, np.stack([image, image]))
+        assert decoder.remarks() == ["raw pixels"]

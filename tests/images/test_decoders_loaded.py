@@ -13,12 +13,14 @@ from ffcv.fields import IntField, RGBImageField
 from ffcv.loader import Loader
 from ffcv.reader import Reader
 from ffcv.testing.harness import sample_keys
+from ffcv.transforms import RandomHorizontalFlip
 from ffcv.writer import DatasetWriter
 from ffcv.writer.indexing import add_side_indexes
 from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.decoders import (
     CenterCropRGBImageDecoder,
     RandomResizedCropRGBImageDecoder,
+    SimpleRGBImageDecoder,
 )
 from ffcv_plugins.images.layout import JPEG, RAW
 from ffcv_plugins.images.opencv import OpenCVCodec
@@ -160,6 +162,15 @@ class TestChanges:
                 next(iter(loader))
             setattr(decoder, name, right)
             assert len(next(iter(loader))[0]) == 4
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_files_without_images(tmp_path, jit):
+    path = write(tmp_path / "x.beton", [], "jpg")
+    for decoder in (SimpleRGBImageDecoder(), RandomResizedCropRGBImageDecoder(8)):
+        steps = [decoder, RandomHorizontalFlip()]
+        with Loader(path, 2, pipelines={"image": steps, "label": None}, jit=jit) as loader:
+            assert list(loader) == []
 
 
 @pytest.mark.parametrize("os_cache", [True, False])

@@ -45,6 +45,12 @@ def test_unstuffing_stops_at_a_marker(before, marker):
     assert unstuff(b"\x11" * before + marker + b"\x22" * 40) == b"\x11" * before
 
 
+@pytest.mark.parametrize("before", range(70))
+def test_a_last_byte_of_ones_is_no_marker(before):
+    """What would follow it is not looked at; right behind it is a fence."""
+    assert unstuff(b"\x11" * before + b"\xff") == b"\x11" * before + b"\xff"
+
+
 @njit(**JIT_OPTIONS)
 def use_bits(start, lengths, number, report):
     """Look at 64 bits, and use as many as each of ``lengths`` says, over and over."""

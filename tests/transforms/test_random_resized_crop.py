@@ -49,6 +49,7 @@ class TestRandomResizedCrop(OperationConformance):
         return [
             (State(True, "cpu", (8, 8, 4), np.uint8), "shape (height, width, 3)"),
             (State(True, "cpu", (8, 8, 3), np.float32), "uint8"),
+            (State(True, "cpu", (65536, 8, 3), np.uint8), "at most 65535 pixels a side"),
         ]
 
 

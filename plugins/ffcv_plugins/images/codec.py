@@ -165,11 +165,9 @@ def installed_codec(name: str = "opencv") -> Codec:
 
 @cache
 def _made(name: str) -> Codec | RegionCodec:
-    cls = registry.lookup(name, Kind.IMAGE_CODEC)
-    found = registry.find(name, Kind.IMAGE_CODEC)
-    who = (
-        f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})" if found else name
-    )
+    cls, found = registry.lookup(name, Kind.IMAGE_CODEC), registry.find(name, Kind.IMAGE_CODEC)
+    assert found is not None
+    who = f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})"
     try:
         codec = cls()
     except Exception as error:

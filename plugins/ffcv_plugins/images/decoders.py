@@ -225,7 +225,7 @@ class SimpleRGBImageDecoder(_ImageDecoder):
                 "for training or CenterCropRGBImageDecoder((h, w), ratio) for validation"
             )
         if not sizes:
-            return 0, 0
+            return 1, 1  # without images any size will do that operations accept
         if not is_credible(stored, *sizes[0]):
             height, width = sizes[0]
             raise ValueError(

@@ -111,7 +111,7 @@ class _ImageDecoder(SampleDecoder):
     def fold(
         self, operation: SampleOperation, before: State, after: State
     ) -> Callable[..., Any] | None:
-        """Do mirroring, pointwise colours, cutout and normalising while pixels are written."""
+        """Do what the operation asks for while pixels are written, if its turn comes then."""
         found = operation.fold(before) if isinstance(operation, Foldable) else None
         if found is None or found.turn <= self._turn:
             return None

@@ -9,10 +9,15 @@ import numpy as np
 from guarded import guarded, guarded_copy
 
 from ffcv_plugins.images.jpeg import state as s
-from ffcv_plugins.images.jpeg.bits import unstuffed_bytes
 from ffcv_plugins.images.jpeg.color import rgb_work_bytes
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
-from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate, buffers, plane_bytes
+from ffcv_plugins.images.jpeg.memory import (
+    DecoderMemory,
+    allocate,
+    buffers,
+    plane_bytes,
+    segment_bytes,
+)
 from ffcv_plugins.images.jpeg.row_index import INDEX_ENTRY
 
 
@@ -55,13 +60,13 @@ class ArenaDecoder:
         self.stream, self.index = (Arena(largest_stream, align_end) for _ in range(2))
         self.target = Arena(3 * largest_side**2, align_end)
         self.made = Arena(largest_stream, align_end)
-        self.unstuffed = Arena(unstuffed_bytes(largest_stream), align_end)
+        self.unstuffed = Arena(segment_bytes(largest_stream), align_end)
         self.planes = Arena(plane_bytes(largest_side, largest_side), align_end)
         self.rows = Arena(rgb_work_bytes(largest_side), align_end)
 
     def prepare(self, stream_bytes, height, width, shares=(1, 1, 1)):
         """Make the buffers exactly as large as ``allocate`` would, or a part of that."""
-        sizes = unstuffed_bytes(stream_bytes), plane_bytes(height, width), rgb_work_bytes(width)
+        sizes = segment_bytes(stream_bytes), plane_bytes(height, width), rgb_work_bytes(width)
         words = s.B_UNSTUFFED, s.B_PLANES, s.B_ROWS
         arenas = self.unstuffed, self.planes, self.rows
         for word, arena, size, share in zip(words, arenas, sizes, shares, strict=True):

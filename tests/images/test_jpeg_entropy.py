@@ -44,8 +44,12 @@ def decode_lanes(start, skipped, number, base, dc, ac, state, zigzag, report):
     bits, count = b.skip_bits(bits, count, skipped)
     predictor = state + 8 * s.PREDICTORS
     for lane in range(number):
-        bits, count, position, last = entropy.decode_block(
-            bits, count, position, base + 2 * lane, dc, ac, predictor, state, zigzag
+        place = base + 2 * lane
+        bits, count, position = entropy.begin_block(
+            bits, count, position, place, dc, predictor, state
+        )
+        bits, count, position, last = entropy.finish_block(
+            bits, count, position, place, 0, ac, zigzag, state
         )
         store_i64(report + 24 * lane, b.bits_used(count, position, start))
         store_i64(report + 24 * lane + 8, last)

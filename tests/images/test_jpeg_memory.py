@@ -75,11 +75,16 @@ def test_the_state_knows_all_buffers():
     assert words == [[part.ctypes.data, part.nbytes] for part in parts[1:]]
 
 
-def test_the_largest_stream_just_fits():
-    """Data of as many bytes as memory was made for, and not one more."""
-    stream = by_opencv(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8), 95)
-    region = (0, 0, *size_of(stream))
-    header = stream.index(b"\xff\xda") + 14
-    native = decoder_for(stream[header:], 40, 40)
-    assert native.rgb(stream, region)[0] == 0
-    assert decoder_for(stream[header + 1 :], 40, 40).rgb(stream, region)[0] != 0
+def test_two_rows_of_the_largest_stream_just_fit():
+    """With an index, the data of both rows are prepared at once, which takes all room there is."""
+    stream = by_opencv(np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8), 95)
+    region, data = (0, 0, *size_of(stream)), stream[stream.index(b"\xff\xda") + 14 :]
+    index = decoder_for(stream, 32, 40).index(stream)
+    whole = decoder_for(stream, 32, 40).rgb(stream, region)[1]
+    native = decoder_for(data, 32, 40)
+    code, pixels = native.rgb(stream, region, index)
+    assert code == 0
+    np.testing.assert_array_equal(pixels, whole)
+    # Zeros behind an FF take no room.
+    native.state[s.N_UNSTUFFED] -= 4 + data.count(b"\xff\x00")
+    assert native.rgb(stream, region, index)[0] != 0

@@ -13,9 +13,9 @@ Where every access lies:
   the bits that have been used: none is left out, and none is taken back that was not used since the
   last time. The difference of DC values takes at most 16 + 11 bits, and each of at most 63 symbols
   that follow at most 16 + 10, so a block takes less than :data:`BLOCK_BYTES`. Whoever decodes
-  blocks compares :func:`reached` with the end of the data after every MCU of at most six blocks;
-  so no read goes further than :data:`SLACK` bytes beyond the end, and that much belongs to the
-  buffer. What is read there has no influence: the comparison tells that the data ended too early.
+  blocks compares :func:`reached` with the end of the data after each of them; so no read goes
+  further than :data:`SLACK` bytes beyond the end, and that much belongs to the buffer. What is read
+  there has no influence: the comparison tells that the data ended too early.
 """
 
 from __future__ import annotations
@@ -48,8 +48,7 @@ __all__ = [
 ]
 
 BLOCK_BYTES = 256
-_MOST_BLOCKS = 6
-SLACK = _MOST_BLOCKS * BLOCK_BYTES + 16
+SLACK = BLOCK_BYTES + 16
 """Of which 7 bytes are between what is reached and the position, and 8 are read there."""
 
 _NONE = np.uint64(0)

@@ -14,7 +14,7 @@ from ffcv.pipeline.entry import Entry
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.color import region_to_rgb, rgb_work_bytes
 from ffcv_plugins.images.jpeg.markers import UNSUPPORTED, parse
-from ffcv_plugins.images.jpeg.scan import decode_region
+from ffcv_plugins.images.jpeg.region import decode_region
 from ffcv_plugins.images.jpeg.segments import choose_access
 from ffcv_plugins.images.jpeg.state import get, put
 

@@ -1,4 +1,4 @@
-"""Decoding the coefficients of one block (T.81, section F.2.2).
+"""Decoding the coefficients of blocks (T.81, section F.2.2).
 
 A block's coefficients go to ``base + offset`` where the table of zigzag offsets says so: sixteen
 blocks lie side by side, so neighbouring coefficients of one block are 32 bytes apart.
@@ -37,9 +37,13 @@ from ffcv_plugins.images.jpeg.state import FAILED, put
 __all__ = [
     "COEFFICIENT_BYTES",
     "DISCARDED",
+    "ENDED",
     "PLACES",
     "ZIGZAG",
-    "decode_block",
+    "begin_block",
+    "finish_block",
+    "look_up",
+    "take_entry",
     "zigzag_offsets",
 ]
 
@@ -50,6 +54,8 @@ COEFFICIENT_BYTES = 3 * DISCARDED
 PLACES = 384
 _RUN_OVER = 64
 """A place in a block with this bit says that the coefficients went beyond the 63rd."""
+
+ENDED = 64
 
 ZIGZAG = np.array(
     [8 * i + j for d in range(15) for i, j in
@@ -122,11 +128,56 @@ def _keep(entry: Any, place: Any, base: Any, zigzag: Any) -> tuple[int, int]:
 
 
 @inlined_kernel
-def decode_block(
-    bits: Any, count: Any, position: Any, base: Any, dc: Any, ac: Any, predictor: Any, state: Any,
-    zigzag: Any,
-) -> Any:  # fmt: skip
-    """Decode one block.
+def look_up(bits: Any, ac: Any) -> int:
+    """The AC table's entry for the next bits."""
+    return load_i64(ac + 8 * np.int64(bits >> ENTRY_SHIFT))
+
+
+@inlined_kernel
+def take_entry(
+    entry: Any, bits: Any, count: Any, base: Any, place: Any, ac: Any, zigzag: Any, state: Any
+) -> Any:
+    """Decode the one or two coefficients of an AC entry.
+
+    Args:
+        entry: what :func:`look_up` gave.
+        bits: the reader's, of which 26 may be used at least.
+        count: likewise.
+        base: where the block's first coefficient goes.
+        place: that of the coefficient before, at most 62.
+        ac: address of the AC table.
+        zigzag: address of the table of offsets.
+        state: where a failure is noted.
+
+    Returns:
+        bits, count, and the place of the last coefficient; or at the end of the block
+        :data:`ENDED` and the last place in zigzag order that is not zero.
+    """
+    if entry & IS_SHORT != 0:
+        entry = _complete(entry, bits, ac, state)
+    bits_before, count_before = bits, count
+    bits, count = skip_bits(bits, count, entry)
+    first, place = _keep(entry, place, base, zigzag)
+    if place > 62:
+        if first == 63:
+            # The block was complete with the first coefficient; what followed is the next one's.
+            bits, count = skip_bits(bits_before, count_before, (entry >> 17) & 31)
+            place = 63
+        elif place == 63 + LAST:
+            # The second coefficient was the last; the "end of block" behind it was none.
+            bits, count = skip_bits(bits_before, count_before, (entry & 63) - end_length(ac))
+            place = 63
+        elif place & _RUN_OVER != 0:
+            put(state, FAILED, 1)
+        place = ENDED + (place & 63)
+    return bits, count, place
+
+
+@inlined_kernel
+def begin_block(
+    bits: Any, count: Any, position: Any, base: Any, dc: Any, predictor: Any, state: Any
+) -> Any:
+    """Decode a block's DC value.
 
     Args:
         bits: the reader, see ``bits``; with ``count`` and ``position``.
@@ -134,13 +185,11 @@ def decode_block(
         position: likewise.
         base: where the block's first coefficient goes.
         dc: address of its DC table.
-        ac: address of its AC table.
         predictor: address of the DC value before, which becomes this block's.
         state: where a failure is noted.
-        zigzag: address of the table of offsets.
 
     Returns:
-        bits, count, position, and the last place in zigzag order that is not zero.
+        bits, count and position.
     """
     entry = load_u32(dc + 4 * np.int64(bits >> ENTRY_SHIFT))
     bits, count, position = refill(bits, count, position)
@@ -149,34 +198,27 @@ def decode_block(
     value += load_i64(predictor)
     store_i64(predictor, value)
     store_i16(base, value)
-    place = 0
+    return bits, count, position
+
+
+@inlined_kernel
+def finish_block(
+    bits: Any, count: Any, position: Any, base: Any, place: Any, ac: Any, zigzag: Any, state: Any
+) -> Any:
+    """Decode a block's AC coefficients behind ``place``. Arguments are those of the other two.
+
+    Returns:
+        bits, count, position, and the last place in zigzag order that is not zero.
+    """
     while True:
-        entry = load_i64(ac + 8 * np.int64(bits >> ENTRY_SHIFT))
+        entry = look_up(bits, ac)
         bits, count, position = refill(bits, count, position)
-        if entry & IS_SHORT != 0:
-            entry = _complete(entry, bits, ac, state)
-        bits_before, count_before = bits, count
-        bits, count = skip_bits(bits, count, entry)
-        first, place = _keep(entry, place, base, zigzag)
-        if place > 62:
+        bits, count, place = take_entry(entry, bits, count, base, place, ac, zigzag, state)
+        if place >= ENDED:
             break
         # The second one of two needs no refill.
-        entry = load_i64(ac + 8 * np.int64(bits >> ENTRY_SHIFT))
-        if entry & IS_SHORT != 0:
-            entry = _complete(entry, bits, ac, state)
-        bits_before, count_before = bits, count
-        bits, count = skip_bits(bits, count, entry)
-        first, place = _keep(entry, place, base, zigzag)
-        if place > 62:
+        entry = look_up(bits, ac)
+        bits, count, place = take_entry(entry, bits, count, base, place, ac, zigzag, state)
+        if place >= ENDED:
             break
-    if first == 63:
-        # The block was complete with the first coefficient; what followed is the next one's.
-        bits, count = skip_bits(bits_before, count_before, (entry >> 17) & 31)
-        place = 63
-    elif place == 63 + LAST:
-        # The second coefficient was the last; the "end of block" behind it was none.
-        bits, count = skip_bits(bits_before, count_before, (entry & 63) - end_length(ac))
-        place = 63
-    elif place & _RUN_OVER != 0:
-        put(state, FAILED, 1)
-    return bits, count, position, place & 63
+    return bits, count, position, place - ENDED

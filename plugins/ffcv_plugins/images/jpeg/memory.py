@@ -14,11 +14,11 @@ from ffcv_plugins.images.jpeg.color import rgb_work_bytes
 from ffcv_plugins.images.jpeg.entropy import COEFFICIENT_BYTES, zigzag_offsets
 from ffcv_plugins.images.jpeg.huffman import TABLE_BYTES
 from ffcv_plugins.images.jpeg.markers import DEFINITION_BYTES
-from ffcv_plugins.images.jpeg.scan import BATCH, PROGRAM_WORDS
+from ffcv_plugins.images.jpeg.scan import BATCH, PROGRAM_BYTES
 
-__all__ = ["DecoderMemory", "allocate", "buffers", "local_memory", "plane_bytes"]
+__all__ = ["DecoderMemory", "allocate", "buffers", "local_memory", "plane_bytes", "segment_bytes"]
 
-_MOST_BLOCKS = 6
+_ROWS = 2
 _WORK_BYTES = 4096
 _BUFFERS = (
     "huffman",
@@ -39,14 +39,14 @@ class DecoderMemory(NamedTuple):
     """Buffers of one worker, and the table of words that kernels find them through.
 
     Attributes:
-        state: int64, see ``state``.
+        state: int64, see ``state``; also that of a second row.
         huffman: the eight tables, uint8.
         definitions: what the tables were made from, uint8.
         quantisers: four tables, ``(4, 64)`` int16.
-        coefficients: of one batch, and room for those that nobody wants, uint8.
+        coefficients: of a batch of each of two rows, and room for those that nobody wants, uint8.
         zigzag: offsets, int32.
         program: int64.
-        unstuffed: entropy-coded data of one segment, uint8.
+        unstuffed: entropy-coded data of a segment of each of two rows, uint8.
         planes: the region's pixels before colour conversion, uint8.
         work: for the inverse DCT, uint8.
         rows: for colour conversion, uint8.
@@ -63,6 +63,14 @@ class DecoderMemory(NamedTuple):
     planes: NDArray[np.uint8]
     work: NDArray[np.uint8]
     rows: NDArray[np.uint8]
+
+
+def segment_bytes(stream_bytes: int) -> int:
+    """Bytes that the data of two segments of a stream can take, each with its slack.
+
+    A segment's last byte may be the next one's first, and has one more behind it.
+    """
+    return unstuffed_bytes(stream_bytes) + unstuffed_bytes(2 * 2)
 
 
 def plane_bytes(height: Any, width: Any) -> Any:
@@ -85,14 +93,14 @@ def allocate(
     the largest height and the largest width takes.
     """
     memory = DecoderMemory(
-        state=np.zeros(s.WORDS, np.int64),
+        state=np.zeros(_ROWS * s.WORDS, np.int64),
         huffman=np.zeros(8 * TABLE_BYTES, np.uint8),
         definitions=np.zeros(8 * DEFINITION_BYTES, np.uint8),
         quantisers=np.zeros((4, 64), np.int16),
-        coefficients=np.zeros(COEFFICIENT_BYTES, np.uint8),
+        coefficients=np.zeros(_ROWS * COEFFICIENT_BYTES, np.uint8),
         zigzag=zigzag_offsets(),
-        program=np.zeros(BATCH * _MOST_BLOCKS * PROGRAM_WORDS, np.int64),
-        unstuffed=np.empty(unstuffed_bytes(stream_bytes), np.uint8),
+        program=np.zeros(_ROWS * PROGRAM_BYTES // 8, np.int64),
+        unstuffed=np.empty(segment_bytes(stream_bytes), np.uint8),
         planes=np.empty(plane_bytes(height, width) if planes is None else planes, np.uint8),
         work=np.zeros(_WORK_BYTES, np.uint8),
         rows=np.zeros(rgb_work_bytes(width), np.uint8),
@@ -121,7 +129,7 @@ def local_memory(stream_bytes: int, height: int, width: int) -> DecoderMemory:
     memory = _local.memory
     if (
         memory is None
-        or memory.unstuffed.size < unstuffed_bytes(stream_bytes)
+        or memory.unstuffed.size < segment_bytes(stream_bytes)
         or memory.planes.size < plane_bytes(height, width)
         or memory.rows.size < rgb_work_bytes(width)
     ):

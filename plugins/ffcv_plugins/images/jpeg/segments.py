@@ -37,7 +37,14 @@ from ffcv_plugins.images.jpeg.bits import refill, skip_bits, unstuff, unstuffed_
 from ffcv_plugins.images.jpeg.markers import BROKEN, UNSUPPORTED
 from ffcv_plugins.images.jpeg.state import get, put
 
-__all__ = ["ENTRY_BYTES", "HEADER_BYTES", "choose_access", "open_segment", "segment_of"]
+__all__ = [
+    "ENTRY_BYTES",
+    "HEADER_BYTES",
+    "choose_access",
+    "is_indexed",
+    "open_segment",
+    "segment_of",
+]
 
 HEADER_BYTES = 8
 """Before the entries of an image: the length of its stream (uint32), MCUs of a segment (uint16),
@@ -83,10 +90,16 @@ def _use_index(state: Any, index: Any, index_size: Any) -> None:
 
 
 @kernel
+def is_indexed(state: Any) -> bool:
+    """Whether the scan is entered by a side index, so that every row can be entered by itself."""
+    return get(state, s.ACCESS) == _INDEXED
+
+
+@kernel
 def segment_of(state: Any, mcu: Any) -> int:
     """Number of the segment that an MCU belongs to."""
     interval = get(state, s.INTERVAL)
-    if get(state, s.ACCESS) != _INDEXED:
+    if not is_indexed(state):
         return mcu // interval
     columns = get(state, s.MCU_COLUMNS)
     return (mcu // columns) * get(state, s.SEGMENTS_A_ROW) + mcu % columns // interval
@@ -97,7 +110,7 @@ def _extent(state: Any, segment: Any) -> tuple[int, int]:
     """The first MCU of a segment, and the one behind its last."""
     interval = get(state, s.INTERVAL)
     mcus = get(state, s.MCU_COLUMNS) * get(state, s.MCU_ROWS)
-    if get(state, s.ACCESS) != _INDEXED:
+    if not is_indexed(state):
         return segment * interval, min((segment + 1) * interval, mcus)
     columns, a_row = get(state, s.MCU_COLUMNS), get(state, s.SEGMENTS_A_ROW)
     row, number = segment // a_row, segment % a_row
@@ -187,7 +200,7 @@ def open_segment(state: Any, segment: Any) -> tuple[Any, Any, Any, int, int]:
     put(state, s.PREPARED, position + size)
     put(state, s.SEGMENT, segment)
     put(state, s.SEGMENT_END, last)
-    indexed = get(state, s.ACCESS) == _INDEXED
+    indexed = is_indexed(state)
     entry = get(state, s.ENTRIES) + ENTRY_BYTES * segment
     for i in range(3):
         put(state, s.PREDICTORS + i, load_i16(entry + 4 + 2 * i) if indexed else 0)

@@ -13,7 +13,7 @@ from ffcv.kernel import kernel
 from ffcv.vectors import load_i64, store_i64
 
 # The words are this module's vocabulary, used as ``state.WIDTH``.
-__all__ = ["WORDS", "get", "put"]
+__all__ = ["STATE_BYTES", "WORDS", "get", "put"]
 
 WIDTH = 0
 HEIGHT = 1
@@ -104,6 +104,8 @@ B_WORK, N_WORK = 96, 97
 B_ROWS, N_ROWS = 98, 99
 
 WORDS = 100
+STATE_BYTES = 8 * WORDS
+"""Behind it lies the state of the second one of two rows that are decoded at once (``pairs``)."""
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,41 @@ from ffcv_plugins.images.resampling.finish import Finish, record
 from ffcv_plugins.images.resampling.planes import resize_planes_entry
 from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
 from ffcv_plugins.images.resampling.weights import FILTERS
-from ffcv_plugins.images.resampling.workspace import allocate
+from ffcv_plugins.images.resampling.workspace import ResizeWorkspace, allocate
 
 __all__ = ["decode_image", "resize"]
 
 _Region = tuple[int, int, int, int]
+
+
+class _Scratch(threading.local):
+    """What a thread works in, kept from one call to the next: fresh memory costs more than resizing
+    takes. It grows with the largest image."""
+
+    _pixels: NDArray[np.uint8] = np.empty(0, np.uint8)
+    _made_for: tuple[tuple[int, int], str] | None = None
+    _largest: tuple[int, int] = (0, 0)
+    _workspace: ResizeWorkspace
+
+    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """``(height, width, 3)``, with anything in it."""
+        if self._pixels.size < height * width * 3:
+            self._pixels = np.empty(height * width * 3, np.uint8)
+        return self._pixels[: height * width * 3].reshape(height, width, 3)
+
+    def workspace(self, region: _Region, out: tuple[int, int], interpolation: str) -> int:
+        """Address of the table of a workspace for resizing a region to ``out``."""
+        height, width = region[2:]
+        fits = height <= self._largest[0] and width <= self._largest[1]
+        if self._made_for != (out, interpolation) or not fits:
+            if self._made_for == (out, interpolation):
+                height, width = max(height, self._largest[0]), max(width, self._largest[1])
+            self._workspace = allocate(height, width, out, interpolation)
+            self._made_for, self._largest = (out, interpolation), (height, width)
+        return int(self._workspace.table.ctypes.data)
+
+
+_scratch = _Scratch()
 
 
 def decode_image(
@@ -81,8 +112,12 @@ def decode_image(
         pixels = _decode_planes(stream, (info.height, info.width), box, out, interpolation, index)
         if pixels is not None:
             return pixels
-    pixels = _decode_region(stream, (info.height, info.width), box, index)
-    return pixels if out == box[2:] else resize(pixels, out, interpolation=interpolation)
+    if out == box[2:]:
+        pixels = np.empty((*out, 3), np.uint8)
+        return _decode_region(stream, (info.height, info.width), box, index, pixels)
+    part = _scratch.pixels(*box[2:])
+    part = _decode_region(stream, (info.height, info.width), box, index, part)
+    return resize(part, out, interpolation=interpolation)
 
 
 def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
@@ -94,12 +129,15 @@ def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
 
 
 def _decode_region(
-    stream: NDArray[np.uint8], whole: tuple[int, int], box: _Region, index: NDArray[np.uint8]
+    stream: NDArray[np.uint8],
+    whole: tuple[int, int],
+    box: _Region,
+    index: NDArray[np.uint8],
+    pixels: NDArray[np.uint8],
 ) -> NDArray[np.uint8]:
-    """The part at full resolution."""
+    """The part at full resolution, in ``pixels`` or, where a library has decoded it, elsewhere."""
     y, x, height, width = box
     state = local_memory(stream.size, *whole).state
-    pixels = np.empty((height, width, 3), np.uint8)
     problem = RGB_ENTRY(
         state.ctypes.data, stream.ctypes.data, stream.size, *box, pixels.ctypes.data, 3 * width,
         index.ctypes.data, index.size,
@@ -130,10 +168,10 @@ def _decode_planes(
         return None
     pixels = np.empty((*out, 3), np.uint8)
     finish = record(Finish(), *out, pixels.ctypes.data)
-    work = allocate(box[2], box[3], out, interpolation)
     problem = resize_planes_entry(
         state.ctypes.data + 8 * s.PLANES, int(state[s.COMPONENTS]), int(state[s.H_FACTOR]),
-        int(state[s.V_FACTOR]), 8 // size, *box, work.table.ctypes.data, finish.ctypes.data,
+        int(state[s.V_FACTOR]), 8 // size, *box, _scratch.workspace(box, out, interpolation),
+        finish.ctypes.data,
     )  # fmt: skip
     _check_resized(problem)
     return pixels
@@ -175,10 +213,8 @@ def resize(
     as_choice("interpolation", interpolation, FILTERS)
     pixels = np.empty((*out, 3), np.uint8)
     finish = record(Finish(), *out, pixels.ctypes.data)
-    work = allocate(box[2], box[3], out, interpolation)
-    problem = resize_rgb_entry(
-        image.ctypes.data, image.strides[0], *box, work.table.ctypes.data, finish.ctypes.data
-    )
+    work = _scratch.workspace(box, out, interpolation)
+    problem = resize_rgb_entry(image.ctypes.data, image.strides[0], *box, work, finish.ctypes.data)
     _check_resized(problem)
     return pixels
 

@@ -13,7 +13,7 @@ from ffcv.errors import SampleError
 from ffcv.loader.engine import Batch
 from ffcv.loader.memory import BufferPool, close_gaps, copy_samples
 from ffcv.loader.sharing import Leg
-from ffcv.loader.skipping import FinishedBatch, bare, stretches
+from ffcv.loader.skipping import FinishedBatch, bare, lost_step, stretches
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
@@ -210,10 +210,14 @@ class Epoch:
 
     With ``skips``, samples that fail before the first batch operation of an output are left out of
     all outputs. No further leg sees them: what a failed stage left in their slots is undefined.
+    With ``keeps_step``, a batch of which nothing is left is an error, because other processes make
+    a step with theirs.
     """
 
-    def __init__(self, routes: Sequence[Route], seed: int, epoch: int, skips: bool) -> None:
-        self._skips = skips
+    def __init__(
+        self, routes: Sequence[Route], seed: int, epoch: int, skips: bool, keeps_step: bool
+    ) -> None:
+        self._skips, self._keeps_step = skips, keeps_step
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -321,6 +325,8 @@ class Epoch:
         if batch.skipped:
             skipped = [batch.skipped[slot] for slot in sorted(batch.skipped)]
             if len(skipped) == len(ids):
+                if self._keeps_step:
+                    raise lost_step(skipped)
                 return FinishedBatch(None, skipped)
             ids = self._leave_out(batch, targets)
         outputs, shared = [], dict[Any, Any]()

@@ -186,7 +186,8 @@ class Loader:
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
-        bound = Epoch(self._prepared_routes(), self.seed, epoch, self._skips)
+        keeps_step = self.world_size > 1
+        bound = Epoch(self._prepared_routes(), self.seed, epoch, self._skips, keeps_step)
         order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from ffcv.errors import SampleError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FinishedBatch", "Skipped", "bare", "stretches"]
+__all__ = ["FinishedBatch", "Skipped", "bare", "lost_step", "stretches"]
 
 _MOST_ERRORS = 100
 
@@ -68,6 +68,22 @@ class Skipped:
 def bare(error: SampleError) -> SampleError:
     """The same error without its cause, whose traceback would keep the memory of a worker."""
     return SampleError(error.path, error.field, error.sample, error.problem)
+
+
+def lost_step(errors: Sequence[SampleError]) -> SampleError:
+    """What to raise for a batch of which nothing is left, in one of several processes.
+
+    Left out as elsewhere, it would let the others wait for this process at the end of the epoch.
+    """
+    first = errors[0]
+    return SampleError(
+        first.path,
+        first.field,
+        first.sample,
+        f"{first.problem}. None of the {len(errors)} samples of its batch can be decoded, and "
+        "a distributed job cannot leave a batch out, since its processes make the same number of "
+        "steps; train without the broken samples, by indices=",
+    )
 
 
 def stretches(start: int, stop: int, gaps: Iterable[int]) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from ffcv.errors import ArgumentError, SampleError
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
-from ffcv.loader import Loader, OrderOption, epoch
+from ffcv.loader import Loader, OrderOption, distribution, epoch
 from ffcv.loader.skipping import stretches
 from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, State, kernel
 from ffcv.pipeline.pipeline_spec import PipelineSpec
@@ -83,6 +83,21 @@ def batches_without(refused, batch_size, drop_last=False) -> list[list[int]]:
     cut = [range(i, min(i + batch_size, stop)) for i in range(0, stop, batch_size)]
     left = [[n for n in batch if n not in refused] for batch in cut]
     return [batch for batch in left if batch]
+
+
+def test_no_process_of_a_job_makes_a_step_less_than_the_others(numbers, monkeypatch):
+    monkeypatch.setattr(distribution, "place", lambda distributed: (0, 2))
+    # The first of two processes gets the even numbers.
+    pipelines = {"n": [IntDecoder(), RefuseSome([20, 24, 40, 42, 44, 46, 48])]}
+    with skipping(numbers, 5, pipelines, distributed=True) as loader:
+        iterator, seen = iter(loader), []
+        with pytest.raises(SampleError, match="None of the 5 samples of its batch") as raised:
+            seen.extend(next(iterator)[0].ravel().tolist() for _ in range(10))
+        assert raised.value.sample == 40
+        assert loader.skipped.samples.tolist() == [20, 24]
+        with pytest.raises(StopIteration):
+            next(iterator)
+    assert seen == [[0, 2, 4, 6, 8], [10, 12, 14, 16, 18], [22, 26, 28], [30, 32, 34, 36, 38]]
 
 
 @settings(max_examples=40, deadline=None)

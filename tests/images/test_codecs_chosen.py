@@ -305,11 +305,13 @@ class TestStrangers:
             ("absent", "absent .*of painter.* cannot be imported from ffcv_painter:Gone"),
         ],
     )
-    def test_a_broken_one_is_told(self, only, name, words):
+    def test_a_broken_one_is_told_and_harms_nobody(self, only, name, words):
         only(name, "native")
-        images = stored(STREAMS)
-        with pytest.raises(PluginError, match=words):
-            decode(images.field, images, DECODERS["random"]())
+        images, decoder = stored(STREAMS), DECODERS["random"]()
+        with pytest.warns(RuntimeWarning, match=f"{words}.*; images are decoded without it"):
+            got = decode(images.field, images, decoder)
+        np.testing.assert_array_equal(got, expected(decoder, STREAMS))
+        assert decoder.remarks()[0].startswith("JPEG: native")
         with pytest.raises(PluginError, match=words):
             codec.installed_codec(name)
 

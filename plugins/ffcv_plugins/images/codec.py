@@ -8,6 +8,7 @@ images that the region codec returns.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -134,17 +135,20 @@ def region_codec() -> RegionCodec | None:
     """The region codec that decoders use, or ``None``.
 
     One that somebody has installed comes before the built-in one: that is what it was installed
-    for.
-
-    Raises:
-        PluginError: a codec before it, or itself, cannot be made.
+    for. One that cannot be made is warned of, and the next one is used; a broken package harms
+    nobody but who asks for it by name.
     """
     known = registry.contributions(Kind.IMAGE_CODEC)
     for found in sorted(known, key=lambda codec: codec.distribution == "ffcv"):
-        if registry.available(found):
+        if not registry.available(found):
+            continue
+        try:
             codec = _made(found.name)
-            if isinstance(codec, RegionCodec):
-                return codec
+        except PluginError as error:
+            warnings.warn(f"{error}; images are decoded without it", RuntimeWarning, stacklevel=2)
+            continue
+        if isinstance(codec, RegionCodec):
+            return codec
     return None
 
 

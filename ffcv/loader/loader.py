@@ -22,6 +22,7 @@ from ffcv.loader.orders import (
     Random,
     Sequential,
     TraversalOrder,
+    visits_all,
 )
 from ffcv.loader.planning import Planner
 from ffcv.loader.sharing import share
@@ -146,7 +147,7 @@ class Loader:
         jit: bool | None = None,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        self._arguments = {k: v for k, v in locals().items() if k != "self"}
+        self._args = {k: v for k, v in locals().items() if k != "self"}
         self.batch_size = whole("batch_size", batch_size, 1)
         self.batches_ahead = whole("batches_ahead", batches_ahead, 1)
         self.num_workers = workers(num_workers)
@@ -173,7 +174,7 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches per epoch, for this process; at most, where samples are skipped."""
-        if self._order.visits_all:
+        if visits_all(self._order):
             samples = -(-len(self.indices) // self.world_size)
         else:
             samples = len(self._order.sample_order(self.next_epoch))
@@ -198,6 +199,27 @@ class Loader:
         self._passes.add(iterator)
         return iterator
 
+    @property
+    def fname(self) -> str:
+        """The file, as it was given."""
+        return self.reader.file_name
+
+    @property
+    def traversal_order(self) -> TraversalOrder:
+        """The order of the samples; another one takes effect with the next pass."""
+        return self._order
+
+    @traversal_order.setter
+    def traversal_order(self, order: TraversalOrder) -> None:
+        if not isinstance(order, TraversalOrder):
+            raise ArgumentError(f"traversal_order: expected a TraversalOrder, got {order!r}")
+        self._order = order
+
+    def next_traversal_order(self) -> NDArray[np.int64]:
+        """Positions in the file that the next pass will visit, in order, ``(N,)``."""
+        order = self._order.sample_order(self.next_epoch)
+        return _checked_order(order, self.reader.num_samples)
+
     def set_epoch(self, epoch: int) -> None:
         """Number the next pass; its order and augmentations follow from the seed and this."""
         self.next_epoch = whole("epoch", epoch, 0)
@@ -210,7 +232,7 @@ class Loader:
             condition: gets one value of the field, without the batch dimension. Samples whose
                 value is skipped are not among the chosen.
         """
-        arguments = dict(self._arguments)
+        arguments = dict(self._args)
         nothing: dict[str, Any] = dict.fromkeys(self.reader.handlers)
         given = dict(arguments["pipelines"])
         only = {**nothing, field_name: given[field_name]} if field_name in given else nothing

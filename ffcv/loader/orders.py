@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ffcv.loader.loader import Loader
 
-__all__ = ["OrderOption", "QuasiRandom", "Random", "Sequential", "TraversalOrder"]
+__all__ = ["OrderOption", "QuasiRandom", "Random", "Sequential", "TraversalOrder", "visits_all"]
 
 
 class OrderOption(Enum):
@@ -69,6 +69,19 @@ class TraversalOrder(ABC):
             return order
         per_rank = -(-len(order) // self.world_size)
         return np.resize(order, per_rank * self.world_size)[self.rank :: self.world_size]
+
+
+def visits_all(order: TraversalOrder) -> bool:
+    """Whether an order says that it visits all samples, and says it of its own ``sample_order``.
+
+    What derives from one of ours and changes the order may visit others, or some of them twice.
+    """
+    for cls in type(order).__mro__:
+        if "visits_all" in vars(cls):
+            return order.visits_all
+        if "sample_order" in vars(cls):
+            return False
+    return False
 
 
 class Sequential(TraversalOrder):

@@ -11,7 +11,6 @@ from ffcv.errors import PipelineError
 from ffcv.pipeline.function import PythonFunction
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
-from ffcv.pipeline.sample import KernelOperation
 from ffcv.plugin import registry
 
 __all__ = ["Output", "resolve_outputs"]
@@ -112,7 +111,7 @@ class _Resolver:
 
     def _up_to(self, name: str, operation: Any, trail: tuple[str, ...]) -> Output:
         """The part of another output that ends with an operation."""
-        is_step = isinstance(operation, Operation | KernelOperation) or callable(operation)
+        is_step = isinstance(operation, Operation) or callable(operation)
         if isinstance(operation, type) or not is_step:
             raise PipelineError(
                 f"pipelines[{name!r}]: expected the name of a field or output, or an operation of "
@@ -164,7 +163,7 @@ class _Resolver:
 
     def _adapt(self, step: Any) -> Any:
         """Make an operation of what a user put into a pipeline; of one object always the same."""
-        if isinstance(step, Operation | KernelOperation):
+        if isinstance(step, Operation):
             return step
         if id(step) not in self._adapted:
             operation = registry.adapt(step)

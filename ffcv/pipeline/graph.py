@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.fingerprint import python_function
+from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Allocation, Operation
-from ffcv.pipeline.sample import KernelOperation, SampleDecoder, SampleOperation, Stored
+from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
 
 __all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "fold", "plan_pipeline"]
@@ -229,7 +231,9 @@ class _Walk:
 
     def _misplaced(self, operation: Any) -> str | None:
         if isinstance(operation, SampleDecoder):
-            return self._misplaced_decoder(operation)
+            if self.state is not None or runs_on_samples(operation):
+                return self._misplaced_decoder(operation)
+            return None
         if self.state is None and self._decodes_batches(operation):
             return None
         if self.state is None:
@@ -238,9 +242,9 @@ class _Walk:
                 f"a pipeline starts with a decoder, and {_describe(operation)} is none; "
                 f"put {default}() before it"
             )
-        if not isinstance(operation, KernelOperation | Operation):
+        if not isinstance(operation, Operation):
             return f"expected an operation, a callable or a torch module, got {operation!r}"
-        if self._runs_on_samples(operation, self.state) or isinstance(operation, Operation):
+        if self._runs_on_samples(operation, self.state) or runs_on_batches(operation):
             return None
         return (
             f"works on NumPy batches, but gets {self.state} from {_describe(self.previous)}; "
@@ -249,7 +253,7 @@ class _Walk:
 
     def _decodes_batches(self, operation: Any) -> bool:
         """Whether it is a decoder in the style of FFCV 1.x, which its code's parameters tell."""
-        if not isinstance(operation, Operation):
+        if not runs_on_batches(operation):
             return False
         try:
             decoder, _, _ = self._declared(operation, _BEFORE_DECODER)
@@ -264,13 +268,27 @@ class _Walk:
         operation = copy.copy(operation)
         operation.accept_field(self.stored.field)
         operation.accept_globals(*self.globals_of_field())
-        declared: Any = operation.declare_state_and_memory(state)
+        declared: Any = self._declaration(operation, state)
         if not (isinstance(declared, tuple) and len(declared) == 2):
             raise TypeError(
                 "declare_state_and_memory must return a State and an AllocationQuery (or None), "
                 f"not {declared!r}"
             )
         return operation, *declared
+
+    def _declaration(self, operation: Any, state: State) -> Any:
+        """What a batch operation declares. One that overrides only the code of a class that works
+        on samples declares what that class does."""
+        if not hasattr(operation, "generate_code"):
+            raise TypeError(
+                "overrides declare_state_and_memory of a class whose work a kernel does; override "
+                "generate_code as well, or declare and kernel instead"
+            )
+        if hasattr(operation, "declare_state_and_memory"):
+            return operation.declare_state_and_memory(state)
+        before = self.stored if isinstance(operation, SampleDecoder) else state
+        after = _checked(operation.declare(before))
+        return after, AllocationQuery(after.shape, after.dtype)
 
     def _misplaced_decoder(self, decoder: SampleDecoder) -> str | None:
         if self.state is not None:
@@ -298,7 +316,8 @@ class _Walk:
 
     @staticmethod
     def _runs_on_samples(operation: Any, state: State) -> bool:
-        return isinstance(operation, SampleOperation) and not state.is_tensor
+        on_samples = isinstance(operation, SampleOperation) and runs_on_samples(operation)
+        return on_samples and not state.is_tensor
 
     def _add(self, operation: Any) -> None:
         occurrence = self._seen.get(id(operation), 0)
@@ -306,7 +325,7 @@ class _Walk:
         slot = self.slots.number(operation, occurrence)
         # What an operation learns from its declaration it may keep on itself. It is the user's,
         # and may stand in several pipelines, so each place works on a copy of its own.
-        if isinstance(operation, SampleDecoder):
+        if isinstance(operation, SampleDecoder) and runs_on_samples(operation):
             operation = copy.copy(operation)
             self._append(
                 Step(operation, slot, self.position, _checked(operation.declare(self.stored)))

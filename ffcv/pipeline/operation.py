@@ -14,25 +14,13 @@ if TYPE_CHECKING:
 
     from ffcv.beton.field import Field
 
-__all__ = ["Allocation", "Operation"]
+__all__ = ["Allocation", "LoaderHooks", "Operation"]
 
 Allocation = AllocationQuery | tuple[AllocationQuery, ...] | None
 
 
-class Operation(ABC):
-    """A step that works on a batch at a time.
-
-    Write one of these for work that needs the whole batch, or for work in a framework. For
-    work on single samples a :class:`~ffcv.pipeline.sample.SampleOperation` is shorter and faster.
-
-    Its functions are compiled, or run as Python, see :meth:`declare_state_and_memory`. Compiled
-    ones are kept on disk, by what their closures hold: the same operation with the same attributes
-    starts at once in the next process, and one with other attributes is compiled for them.
-
-    Attributes:
-        compiled: whether its functions are compiled, for classes that say so whatever state they
-            declare. With ``False`` they may call anything.
-    """
+class LoaderHooks:
+    """What operations are given by the loader that they stand in, and may ask it for."""
 
     def accept_field(self, field: Field) -> None:
         """Receive the field whose pipeline this is, before anything else is called."""
@@ -42,6 +30,51 @@ class Operation(ABC):
         """Receive the records of the pipeline's field and the function that reads regions."""
         self.metadata = metadata
         self.memory_read = memory_read
+
+    def declare_shared_memory(self, previous_state: State) -> Allocation:
+        """Ask for memory that a batch has once, wherever in the loader this instance stands.
+
+        An instance that stands in several pipelines gets the same memory in all of them, and so
+        can do with the labels what it has done with the images. Like all that an
+        ``AllocationQuery`` asks for, the memory has a row for each sample. Only one worker at a
+        time has it, and no two batches that are on their way share it, so that it needs no lock and
+        depends neither on the number of workers nor on ``batches_ahead``. Decoders have none.
+
+        Args:
+            previous_state: what comes in. Places that ask for different memory share nothing, nor
+                do several places in one pipeline.
+
+        Returns:
+            The memory, as in :meth:`declare_state_and_memory`; by default ``None``.
+        """
+        return None
+
+    def generate_code_for_shared_state(self) -> Callable[..., Any] | None:
+        """Make the function that fills the shared memory: ``f(shared_memory)``.
+
+        It is called once for each batch, before the first of the places where this instance
+        stands. ``with_indices`` and ``with_key`` mean the same as in :meth:`generate_code`, and
+        both functions are compiled, or neither. What it returns is ignored. Without one, which is
+        the default, the content of the memory is undefined.
+        """
+        return None
+
+
+class Operation(LoaderHooks, ABC):
+    """A step that works on a batch at a time.
+
+    Write one of these for work that needs the whole batch, or for work in a framework. For
+    work on single samples a :class:`~ffcv.pipeline.sample.SampleOperation` is shorter and faster.
+    As in FFCV 1.x, ``isinstance(step, Operation)`` is true of those as well.
+
+    Its functions are compiled, or run as Python, see :meth:`declare_state_and_memory`. Compiled
+    ones are kept on disk, by what their closures hold: the same operation with the same attributes
+    starts at once in the next process, and one with other attributes is compiled for them.
+
+    Attributes:
+        compiled: whether its functions are compiled, for classes that say so whatever state they
+            declare. With ``False`` they may call anything.
+    """
 
     @abstractmethod
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, Allocation]:
@@ -72,31 +105,3 @@ class Operation(ABC):
         the same bytes. The memory of :meth:`declare_shared_memory`, if any, is the last argument.
         The last batch of an epoch may be smaller than the others.
         """
-
-    def declare_shared_memory(self, previous_state: State) -> Allocation:
-        """Ask for memory that a batch has once, wherever in the loader this instance stands.
-
-        An instance that stands in several pipelines gets the same memory in all of them, and so
-        can do with the labels what it has done with the images. Like all that an
-        ``AllocationQuery`` asks for, the memory has a row for each sample. Only one worker at a
-        time has it, and no two batches that are on their way share it, so that it needs no lock and
-        depends neither on the number of workers nor on ``batches_ahead``. Decoders have none.
-
-        Args:
-            previous_state: what comes in. Places that ask for different memory share nothing, nor
-                do several places in one pipeline.
-
-        Returns:
-            The memory, as in :meth:`declare_state_and_memory`; by default ``None``.
-        """
-        return None
-
-    def generate_code_for_shared_state(self) -> Callable[..., Any] | None:
-        """Make the function that fills the shared memory: ``f(shared_memory)``.
-
-        It is called once for each batch, before the first of the places where this instance
-        stands. ``with_indices`` and ``with_key`` mean the same as in :meth:`generate_code`, and
-        both functions are compiled, or neither. What it returns is ignored. Without one, which is
-        the default, the content of the memory is undefined.
-        """
-        return None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ffcv.pipeline.operation import LoaderHooks, Operation
 from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ ASSIST = -1
 :meth:`SampleDecoder.assist`."""
 
 
-class KernelOperation(ABC):
+class KernelOperation(LoaderHooks, ABC):
     """What :class:`SampleOperation` and :class:`SampleDecoder` have in common.
 
     An operation is a description: plain attributes, checked when it is made. A loader works on
@@ -68,6 +69,10 @@ class KernelOperation(ABC):
         sample to the next in a way that changes a result.
         """
         return None
+
+
+# Programs that were written for FFCV 1.x tell operations from modules by this class.
+Operation.register(KernelOperation)
 
 
 class SampleOperation(KernelOperation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ class State:
     Attributes:
         jit_mode: whether the batch is a NumPy array that compiled code may work on. ``False`` once
             an operation has turned it into something else, such as a tensor.
-        device: where the batch lives: ``"cpu"``, or a ``torch.device``.
+        device: where the batch lives: a ``torch.device``, or its name as long as nobody has
+            imported torch.
         shape: shape of *one sample*, without the batch dimension, such as ``(224, 224, 3)``.
         dtype: a ``numpy.dtype``, or a ``torch.dtype`` for tensors.
     """
@@ -31,6 +33,9 @@ class State:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if isinstance(self.dtype, type | str):
             object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        torch = sys.modules.get("torch")  # where it was never imported, nobody asks for its types
+        if torch is not None and isinstance(self.device, str):
+            object.__setattr__(self, "device", torch.device(self.device))
 
     @property
     def is_tensor(self) -> bool:

@@ -36,6 +36,7 @@ from ffcv.pipeline import (
     SampleOperation,
     State,
 )
+from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.testing.kernels import KernelRun
 from ffcv.testing.memory import Allocate, Encoded, encode_values
 
@@ -118,7 +119,7 @@ def apply(
     if positions.shape != (len(batch),):
         raise ValueError(f"expected {len(batch)} ids, one a sample, got shape {positions.shape}")
     operation = copy.copy(operation)
-    if isinstance(operation, Operation) and _works_on_batches(operation, batch):
+    if runs_on_batches(operation) and _works_on_batches(operation, batch):
         key = batch_key(seed=seed, epoch=epoch)
         return _apply_to_batch(operation, batch, positions, key, jit, allocate)
     if isinstance(operation, SampleOperation):
@@ -131,7 +132,7 @@ def apply(
 
 
 def _works_on_batches(operation: Operation, batch: Any) -> bool:
-    return not isinstance(operation, SampleOperation) or state_of(batch).is_tensor
+    return not runs_on_samples(operation) or state_of(batch).is_tensor
 
 
 def _apply_to_samples(

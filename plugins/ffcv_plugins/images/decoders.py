@@ -87,8 +87,13 @@ class _ImageDecoder(SampleDecoder):
             TypeError: the field holds no RGB images.
             ValueError: the images or this decoder's attributes do not fit.
         """
+        name = type(self).__name__
+        if hasattr(self, "get_crop_generator"):
+            raise TypeError(
+                f"{name}.get_crop_generator is not called here, where a kernel draws the crop; "
+                "override kernel, or declare_state_and_memory and generate_code"
+            )
         if stored.field.metadata_type != RECORD:
-            name = type(self).__name__
             raise TypeError(
                 f"{name} expected a field RGBImageField, got {type(stored.field).__name__}"
             )

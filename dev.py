@@ -61,7 +61,7 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
     if command == "docs":
         return [["mkdocs", "build", "--strict", *rest]]
     if command == "fuzz":
-        return [["python", "tests/images/jpeg_fuzz.py", *rest]]
+        return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
     if command == "bench":
         return [["python", str(benchmark(rest)), *rest[1:]]]
     return [["ruff", "check", *rest], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]]

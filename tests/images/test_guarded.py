@@ -24,7 +24,7 @@ def touch(size, align_end, offset):
     """How a process ends that writes the byte at ``offset``."""
     program = PROGRAM.format(size=size, align_end=align_end, offset=offset)
     command = [sys.executable, "-c", program]
-    return subprocess.run(command, cwd=Path(__file__).parent, check=False).returncode
+    return subprocess.run(command, cwd=Path(__file__).parent / "support", check=False).returncode
 
 
 @pytest.mark.parametrize("size", [1, 4096, 5000])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from jpeg_attacks import attack, systematic
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parent.parent / "support"
 RANDOM = 3000
 OUTCOMES = [
     *(f"{what} {code}" for what in ("region", "planes") for code in
@@ -26,7 +26,7 @@ OUTCOMES = [
 
 def test_attacks(tmp_path):
     runs = len(systematic()) + RANDOM
-    command = [sys.executable, HERE / "jpeg_fuzz.py", "--runs", str(runs), "--seed", "1"]
+    command = [sys.executable, SUPPORT / "jpeg_fuzz.py", "--runs", str(runs), "--seed", "1"]
     # Nothing that is hostile may take long; a loop that does not end is a failure here.
     done = subprocess.run(
         command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
@@ -64,5 +64,5 @@ def test_the_fences_are_noticed(buffer):
     """A decoder that is told of more memory than there is ends its process."""
     for kept, expected in ((0, 0), (100, -signal.SIGSEGV)):
         program = TOO_SMALL.format(buffer=buffer, kept=kept)
-        done = subprocess.run([sys.executable, "-c", program], cwd=HERE, check=False)
+        done = subprocess.run([sys.executable, "-c", program], cwd=SUPPORT, check=False)
         assert done.returncode == expected

@@ -3,7 +3,7 @@
 Each run decodes a region, decodes its planes at some scale, and makes a side index. Once in a while
 it is compared with what a decoder does that has seen nothing before, and with OpenCV.
 
-    python tests/images/jpeg_fuzz.py --runs 1000000
+    python tests/images/support/jpeg_fuzz.py --runs 1000000
 
 The exit status is 0 if nothing happened. Otherwise the input lies in the working directory.
 """

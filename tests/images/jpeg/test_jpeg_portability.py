@@ -18,7 +18,7 @@ from ffcv.kernel import JIT_OPTIONS
 from ffcv_plugins.images.jpeg.decoder import decode_rgb
 from ffcv_plugins.images.jpeg.row_index import index_rows
 
-HERE = Path(__file__).parent
+SUPPORT = Path(__file__).parent.parent / "support"
 AARCH64 = "aarch64-unknown-linux-gnu"
 AARCH64_MACHINE = 183
 
@@ -29,7 +29,7 @@ AARCH64_MACHINE = 183
 def test_older_processors(cpu):
     """With SSE2 only, and with AVX2 but not AVX-512."""
     chosen = os.environ | {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": ""}
-    command = [sys.executable, HERE / "jpeg_digest.py"]
+    command = [sys.executable, SUPPORT / "jpeg_digest.py"]
     answer = json.loads(subprocess.run(command, env=chosen, stdout=-1, check=True).stdout)
     assert answer == {"cpu": cpu, "features": "", "digest": digest()}
 

@@ -159,7 +159,10 @@ class Engine:
         result, error = run.outbox.get()
         if error is not None:
             self.cancel(run)
-            raise error
+            try:
+                raise error
+            finally:
+                error = None  # its traceback has this frame: it would keep itself, and the batch
         with self._lock:
             started = run.refill()
         if started:
@@ -240,9 +243,11 @@ class Engine:
             run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
             if error is not None:
                 batch.fail(start, error)
+                error = None  # see fetch
 
     def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
         result, error = None, batch.error
+        batch.error = None
         if error is None:
             try:
                 result = run.finish(worker, batch)
@@ -257,6 +262,7 @@ class Engine:
             if error is not None:
                 run.is_cancelled = True
                 self._forget(run)
+            error = None  # see fetch
         if run.in_flight:
             self._wake()
 

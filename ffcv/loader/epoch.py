@@ -11,12 +11,14 @@ import numpy as np
 
 from ffcv.errors import SampleError
 from ffcv.loader.engine import Batch
+from ffcv.loader.handover import Handover, Transfer, cuda_device
 from ffcv.loader.memory import BufferPool, close_gaps, copy_samples
 from ffcv.loader.sharing import Leg
 from ffcv.loader.skipping import FinishedBatch, bare, lost_step, stretches
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
+from ffcv.pipeline.operation import Allocation
 from ffcv.pipeline.program import EpochStage, SampleProgram, StageSource
 from ffcv.pipeline.random import base_key
 from ffcv.pipeline.state import State
@@ -32,7 +34,12 @@ that running a stage on it takes far longer than calling it."""
 
 
 class Route:
-    """One output's way to the batch: its programs and the memory of its batches."""
+    """One output's way to the batch: its programs and the memory of its batches.
+
+    Attributes:
+        places: for each program the CUDA device that it works on, or ``None``.
+        devices: all CUDA devices that it needs.
+    """
 
     def __init__(
         self, leg: Leg, source: StageSource, batch_size: int, keep: int, jit: bool
@@ -48,7 +55,9 @@ class Route:
                 stage_source = None if stage.stored is None else source
                 program = SampleProgram(path, pipeline.name, stage, stage_source, jit)
                 self.programs.append(program)
-        self.is_pinned = any(_copies_to_gpu(step.operation) for step in pipeline.steps)
+        devices = [_devices(program) for program in self.programs]
+        self.places = [next(iter(places), None) for places in devices]
+        self.devices = list(itertools.chain.from_iterable(devices))
 
     @property
     def takes_batches(self) -> bool:
@@ -67,32 +76,37 @@ class Route:
             return self._taken.take(size)
         if isinstance(self.programs[0], SampleProgram):
             return self.target(0, size)
-        return self.allocate(0, size)
+        return None  # a decoder of whole batches takes its memory where it runs
 
     def target(self, number: int, size: int) -> NDArray[Any]:
         """Memory for the batch that sample stage ``number`` writes."""
         program = self.programs[number]
         assert isinstance(program, SampleProgram)
-        return self._pool(number, program.state).take(size)
+        return self._pool(number, program.state, number).take(size)
 
     @property
     def _taken(self) -> BufferPool:
         """Memory of the batches that it takes from a trunk."""
         assert self.leg.source is not None
-        return self._pool("taken", self.leg.source)
+        return self._pool("taken", self.leg.source, 0)
 
-    def _pool(self, key: int | str, state: State) -> BufferPool:
+    def _pool(self, key: Any, kind: State | AllocationQuery, number: int) -> BufferPool:
+        """Memory of one kind, for stage ``number``."""
         pool = self._pools.get(key)
         if pool is None:
-            shape = (self.batch_size, *state.shape)
-            pool = self._pools[key] = BufferPool(shape, state.dtype, self.keep, self.is_pinned)
+            shape, pin_for = (self.batch_size, *kind.shape), self._copied_to(number)
+            pool = self._pools[key] = BufferPool(shape, kind.dtype, self.keep, pin_for)
         return pool
+
+    def _copied_to(self, number: int) -> Any:
+        """The device, if any, to which batches go on from stage ``number``."""
+        return next((place for place in self.places[number:] if place is not None), None)
 
     def allocate(self, number: int, size: int) -> Any:
         """Memory that batch stage ``number`` asked for."""
         program = self.programs[number]
         assert not isinstance(program, SampleProgram)
-        return allocate(program.step.memory, lambda query: self._answer(number, query, size))
+        return self._memory(number, program.step.memory, size)
 
     def shared(
         self, number: int, ids: NDArray[np.int64], key: np.uint64, made: dict[Any, Any]
@@ -112,21 +126,28 @@ class Route:
             return None
         place = (program.step.slot, asked)
         if place not in made:
-            made[place] = allocate(asked, lambda query: self._answer(number, query, len(ids)))
+            made[place] = self._memory(number, asked, len(ids))
             program.fill_shared(made[place], ids, key)
         return made[place]
 
+    def _memory(self, number: int, asked: Allocation, size: int) -> Any:
+        program = self.programs[number]
+        assert not isinstance(program, SampleProgram)
+        try:
+            return allocate(asked, lambda query: self._answer(number, query, size))
+        except Exception as error:
+            error.add_note(f"in {program.where} of {program.path}, for memory that it asks for")
+            raise
+
     def _answer(self, number: int, query: AllocationQuery, size: int) -> Any:
         if isinstance(query.dtype, np.dtype):
-            key = (number, query)
-            pool = self._pools.get(key)
-            if pool is None:
-                shape = (self.batch_size, *query.shape)
-                pool = self._pools[key] = BufferPool(shape, query.dtype, self.keep)
-            return pool.take(size)
+            return self._pool((number, query), query, number).take(size)
         import torch
 
-        return torch.empty((size, *query.shape), dtype=query.dtype, device=query.device)
+        is_pinned = str(query.device) == "cpu" and self._copied_to(number) is not None
+        return torch.empty(
+            (size, *query.shape), dtype=query.dtype, device=query.device, pin_memory=is_pinned
+        )
 
     def batch_nbytes(self) -> int:
         """Bytes that one batch of this output takes in the loader's own memory."""
@@ -184,9 +205,11 @@ def _batch_program(
     return BatchProgram(path, output, stage.step.position, stage, jit)
 
 
-def _copies_to_gpu(operation: Any) -> bool:
-    device = getattr(operation, "device", None)
-    return isinstance(device, int) or str(device).startswith("cuda")
+def _devices(program: SampleProgram | BatchProgram | BatchDecoderProgram) -> list[Any]:
+    """The CUDA devices that a program declares."""
+    if isinstance(program, SampleProgram):
+        return []
+    return [device for device in map(cuda_device, program.devices) if device is not None]
 
 
 @dataclass(frozen=True)
@@ -215,9 +238,15 @@ class Epoch:
     """
 
     def __init__(
-        self, routes: Sequence[Route], seed: int, epoch: int, skips: bool, keeps_step: bool
+        self,
+        routes: Sequence[Route],
+        seed: int,
+        epoch: int,
+        skips: bool,
+        keeps_step: bool,
+        handover: Handover,
     ) -> None:
-        self._skips, self._keeps_step = skips, keeps_step
+        self._skips, self._keeps_step, self._handover = skips, keeps_step, handover
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -248,12 +277,22 @@ class Epoch:
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         """Run the stages on single samples that every output begins with, for some slots."""
         for number in self._followers.get(None, ()):
-            first = self._routes[number].first
-            if isinstance(first, BatchDecoderProgram):
-                batch.targets[number] = first(batch.ids, batch.targets[number])
+            bound = self._routes[number]
+            if isinstance(bound.first, BatchDecoderProgram):
+                batch.targets[number] = self._decode(bound, bound.first, batch.ids)
                 continue
             for low, high in _alive(batch, start, stop):
                 self._run(number, worker, batch, low, high, None)
+
+    def _decode(
+        self, bound: _BoundRoute, decoder: BatchDecoderProgram, ids: NDArray[np.int64]
+    ) -> Any:
+        with self._handover.transfer() as transfer, transfer.on(bound.route.places[0]):
+            memory = bound.route.allocate(0, len(ids))
+            transfer.keep(memory)
+            value = decoder(ids, memory)
+            transfer.arrived(memory, value)
+        return value
 
     def _run(
         self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
@@ -320,6 +359,14 @@ class Epoch:
 
     def finish(self, worker: int, batch: Batch) -> FinishedBatch:
         """Run the remaining stages on a complete batch."""
+        with self._handover.transfer() as transfer:
+            outputs, skipped = self._finish(worker, batch, transfer)
+            transfer.deliver(outputs)
+        return FinishedBatch(outputs, skipped, transfer.events)
+
+    def _finish(
+        self, worker: int, batch: Batch, transfer: Transfer
+    ) -> tuple[tuple[Any, ...] | None, list[SampleError]]:
         targets, batch.targets = batch.targets, None
         ids, skipped = batch.ids, list[SampleError]()
         if batch.skipped:
@@ -327,14 +374,14 @@ class Epoch:
             if len(skipped) == len(ids):
                 if self._keeps_step:
                     raise lost_step(skipped)
-                return FinishedBatch(None, skipped)
+                return None, skipped
             ids = self._leave_out(batch, targets)
         outputs, shared = [], dict[Any, Any]()
         for bound in self._routes:
             target = targets.pop(0)
             if not isinstance(bound.route, Trunk):
-                outputs.append(self._finish_route(worker, bound, target, ids, shared))
-        return FinishedBatch(tuple(outputs), skipped)
+                outputs.append(self._finish_route(worker, bound, target, ids, shared, transfer))
+        return tuple(outputs), skipped
 
     def _leave_out(self, batch: Batch, targets: list[Any]) -> NDArray[np.int64]:
         """Take the samples that failed out of all targets; returns the positions of the others."""
@@ -356,6 +403,7 @@ class Epoch:
         value: Any,
         ids: NDArray[np.int64],
         shared: dict[Any, Any],
+        transfer: Transfer,
     ) -> Any:
         for number, stage in bound.rest():
             if isinstance(stage, EpochStage):
@@ -364,9 +412,13 @@ class Epoch:
                 value = target
             else:
                 assert isinstance(stage, BatchProgram)
-                memory = bound.route.allocate(number, len(ids))
-                common = bound.route.shared(number, ids, self._batch_key, shared)
-                value = stage(value, memory, common, ids, self._batch_key)
+                with transfer.on(bound.route.places[number]):
+                    memory = bound.route.allocate(number, len(ids))
+                    common = bound.route.shared(number, ids, self._batch_key, shared)
+                    given = value, memory, common
+                    transfer.keep(given)
+                    value = stage(*given, ids, self._batch_key)
+                    transfer.arrived(given, value)
         return value
 
 

@@ -14,7 +14,7 @@ from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
 from ffcv.loader.arguments import indices_of, os_cache_by_default, skips, whole, workers
 from ffcv.loader.engine import Engine, EpochRun
-from ffcv.loader.epoch import Epoch, Route, Trunk, batches_of
+from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.handover import Handover, SideStreams
 from ffcv.loader.orders import (
@@ -25,6 +25,7 @@ from ffcv.loader.orders import (
     TraversalOrder,
 )
 from ffcv.loader.planning import Planner
+from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.sharing import share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot

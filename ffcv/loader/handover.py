@@ -186,9 +186,9 @@ class Transfer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # Where the device has failed, events fail as well, and are not the news.
+        # Where the device has failed, all this fails as well, and is not the news.
         ignored = () if kind is None else (Exception,)
-        with self._contexts, contextlib.suppress(*ignored):
+        with contextlib.suppress(*ignored), self._contexts:
             for device in self._devices:
                 cuda = self._side.cuda
                 self.events[device] = _event(cuda, cuda.current_stream(device))

@@ -165,6 +165,18 @@ def test_whoever_fetches_may_have_a_stream_of_his_own(arrays, expected):
         check(found, expected)
 
 
+def test_what_is_copied_is_page_locked(arrays):
+    found = []
+
+    def look(batch):
+        found.append(batch.is_pinned())
+        return batch
+
+    with make_loader(arrays, ToTensor(), look, ToDevice(DEVICE)) as loader:
+        list(loader)
+    assert found == [True] * (SAMPLES // BATCH)
+
+
 def test_copies_run_while_the_training_does(arrays):
     streams, copied = set(), []
 

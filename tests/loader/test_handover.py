@@ -309,6 +309,21 @@ def test_a_broken_device_is_no_reason_to_wait(numbers, simulated, monkeypatch):
             list(loader)
 
 
+def test_only_what_goes_on_to_a_device_is_page_locked(numbers, simulated):
+    steps = Steps(simulated(0))
+    pipelines = {
+        "n": [IntDecoder(), steps.upload_memory()],
+        "after others": PipelineSpec("n", IntDecoder(), [steps.add(0), steps.upload(TWO)]),
+        "host": PipelineSpec(
+            "n", IntDecoder(), [Step(lambda batch, memory: memory, "cpu", INTEGERS)]
+        ),
+    }
+    with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
+        list(loader)
+        found = [[pool.pin_for for pool in route._pools.values()] for route in loader._routes]
+    assert found == [[ONE, ONE], [TWO], [None, None]]
+
+
 class Untouchable:
     """A namespace ``torch.cuda`` of which only one thing may be asked."""
 

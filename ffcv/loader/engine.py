@@ -81,6 +81,7 @@ class EpochRun:
         finish: ``finish(batch)`` runs the batch stages and returns what the user gets.
         ahead: how many batches may be on their way or waiting to be fetched.
         needs_whole_batches: whether a chunk must be a whole batch.
+        close: called by a worker when the pass is over or given up; it may take its time.
     """
 
     def __init__(
@@ -90,8 +91,9 @@ class EpochRun:
         finish: Callable[[int, Batch], Any],
         ahead: int,
         needs_whole_batches: bool = False,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.needs_whole_batches = needs_whole_batches
+        self.needs_whole_batches, self.close = needs_whole_batches, close
         self.batches, self.run_chunk, self.finish, self.ahead = batches, run_chunk, finish, ahead
         self.in_flight: deque[Batch] = deque()
         self.outbox: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
@@ -155,11 +157,15 @@ class Engine:
             run.refill()
             if run.outbox.empty() and (run.is_cancelled or not run.in_flight):
                 self._forget(run)
+                self._inbox.put(run)  # for a worker to close
                 raise StopIteration
         result, error = run.outbox.get()
         if error is not None:
             self.cancel(run)
-            raise error
+            try:
+                raise error
+            finally:
+                error = None  # its traceback has this frame: it would keep itself, and the batch
         with self._lock:
             started = run.refill()
         if started:
@@ -240,9 +246,11 @@ class Engine:
             run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
             if error is not None:
                 batch.fail(start, error)
+                error = None  # see fetch
 
     def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
         result, error = None, batch.error
+        batch.error = None
         if error is None:
             try:
                 result = run.finish(worker, batch)
@@ -257,6 +265,7 @@ class Engine:
             if error is not None:
                 run.is_cancelled = True
                 self._forget(run)
+            error = None  # see fetch
         if run.in_flight:
             self._wake()
 
@@ -272,6 +281,7 @@ def _work(engine: Engine, worker: int) -> None:
         if isinstance(message, EpochRun):
             with lock:
                 engine._forget(message)
+            message.close()
         message = None
         while True:
             with lock:
@@ -283,6 +293,10 @@ def _work(engine: Engine, worker: int) -> None:
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+_of_parent: list[Any] = []
+"""Work of the process that this one was forked from. It may hold memory of a GPU, and freeing that
+would call CUDA, which does not survive a fork."""
 
 
 def _stop_all() -> None:
@@ -296,6 +310,7 @@ def _stop_all() -> None:
 def _reset_after_fork() -> None:
     # A child has none of the threads, and perhaps locks that nobody will ever release.
     for engine in list(_engines):
+        _of_parent.append((engine._runs, engine._inbox))
         engine._reset()
 
 

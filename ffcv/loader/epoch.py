@@ -11,182 +11,18 @@ import numpy as np
 
 from ffcv.errors import SampleError
 from ffcv.loader.engine import Batch
-from ffcv.loader.memory import BufferPool, close_gaps, copy_samples
-from ffcv.loader.sharing import Leg
+from ffcv.loader.handover import Handover, Transfer
+from ffcv.loader.memory import close_gaps, copy_samples
+from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.skipping import FinishedBatch, bare, lost_step, stretches
-from ffcv.pipeline.allocation_query import AllocationQuery
-from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
-from ffcv.pipeline.graph import BatchStage
-from ffcv.pipeline.program import EpochStage, SampleProgram, StageSource
+from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram
+from ffcv.pipeline.program import EpochStage, SampleProgram
 from ffcv.pipeline.random import base_key
-from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Epoch", "Route", "Trunk", "batches_of"]
-
-_BLOCK_NBYTES = 1 << 21
-"""How much of a trunk's samples a worker keeps at a time: little enough to stay in cache, enough
-that running a stage on it takes far longer than calling it."""
-
-
-class Route:
-    """One output's way to the batch: its programs and the memory of its batches."""
-
-    def __init__(
-        self, leg: Leg, source: StageSource, batch_size: int, keep: int, jit: bool
-    ) -> None:
-        self.leg, self.batch_size, self.keep = leg, batch_size, keep
-        self.programs: list[SampleProgram | BatchProgram | BatchDecoderProgram] = []
-        self._pools: dict[Any, BufferPool] = {}
-        pipeline, path = leg.pipeline, leg.pipeline.stored.path
-        for stage in pipeline.stages:
-            if isinstance(stage, BatchStage):
-                self.programs.append(_batch_program(path, pipeline.name, stage, source, jit))
-            else:
-                stage_source = None if stage.stored is None else source
-                program = SampleProgram(path, pipeline.name, stage, stage_source, jit)
-                self.programs.append(program)
-        self.is_pinned = any(_copies_to_gpu(step.operation) for step in pipeline.steps)
-
-    @property
-    def takes_batches(self) -> bool:
-        """Whether it goes on from a trunk with an operation on batches, or with none at all."""
-        on_samples = bool(self.programs) and isinstance(self.programs[0], SampleProgram)
-        return self.leg.source is not None and not on_samples
-
-    def prepare(self) -> None:
-        """Compile everything, or load it from the cache."""
-        for program in self.programs:
-            program.prepare()
-
-    def start(self, size: int) -> Any:
-        """Memory for the batch that chunks write to."""
-        if self.takes_batches:
-            return self._taken.take(size)
-        if isinstance(self.programs[0], SampleProgram):
-            return self.target(0, size)
-        return self.allocate(0, size)
-
-    def target(self, number: int, size: int) -> NDArray[Any]:
-        """Memory for the batch that sample stage ``number`` writes."""
-        program = self.programs[number]
-        assert isinstance(program, SampleProgram)
-        return self._pool(number, program.state).take(size)
-
-    @property
-    def _taken(self) -> BufferPool:
-        """Memory of the batches that it takes from a trunk."""
-        assert self.leg.source is not None
-        return self._pool("taken", self.leg.source)
-
-    def _pool(self, key: int | str, state: State) -> BufferPool:
-        pool = self._pools.get(key)
-        if pool is None:
-            shape = (self.batch_size, *state.shape)
-            pool = self._pools[key] = BufferPool(shape, state.dtype, self.keep, self.is_pinned)
-        return pool
-
-    def allocate(self, number: int, size: int) -> Any:
-        """Memory that batch stage ``number`` asked for."""
-        program = self.programs[number]
-        assert not isinstance(program, SampleProgram)
-        return allocate(program.step.memory, lambda query: self._answer(number, query, size))
-
-    def shared(
-        self, number: int, ids: NDArray[np.int64], key: np.uint64, made: dict[Any, Any]
-    ) -> Any:
-        """Memory that batch stage ``number`` has in common with other places of its operation.
-
-        Args:
-            number: of the stage.
-            ids: positions in the file of the batch's samples.
-            key: the epoch's.
-            made: what the batch has so far; the first place makes it.
-        """
-        program = self.programs[number]
-        assert isinstance(program, BatchProgram)
-        asked = program.shared
-        if asked is None:
-            return None
-        place = (program.step.slot, asked)
-        if place not in made:
-            made[place] = allocate(asked, lambda query: self._answer(number, query, len(ids)))
-            program.fill_shared(made[place], ids, key)
-        return made[place]
-
-    def _answer(self, number: int, query: AllocationQuery, size: int) -> Any:
-        if isinstance(query.dtype, np.dtype):
-            key = (number, query)
-            pool = self._pools.get(key)
-            if pool is None:
-                shape = (self.batch_size, *query.shape)
-                pool = self._pools[key] = BufferPool(shape, query.dtype, self.keep)
-            return pool.take(size)
-        import torch
-
-        return torch.empty((size, *query.shape), dtype=query.dtype, device=query.device)
-
-    def batch_nbytes(self) -> int:
-        """Bytes that one batch of this output takes in the loader's own memory."""
-        taken = self._taken.nbytes if self.takes_batches else 0
-        return taken + sum(self.batch_size * program.sample_nbytes() for program in self.programs)
-
-    def worker_nbytes(self) -> int:
-        """Bytes that one worker needs for this output."""
-        programs = [p for p in self.programs if isinstance(p, SampleProgram)]
-        return sum(program.memory_per_worker for program in programs)
-
-
-class Trunk(Route):
-    """What several outputs begin with; its samples are handed on a few at a time.
-
-    Attributes:
-        block: how many at a time.
-    """
-
-    def __init__(
-        self, leg: Leg, source: StageSource, batch_size: int, keep: int, jit: bool
-    ) -> None:
-        super().__init__(leg, source, batch_size, keep, jit)
-        (program,) = self.programs
-        assert isinstance(program, SampleProgram)
-        self._program = program
-        self.block = min(batch_size, max(1, _BLOCK_NBYTES // max(1, program.sample_nbytes())))
-        self._blocks: dict[int, NDArray[Any]] = {}
-
-    def start(self, size: int) -> None:
-        """No batch."""
-
-    def block_of(self, worker: int) -> NDArray[Any]:
-        """A worker's memory for a block."""
-        memory = self._blocks.get(worker)
-        if memory is None:
-            state = self._program.state
-            memory = self._blocks[worker] = np.empty((self.block, *state.shape), state.dtype)
-        return memory
-
-    def batch_nbytes(self) -> int:
-        """Nothing: no batch consists of what is handed on."""
-        return 0
-
-    def worker_nbytes(self) -> int:
-        """Bytes that one worker needs, with its block."""
-        return super().worker_nbytes() + self.block * self._program.sample_nbytes()
-
-
-def _batch_program(
-    path: str, output: str, stage: BatchStage, source: StageSource, jit: bool
-) -> BatchProgram | BatchDecoderProgram:
-    if stage.source is None:
-        return BatchDecoderProgram(path, output, stage.step.position, stage, source, jit)
-    return BatchProgram(path, output, stage.step.position, stage, jit)
-
-
-def _copies_to_gpu(operation: Any) -> bool:
-    device = getattr(operation, "device", None)
-    return isinstance(device, int) or str(device).startswith("cuda")
+__all__ = ["Epoch", "batches_of"]
 
 
 @dataclass(frozen=True)
@@ -215,9 +51,15 @@ class Epoch:
     """
 
     def __init__(
-        self, routes: Sequence[Route], seed: int, epoch: int, skips: bool, keeps_step: bool
+        self,
+        routes: Sequence[Route],
+        seed: int,
+        epoch: int,
+        skips: bool,
+        keeps_step: bool,
+        handover: Handover,
     ) -> None:
-        self._skips, self._keeps_step = skips, keeps_step
+        self._skips, self._keeps_step, self._handover = skips, keeps_step, handover
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -248,12 +90,22 @@ class Epoch:
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         """Run the stages on single samples that every output begins with, for some slots."""
         for number in self._followers.get(None, ()):
-            first = self._routes[number].first
-            if isinstance(first, BatchDecoderProgram):
-                batch.targets[number] = first(batch.ids, batch.targets[number])
+            bound = self._routes[number]
+            if isinstance(bound.first, BatchDecoderProgram):
+                batch.targets[number] = self._decode(bound, bound.first, batch.ids)
                 continue
             for low, high in _alive(batch, start, stop):
                 self._run(number, worker, batch, low, high, None)
+
+    def _decode(
+        self, bound: _BoundRoute, decoder: BatchDecoderProgram, ids: NDArray[np.int64]
+    ) -> Any:
+        with self._handover.transfer() as transfer, transfer.on(bound.route.places[0]):
+            memory = bound.route.allocate(0, len(ids))
+            transfer.keep(memory)
+            value = decoder(ids, memory)
+            transfer.arrived(memory, value)
+        return value
 
     def _run(
         self, number: int, worker: int, batch: Batch, start: int, stop: int, source: Any
@@ -320,6 +172,14 @@ class Epoch:
 
     def finish(self, worker: int, batch: Batch) -> FinishedBatch:
         """Run the remaining stages on a complete batch."""
+        with self._handover.transfer() as transfer:
+            outputs, skipped = self._finish(worker, batch, transfer)
+            transfer.deliver(outputs)
+        return FinishedBatch(outputs, skipped, transfer.events)
+
+    def _finish(
+        self, worker: int, batch: Batch, transfer: Transfer
+    ) -> tuple[tuple[Any, ...] | None, list[SampleError]]:
         targets, batch.targets = batch.targets, None
         ids, skipped = batch.ids, list[SampleError]()
         if batch.skipped:
@@ -327,14 +187,14 @@ class Epoch:
             if len(skipped) == len(ids):
                 if self._keeps_step:
                     raise lost_step(skipped)
-                return FinishedBatch(None, skipped)
+                return None, skipped
             ids = self._leave_out(batch, targets)
         outputs, shared = [], dict[Any, Any]()
         for bound in self._routes:
             target = targets.pop(0)
             if not isinstance(bound.route, Trunk):
-                outputs.append(self._finish_route(worker, bound, target, ids, shared))
-        return FinishedBatch(tuple(outputs), skipped)
+                outputs.append(self._finish_route(worker, bound, target, ids, shared, transfer))
+        return tuple(outputs), skipped
 
     def _leave_out(self, batch: Batch, targets: list[Any]) -> NDArray[np.int64]:
         """Take the samples that failed out of all targets; returns the positions of the others."""
@@ -356,6 +216,7 @@ class Epoch:
         value: Any,
         ids: NDArray[np.int64],
         shared: dict[Any, Any],
+        transfer: Transfer,
     ) -> Any:
         for number, stage in bound.rest():
             if isinstance(stage, EpochStage):
@@ -364,9 +225,13 @@ class Epoch:
                 value = target
             else:
                 assert isinstance(stage, BatchProgram)
-                memory = bound.route.allocate(number, len(ids))
-                common = bound.route.shared(number, ids, self._batch_key, shared)
-                value = stage(value, memory, common, ids, self._batch_key)
+                with transfer.on(bound.route.places[number]):
+                    memory = bound.route.allocate(number, len(ids))
+                    common = bound.route.shared(number, ids, self._batch_key, shared)
+                    given = value, memory, common
+                    transfer.keep(given)
+                    value = stage(*given, ids, self._batch_key)
+                    transfer.arrived(given, value)
         return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ffcv.loader.epoch import Route
+from ffcv.loader.routes import Route
 from ffcv.loader.sharing import Leg
 from ffcv.pipeline.graph import Step
 from ffcv.pipeline.program import SampleProgram

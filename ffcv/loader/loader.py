@@ -14,8 +14,9 @@ from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
 from ffcv.loader.arguments import indices_of, os_cache_by_default, skips, whole, workers
 from ffcv.loader.engine import Engine, EpochRun
-from ffcv.loader.epoch import Epoch, Route, Trunk, batches_of
+from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
+from ffcv.loader.handover import Handover, SideStreams
 from ffcv.loader.orders import (
     OrderOption,
     QuasiRandom,
@@ -25,6 +26,7 @@ from ffcv.loader.orders import (
     visits_all,
 )
 from ffcv.loader.planning import Planner
+from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.sharing import share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
@@ -168,6 +170,7 @@ class Loader:
         self._os_cache = bool(os_cache)
         self._descriptor = _Descriptor(self.reader.file_name)
         self._engine = Engine(self.num_workers)
+        self._side_streams = SideStreams()
         self._planner = self._make_planner(pipelines)
         self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
         self._routes = self._plan()
@@ -187,15 +190,17 @@ class Loader:
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
+        routes, handover = self._prepared_routes(), self._begin_handover()
         keeps_step = self.world_size > 1
-        bound = Epoch(self._prepared_routes(), self.seed, epoch, self._skips, keeps_step)
+        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover)
         order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
-            batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches
-        )
+            batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
+            handover.close,
+        )  # fmt: skip
         self.skipped = Skipped(epoch)
-        iterator = LoaderIterator(self, self._engine, run, self.skipped)
+        iterator = LoaderIterator(self, self._engine, run, self.skipped, handover)
         self._passes.add(iterator)
         return iterator
 
@@ -305,6 +310,10 @@ class Loader:
             route.prepare()
         return self._routes
 
+    def _begin_handover(self) -> Handover:
+        devices = dict.fromkeys(device for route in self._routes for device in route.devices)
+        return self._side_streams.begin(list(devices), self.batches_ahead)
+
     def _warn_once(self, skipped: Skipped) -> None:
         if self._has_warned:
             return
@@ -340,9 +349,11 @@ class Loader:
 class LoaderIterator(Iterator[tuple[Any, ...]]):
     """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
 
-    def __init__(self, loader: Loader, engine: Engine, run: EpochRun, skipped: Skipped) -> None:
+    def __init__(
+        self, loader: Loader, engine: Engine, run: EpochRun, skipped: Skipped, handover: Handover
+    ) -> None:
         self._loader, self._engine, self._run = loader, engine, run
-        self.skipped = skipped
+        self.skipped, self._handover = skipped, handover
         self._process = os.getpid()
         engine.start(run)
 
@@ -357,6 +368,8 @@ class LoaderIterator(Iterator[tuple[Any, ...]]):
             if batch.skipped:
                 self.skipped.add(batch.skipped)
                 self._loader._warn_once(self.skipped)
+            if batch.events:
+                self._handover.receive(batch.outputs, batch.events)
             if batch.outputs is not None:
                 return batch.outputs
 

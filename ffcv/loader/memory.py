@@ -43,20 +43,20 @@ class BufferPool:
         shape: shape of a full batch.
         dtype: its dtype.
         keep: how many free buffers are kept at most.
-        pinned: whether the memory is page-locked for copies to a GPU; torch's own host allocator
-            is the pool then, because it knows of copies that are still under way.
+        pin_for: a CUDA device, with its number, that copies from the memory, which is page-locked
+            then; torch's own host allocator is the pool, and keeps what it has locked.
     """
 
     def __init__(
-        self, shape: tuple[int, ...], dtype: np.dtype[Any], keep: int, pinned: bool = False
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], keep: int, pin_for: Any = None
     ) -> None:
-        self.shape, self.dtype, self.pinned = shape, dtype, pinned
+        self.shape, self.dtype, self.pin_for = shape, dtype, pin_for
         self.nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
         self._free: deque[NDArray[np.uint8]] = deque(maxlen=keep)
 
     def take(self, size: int) -> NDArray[Any]:
         """An array of ``size`` samples with undefined content."""
-        if self.pinned:
+        if self.pin_for is not None:
             memory = self._pinned_buffer()
         else:
             memory = np.asarray(_Lease(self._buffer(), self._free))
@@ -71,8 +71,9 @@ class BufferPool:
     def _pinned_buffer(self) -> NDArray[np.uint8]:
         import torch
 
-        tensor = torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True)
-        return tensor.numpy()
+        # Locking memory makes a context on the current device where there is none on any.
+        with torch.cuda.device(self.pin_for):
+            return torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True).numpy()
 
 
 def copy_samples(source: NDArray[Any], target: NDArray[Any]) -> None:

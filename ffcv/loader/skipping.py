@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,10 +26,12 @@ class FinishedBatch(NamedTuple):
     Attributes:
         outputs: what the user gets, or ``None`` if no sample of it could be decoded.
         skipped: what was wrong with the samples that were left out of it, in order.
+        events: what there is to wait for on devices; see :mod:`ffcv.loader.handover`.
     """
 
     outputs: tuple[Any, ...] | None
     skipped: list[SampleError]
+    events: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Skipped:

@@ -42,10 +42,15 @@ def allocate(asked: Allocation, make: Callable[[AllocationQuery], Any]) -> Any:
     return None if asked is None else make(asked)
 
 
+def _queries(asked: Allocation) -> list[AllocationQuery]:
+    """What an operation asked for, one after the other."""
+    queries = asked if isinstance(asked, tuple | list) else (asked,)
+    return [query for query in queries if query is not None]
+
+
 def _nbytes(asked: Allocation) -> int:
     """Size of one sample's part of the memory that an operation asked for."""
-    queries = asked if isinstance(asked, tuple | list) else (asked,)
-    own = [query for query in queries if query is not None and str(query.device) in ("cpu", "None")]
+    own = [query for query in _queries(asked) if str(query.device) in ("cpu", "None")]
     return sum(math.prod(query.shape) * int(query.dtype.itemsize) for query in own)
 
 
@@ -149,6 +154,11 @@ class _Program(ABC):
                     "ask for a NumPy dtype, or declare jit_mode=False"
                 )
 
+    @property
+    def devices(self) -> list[Any]:
+        """What its declarations name as devices, those of its result first."""
+        return [self.step.state.device, *(query.device for query in _queries(self.step.memory))]
+
     def sample_nbytes(self) -> int:
         """Bytes of the CPU's memory that it asks for, for each sample of a batch."""
         return _nbytes(self.step.memory)
@@ -235,6 +245,12 @@ class BatchProgram(_Program):
 
     def _shared_arguments(self, code: _Code) -> tuple[Any, ...]:
         return (self._example_of(self.shared), *code.extras(*_EXAMPLE))
+
+    @property
+    def devices(self) -> list[Any]:
+        """What its declarations name as devices, those of its result first."""
+        shared = [query.device for query in _queries(self.shared)]
+        return [*super().devices, *shared, self._source.device]
 
     def _last(self, shared: Any) -> tuple[Any, ...]:
         return () if self.shared is None else (shared,)

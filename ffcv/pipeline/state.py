@@ -19,7 +19,7 @@ class State:
         jit_mode: whether the batch is a NumPy array that compiled code may work on. ``False`` once
             an operation has turned it into something else, such as a tensor.
         device: where the batch lives: a ``torch.device``, or its name as long as nobody has
-            imported torch.
+            imported torch. From this the loader knows which devices it works with.
         shape: shape of *one sample*, without the batch dimension, such as ``(224, 224, 3)``.
         dtype: a ``numpy.dtype``, or a ``torch.dtype`` for tensors.
     """

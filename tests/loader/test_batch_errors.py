@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ffcv.errors import CompilationError, PipelineError
+from ffcv.errors import CompilationError, PipelineError, SampleError
 from ffcv.fields.decoders import IntDecoder
 from ffcv.loader import Loader
-from ffcv.pipeline import AllocationQuery, Operation
+from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, kernel
 from ffcv.transforms import Convert, ToTensor
 
 OPAQUE = object()
@@ -82,6 +84,34 @@ def test_what_an_operation_raises_comes_as_itself_and_says_where(numbers, steps,
     assert type(caught.value) is kind
     for word in (f"output 'n', {place}", str(numbers), samples):
         assert word in text_of(caught.value)
+
+
+class GoneError(Exception):
+    """An error whose end can be watched."""
+
+
+@pytest.mark.parametrize("kind", ["batch", "sample"])
+def test_an_error_is_freed_with_all_that_it_holds(numbers, kind):
+    def fail(batch):
+        raise GoneError
+
+    class Fail(SampleOperation):
+        kernel = staticmethod(kernel(lambda source, destination, params, key: fail(None)))
+
+        def declare(self, state):
+            return state
+
+    steps = [IntDecoder(), fail if kind == "batch" else Fail()]
+    gc.disable()
+    try:
+        with Loader(numbers, 10, num_workers=2, pipelines={"n": steps}, jit=False) as loader:
+            try:
+                next(iter(loader))
+            except (GoneError, SampleError) as error:
+                found = weakref.ref(error)
+        assert found() is None
+    finally:
+        gc.enable()
 
 
 def half(batch, memory):

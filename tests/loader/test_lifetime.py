@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
 import numpy as np
 import pytest
 import torch
-from loader_support import NUM_SAMPLES, wait_until
+from loader_support import NUM_SAMPLES, run_python, wait_until
 
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
@@ -122,13 +119,6 @@ def test_no_global_state_changes(mixed):
     with Loader(mixed, 10, num_workers=2, order=OrderOption.RANDOM, pipelines=pipelines) as loader:
         list(loader)
     assert state() == before
-
-
-def run_python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
 
 
 def test_a_process_ends_while_a_loader_is_running(numbers):

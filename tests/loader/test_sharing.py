@@ -15,7 +15,7 @@ from ffcv.errors import CompilationError, SampleError
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
-from ffcv.loader import Loader, epoch, loader, sharing
+from ffcv.loader import Loader, loader, routes, sharing
 from ffcv.pipeline import ASSIST, SampleDecoder, SampleOperation, State, kernel
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.pipeline.random import integer
@@ -179,7 +179,7 @@ def trees(draw):
 def test_shared_and_apart_give_the_same_bytes(numbers, pipelines, batch_size, block, workers):
     arguments = {"batch_size": batch_size, "workers": workers, "indices": range(30), "jit": False}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(epoch, "_BLOCK_NBYTES", block)
+        patch.setattr(routes, "_BLOCK_NBYTES", block)
         together = load(numbers, pipelines, **arguments)
     assert together == load_apart(pytest.MonkeyPatch(), numbers, pipelines, **arguments)
 
@@ -269,7 +269,7 @@ def test_memory_and_plan_say_what_is_shared(mixed):
     nbytes = 100 * 100 * 3
     # What is handed on belongs to the workers, so that it does not grow with the batches.
     assert memory.batches == 2 * 100 * nbytes * (found.batches_ahead + 2)
-    assert 2 * epoch._BLOCK_NBYTES * 0.9 < memory.workers < 2 * epoch._BLOCK_NBYTES * 1.2
+    assert 2 * routes._BLOCK_NBYTES * 0.9 < memory.workers < 2 * routes._BLOCK_NBYTES * 1.2
     assert text.startswith("shared by 'image', 'view': RGBImageField")
     assert text.count("CenterCropRGBImageDecoder →") == 1
     assert "output 'view', from array 100×100×3 uint8 on" in text

@@ -134,6 +134,38 @@ def test_to_device_refuses_devices_that_are_not_there():
         ToDevice(99).declare_state_and_memory(_tensor(3))
 
 
+class Asked:
+    """In the place of a tensor: tells how it is to be copied."""
+
+    def to(self, device, non_blocking):
+        return device, non_blocking
+
+
+@pytest.fixture
+def two_devices(monkeypatch):
+    """Let torch say that there are two CUDA devices; the second one is current."""
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    # It would keep a child of this process from using CUDA.
+    monkeypatch.delattr(torch.cuda, "is_available")
+
+
+@pytest.mark.parametrize("non_blocking", [False, True])
+@pytest.mark.parametrize("device", ["cuda:0", 1, "cpu", "meta"])
+def test_to_device_copies_in_the_background_to_cuda_only(two_devices, device, non_blocking):
+    operation = ToDevice(device, non_blocking)
+    result = operation.generate_code()(Asked(), None)
+    assert result == (operation.device, non_blocking and operation.device.type == "cuda")
+
+
+def test_to_device_stays_with_the_device_that_it_declared(two_devices, monkeypatch):
+    operation = ToDevice("cuda")
+    state, _ = operation.declare_state_and_memory(_tensor(3))
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    assert state.device == torch.device("cuda", 1)
+    assert operation.generate_code()(Asked(), None) == (state.device, True)
+
+
 def test_module_runs_as_it_is_and_without_gradients():
     module = torch.nn.BatchNorm1d(3)
     wrapper = ModuleWrapper(module)

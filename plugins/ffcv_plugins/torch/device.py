@@ -33,8 +33,9 @@ class ToDevice(Operation):
     Args:
         device: a ``torch.device``, its name (``"cuda:1"``, ``"cpu"``), or the number of a CUDA
             device. ``"cuda"`` is the device that is current when the loader is built.
-        non_blocking: copy without waiting where that is safe. The loader orders the training
-            loop's stream after the copy. A copy to the CPU always waits.
+        non_blocking: let copies to a CUDA device run in the background; ``False`` makes the
+            pipeline wait for them. Either way the batch is there for whoever gets it from the
+            loader. Copies to other devices, the CPU among them, always wait.
 
     Raises:
         TypeError, ValueError: ``device`` is none.
@@ -52,16 +53,18 @@ class ToDevice(Operation):
     def __init__(self, device: Any, non_blocking: bool = True) -> None:
         self.device = _parse(device)
         self.non_blocking = non_blocking
+        self._declared: torch.device | None = None
 
     def _resolved(self) -> torch.device:
-        """The device with its number: another thread's current one may differ.
+        """The device with its number: that of another thread, or of another time, may differ.
 
         Raises:
             ValueError: it is a CUDA device that this machine does not have.
         """
         if self.device.type != "cuda":
             return self.device
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        # Unlike is_available, this does not keep children from using CUDA after a fork.
+        count = torch.cuda.device_count()
         index: int | None = self.device.index
         if (index or 0) >= count:
             raise ValueError(
@@ -76,13 +79,14 @@ class ToDevice(Operation):
             ValueError: the input is no tensor, or this machine has no such device.
         """
         require_tensor("ToDevice", previous_state)
-        return replace(previous_state, jit_mode=False, device=self._resolved()), None
+        self._declared = self._resolved()
+        return replace(previous_state, jit_mode=False, device=self._declared), None
 
     def generate_code(self) -> Callable[..., Any]:
         """``f(batch, memory)``; the copy is queued on the stream that is current when it runs."""
-        device = self._resolved()
-        # What comes to the CPU may be read before a copy in the background has ended.
-        non_blocking = self.non_blocking and device.type != "cpu"
+        device = self._declared or self._resolved()
+        # Of other devices nobody knows when a copy in the background has ended.
+        non_blocking = self.non_blocking and device.type == "cuda"
 
         def to_device(batch: Any, memory: Any) -> Any:
             return batch.to(device, non_blocking=non_blocking)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -32,31 +33,34 @@ from ffcv.transforms import (
 )
 
 MEAN, STD = np.array([123.675, 116.28, 103.53]), np.array([58.395, 57.12, 57.375])
-EPOCH = 20_000
+REPEATS = 10
+"""Epochs of the 2,000 photographs go over them ten times, so that starting one costs little."""
 
 
-def image_steps(case: str) -> list:
-    """Operations of a case on the image, up to a NumPy array."""
+def image_steps(case: str, **options: Any) -> list[Any]:
+    """Operations of a case on the image, up to a NumPy array; decoders of crops get options."""
     if case == "raw32":
         return [SimpleRGBImageDecoder(), RandomHorizontalFlip(), RandomTranslate(2), Cutout(4)]
     if "center" in case:
-        return [CenterCropRGBImageDecoder((224, 224), ratio=224 / 256)]
-    steps = [RandomResizedCropRGBImageDecoder((224, 224)), RandomHorizontalFlip()]
+        return [CenterCropRGBImageDecoder((224, 224), ratio=224 / 256, **options)]
+    steps = [RandomResizedCropRGBImageDecoder((224, 224), **options), RandomHorizontalFlip()]
     return [*steps, NormalizeImage(MEAN, STD, np.float16)] if case == "jpeg_f16" else steps
 
 
-def make_loader(case: str, file: str, workers: int) -> Loader:
+def make_loader(
+    case: str, file: str, workers: int, batch_size: int | None = None, **options: Any
+) -> Loader:
     """Sequential for centre crops, as in an evaluation, else random."""
     is_tiny = case == "raw32"
     return Loader(
         file,
-        batch_size=512 if is_tiny else 128,
+        batch_size=batch_size or (512 if is_tiny else 128),
         num_workers=workers,
         order=OrderOption.SEQUENTIAL if "center" in case else OrderOption.RANDOM,
         seed=0,
-        indices=None if is_tiny else np.tile(np.arange(2_000), EPOCH // 2_000),
+        indices=None if is_tiny else np.tile(np.arange(2_000), REPEATS),
         pipelines={
-            "image": [*image_steps(case), ToTensor(), ToTorchImage()],
+            "image": [*image_steps(case, **options), ToTensor(), ToTorchImage()],
             "label": [IntDecoder(), ToTensor(), Squeeze()],
         },
     )

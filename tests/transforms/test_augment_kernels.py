@@ -24,7 +24,6 @@ from ffcv.kernel import JIT_OPTIONS
 from ffcv.pipeline.compiler import code_dtype
 from ffcv.pipeline.program import coerce
 from ffcv.testing.harness import state_of
-from ffcv_plugins.augment import color_kernels
 from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
 from ffcv_plugins.augment.cutout import Cutout
 from ffcv_plugins.augment.flip import RandomHorizontalFlip
@@ -135,20 +134,3 @@ def test_colors(operation, image, magnitude, key, align_end):
     kind = operation.__name__.removeprefix("Random").lower()
     result = run(operation(magnitude, 1), image, key, align_end)
     np.testing.assert_array_equal(result, color_reference(kind, image, magnitude, 1, key))
-
-
-@njit(**JIT_OPTIONS)
-def blend_with_one(image, factor, rest, workspace):
-    color_kernels._blend_with_one(image, factor, rest, workspace)
-
-
-@given(
-    factor=st.one_of(st.sampled_from([0.5, 1.5, 1 / 3, 2 - 2**-40]), st.floats(0, 3)),
-    rest=st.one_of(st.sampled_from([0.5, 0.5 - 1e-9, 63.5, 0.0]), st.floats(-300, 300)),
-)
-def test_quick_blending_has_the_bits_of_float64(factor, rest):
-    """Also where results lie halfway between two integers, or nearly so."""
-    image = np.arange(258, dtype=np.uint16).astype(np.uint8).reshape(1, 86, 3)
-    expected = np.floor((factor * image.astype(np.float64) + rest).clip(0, 255) + 0.5)
-    blend_with_one(image, factor, rest, color_kernels.allocate())
-    np.testing.assert_array_equal(image, expected)

@@ -61,10 +61,6 @@ class RandomBrightness(_ColorJitter):
 
     kernel = staticmethod(kernels.brightness)
 
-    def workspace(self) -> kernels.ColorWorkspace:
-        """Room for what each value becomes."""
-        return kernels.allocate()
-
 
 class RandomContrast(_ColorJitter):
     """Raise or lower the contrast of images, each by a factor of its own. In place.
@@ -89,8 +85,8 @@ class RandomContrast(_ColorJitter):
 
     kernel = staticmethod(kernels.contrast)
 
-    def workspace(self) -> kernels.ColorWorkspace:
-        """Room for what each value becomes."""
+    def workspace(self) -> kernels.ContrastWorkspace:
+        """Room for the sum of the grey image."""
         return kernels.allocate()
 
 

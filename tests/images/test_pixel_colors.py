@@ -57,10 +57,9 @@ def places(row, in_place, end):
     end=st.booleans(),
 )
 def test_blending_with_one_number(width, factor, other, seed, in_place, end):
-    row = np.random.default_rng(seed).integers(0, 256, width, np.uint8)
+    row = np.random.default_rng(seed).integers(0, 256, (width, 3), np.uint8)
     source, target = places(row, in_place, end)
-    quick = is_quick(factor)
-    blend_row(address(source), address(target), width, factor, other, quick)
+    blend_row(address(source), address(target), width, factor, other, is_quick(factor))
     np.testing.assert_array_equal(target, blended(row, factor, other))
 
 
@@ -86,10 +85,10 @@ def test_what_is_quick_has_the_bytes_of_float64(factor):
     """For all values and all numbers that they can be blended with."""
     if not is_quick(factor):
         return
-    row, others = np.tile(ALL, (256, 1)), ALL[:, None]
-    for values, other in zip(row, others[:, 0], strict=True):
-        blend_row(address(values), address(values), 256, factor, int(other), True)
-    np.testing.assert_array_equal(row, blended(ALL, factor, others.astype(np.float64)))
+    rows, others = np.tile(ALL, (256, 3)), ALL[:, None]
+    for row, other in zip(rows, ALL, strict=True):
+        blend_row(address(row), address(row), 256, factor, int(other), True)
+    np.testing.assert_array_equal(rows, blended(np.tile(ALL, 3), factor, others.astype(float)))
 
 
 def test_most_factors_are_quick():

@@ -112,7 +112,7 @@ def saturation(source: Any, destination: Any, params: ColorParams, key: Any) -> 
 def _blend_with_one(image: Any, factor: float, other: int) -> None:
     if is_compiled():
         values = address_of(image)
-        blend_row(values, values, image.size, factor, other, is_quick(factor))
+        blend_row(values, values, image.size // 3, factor, other, is_quick(factor))
     else:
         _blend_with_numpy(image, factor, other)
 

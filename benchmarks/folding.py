@@ -69,6 +69,7 @@ CASES: dict[str, Callable[[], list[Any]]] = {
     "float16": lambda: [normalized(np.float16)],
     "float32": lambda: [normalized(np.float32)],
     "float16, NCHW": lambda: [normalized(np.float16), planar()],
+    "bfloat16, NCHW": lambda: [normalized("bfloat16"), planar()],
     "float32, NCHW": lambda: [normalized(np.float32), planar()],
     "flip, brightness, saturation, cutout": augmented,
     "the same, float16": lambda: [*augmented(), normalized(np.float16)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_reference import picture
@@ -57,6 +58,15 @@ COMBINATIONS = {
         planar(),
     ],
     "pixel by pixel": lambda: [area(), Cutout(5, 77), normalize(np.float16)],
+    "bfloat16": lambda: [crop(), RandomHorizontalFlip(), normalize(torch.bfloat16)],
+    "bfloat16, all turns": lambda: [
+        area(),
+        RandomHorizontalFlip(),
+        RandomBrightness(0.4),
+        Cutout(9, (3, 200, 17)),
+        normalize("bfloat16"),
+        planar(),
+    ],
     "float32": lambda: [crop(), RandomHorizontalFlip(1.0), normalize(np.float32, 127.5, 127.5)],
     "some apart": lambda: [
         CenterCropRGBImageDecoder((32, 32), 0.8),
@@ -136,7 +146,7 @@ SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40)) | st.just((60, 50))
     flip=st.builds(RandomHorizontalFlip, PROBABILITIES) | st.none(),
     colors=st.lists(COLORS, min_size=1, max_size=6),
     hidden=st.booleans(),
-    kind=st.sampled_from([None, np.float16, np.float32]),
+    kind=st.sampled_from([None, np.float16, torch.bfloat16, np.float32]),
     layout=st.booleans(),
 )
 def test_colours_in_any_order(path, size, flip, colors, hidden, kind, layout):

@@ -17,14 +17,6 @@ arithmetic with such arrays raises an error, while they can be copied, indexed a
 ``ToTensor`` makes tensors of ``torch.bfloat16`` of them, without a copy. Elsewhere
 ``batch.view(np.uint16)`` gives the bits, :func:`from_bfloat16` the numbers, and
 ``batch.view(ml_dtypes.bfloat16)`` the arrays that JAX takes.
-
-Example:
-    >>> from ffcv.pipeline.dtypes import from_bfloat16, to_bfloat16
-    >>> batch = to_bfloat16(np.array([1.0, -2.5]))
-    >>> batch.dtype == bfloat16, batch.view(np.uint16).tolist()
-    (True, [16256, 49184])
-    >>> from_bfloat16(batch).tolist()
-    [1.0, -2.5]
 """
 
 _NAN = 0x7FC0
@@ -57,6 +49,14 @@ def to_bfloat16(numbers: NDArray[Any]) -> NDArray[Any]:
 
     (torch rounds float64 to float32 first, which in rare cases gives the other neighbour.) Integers
     of more than 53 bits are rounded to float64 first.
+
+    Args:
+        numbers: an array of any shape and number type.
+
+    Example:
+        >>> batch = to_bfloat16(np.array([1.0, -2.5]))
+        >>> batch.dtype == bfloat16, batch.view(np.uint16).tolist()
+        (True, [16256, 49184])
     """
     with np.errstate(over="ignore"):
         near = np.asarray(numbers, np.float32)
@@ -82,5 +82,10 @@ def _marked(
 
 
 def from_bfloat16(array: NDArray[Any]) -> NDArray[np.float32]:
-    """The numbers of an array of :data:`bfloat16`, exactly."""
+    """The numbers of an array of :data:`bfloat16`, exactly.
+
+    Example:
+        >>> from_bfloat16(np.array([16256, 49184], np.uint16).view(bfloat16)).tolist()
+        [1.0, -2.5]
+    """
     return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)

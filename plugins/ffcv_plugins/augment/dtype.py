@@ -42,6 +42,9 @@ class Convert(Operation):
     Example:
         >>> Convert("float32").target_dtype
         'float32'
+        >>> halves = Convert("bfloat16").generate_code()(np.ones((2, 3), np.float32), None)
+        >>> halves.dtype == bfloat16
+        True
     """
 
     compiled = False

@@ -61,6 +61,8 @@ class NormalizeImage(SampleOperation, Operation):
         >>> import numpy as np
         >>> NormalizeImage(mean=[127.5], std=[127.5], type=np.float32).mean
         [127.5]
+        >>> NormalizeImage([124, 116, 104], [58, 57, 57], "bfloat16").type
+        'bfloat16'
     """
 
     def __init__(

@@ -7,6 +7,7 @@ The interfaces that plugins implement are importable from here; random numbers f
 from ffcv.beton.side_index import SideIndex
 from ffcv.kernel import kernel
 from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.sample import ASSIST, SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
@@ -20,5 +21,6 @@ __all__ = [
     "SideIndex",
     "State",
     "Stored",
+    "bfloat16",
     "kernel",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 from ffcv.errors import CompilationError, PipelineError
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch_function import BatchFunction
+from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage, Step
 from ffcv.pipeline.operation import Allocation
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 __all__ = ["BatchDecoderProgram", "BatchProgram", "allocate"]
 
 _OPAQUE = np.dtype([("bits", np.uint16)], align=True)
-"""For float16, which compiled code lacks: a type that it can move but not compute with. Code that
-compiles for this treats the bits alike when they come as integers, which is how it runs."""
+"""For float16 and bfloat16, which compiled code lacks: a type that it can move but not compute
+with. Code that compiles for this treats the bits alike when they come as integers, which is how it
+runs."""
 
 _HALF_HINT = (
-    "; compiled operations can copy float16 or view it as np.uint16, but not compute with it: "
-    "convert to float32 before, or give the operation's class `compiled = False`"
+    "; compiled operations can copy float16 and bfloat16 or view them as np.uint16, but not "
+    "compute with them: convert to float32 before, or give the operation's class `compiled = False`"
 )
 
 
@@ -121,7 +123,7 @@ class _Program(ABC):
 
     @staticmethod
     def _check_half(compiled: BatchFunction, example: tuple[Any, ...]) -> None:
-        """Refuse code that would compute with the bits of float16 as if they were numbers."""
+        """Refuse code that would compute with the bits of 16-bit floats as if they were numbers."""
         try:
             compiled.compile(_halves_as(_OPAQUE, example))
         except CompilationError as error:
@@ -193,14 +195,14 @@ class _Program(ABC):
         state = self.step.state
         if state.is_tensor:
             return result
-        if self.is_compiled and state.dtype == np.float16:
-            result = _as_half(result)
+        if self.is_compiled and is_half(state.dtype):
+            result = _as_half(result, state.dtype)
         shape = (size, *state.shape)
         if isinstance(result, np.ndarray) and (result.shape, result.dtype) == (shape, state.dtype):
             return result
         raise PipelineError(
-            f"{self.path}: {self.where}: declared a batch of {state.dtype} {shape}, but gave "
-            f"{_described(result)}"
+            f"{self.path}: {self.where}: declared a batch of {dtype_name(state.dtype)} {shape}, "
+            f"but gave {_described(result)}"
         )
 
 
@@ -307,23 +309,23 @@ _EXAMPLE = (np.zeros(1, np.int64), np.uint64(0))
 
 
 def _has_half(argument: Any) -> bool:
-    """Whether there is float16 in an argument, or in one of several."""
+    """Whether there are 16-bit floats in an argument, or in one of several."""
     if type(argument) is tuple:
         return any(map(_has_half, argument))
-    return isinstance(argument, np.ndarray) and argument.dtype == np.float16
+    return isinstance(argument, np.ndarray) and is_half(argument.dtype)
 
 
 def _halves_as(dtype: Any, argument: Any) -> Any:
-    """An argument, or several, with the given view of what is float16."""
+    """An argument, or several, with the given view of 16-bit floats."""
     if type(argument) is tuple:
         return tuple(_halves_as(dtype, item) for item in argument)
     return argument.view(dtype) if _has_half(argument) else argument
 
 
-def _as_half(result: Any) -> Any:
-    """What compiled code gave for float16, whose bits FFCV 1.x had as int16."""
+def _as_half(result: Any, dtype: np.dtype[Any]) -> Any:
+    """What compiled code gave for 16-bit floats, whose bits FFCV 1.x had as int16."""
     if isinstance(result, np.ndarray) and result.dtype in (np.uint16, np.int16):
-        return result.view(np.float16)
+        return result.view(dtype)
     return result
 
 
@@ -344,8 +346,9 @@ def _described(result: Any) -> str:
     shape, dtype = getattr(result, "shape", None), getattr(result, "dtype", None)
     if shape is None or dtype is None:
         return repr(result)[:80]
-    kind = "" if isinstance(result, np.ndarray) else f"a {type(result).__name__} of "
-    return f"{kind}{dtype} {tuple(shape)}"
+    if isinstance(result, np.ndarray):
+        return f"{dtype_name(dtype)} {shape}"
+    return f"a {type(result).__name__} of {dtype} {tuple(shape)}"
 
 
 def _few(ids: Sequence[int] | NDArray[np.int64]) -> str:

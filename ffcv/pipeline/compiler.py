@@ -15,17 +15,16 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
 from ffcv.errors import CompilationError
 from ffcv.kernel import JIT_OPTIONS
 from ffcv.pipeline import cache
 from ffcv.pipeline.diagnosis import summarise
+from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import emit_stage, fails
 from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
 from ffcv.pipeline.graph import SampleStage, Step
 
-__all__ = ["Compiler", "StageCode", "code_dtype", "compile_stage", "compile_types"]
+__all__ = ["Compiler", "StageCode", "compile_stage", "compile_types"]
 
 _KERNEL_MODULE = '''"""Emitted by ffcv: the kernel {qualname} of {module}, compiled by itself."""
 
@@ -38,11 +37,6 @@ from {module} import {root}
 def run({parameters}):
     return {qualname}({parameters})
 '''
-
-
-def code_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype that kernels see: float16, which compiled code lacks, as the uint16 of its bits."""
-    return np.dtype(np.uint16) if dtype == np.float16 else dtype
 
 
 _unique = itertools.count()

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ffcv.errors import SampleError
-from ffcv.pipeline.compiler import (
-    StageCode,
-    code_dtype,
-    compile_stage,
-)
+from ffcv.pipeline.compiler import StageCode, compile_stage
+from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import scratch_states, writes_bytes
 from ffcv.pipeline.entry import compiled_entries
 from ffcv.pipeline.graph import SampleStage, fold

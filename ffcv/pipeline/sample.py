@@ -79,11 +79,11 @@ class SampleOperation(KernelOperation):
     """A step from one sample to the next state of it.
 
     The kernel is called as ``kernel(source, destination, params, key[, index][, workspace])``,
-    with arrays of the declared shapes and dtypes (scalars arrive as shape ``(1,)``, float16, which
-    compiled code does not know, as the uint16 of its bits). The destination's content is undefined
-    beforehand. ``key`` are 64 bits for :mod:`ffcv.pipeline.random`,
-    fixed by (seed, epoch, sample, operation): one instance used in several pipelines gets the same
-    key for the same sample, and so makes the same choices.
+    with arrays of the declared shapes and dtypes (scalars arrive as shape ``(1,)``, float16 and
+    bfloat16, which compiled code does not know, as the uint16 of their bits). The destination's
+    content is undefined beforehand. ``key`` are 64 bits for :mod:`ffcv.pipeline.random`, fixed by
+    (seed, epoch, sample, operation): one instance used in several pipelines gets the same key for
+    the same sample, and so makes the same choices.
 
     Example:
         >>> from typing import NamedTuple

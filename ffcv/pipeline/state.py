@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ffcv.pipeline.dtypes import dtype_name
+
 __all__ = ["State"]
 
 
@@ -46,4 +48,4 @@ class State:
         shape = "×".join(map(str, self.shape)) or "scalar"
         kind = "tensor" if self.is_tensor else "array"
         place = "" if str(self.device) == "cpu" else f" on {self.device}"
-        return f"{kind} {shape} {str(self.dtype).removeprefix('torch.')}{place}"
+        return f"{kind} {shape} {dtype_name(self.dtype)}{place}"

@@ -163,8 +163,8 @@ def _apply_to_samples(
 
 
 def _as_kernels_see(batch: NDArray[Any]) -> NDArray[Any]:
-    """Kernels see scalars as arrays of shape ``(1,)``, and float16 as the uint16 of its bits."""
-    from ffcv.pipeline.compiler import code_dtype
+    """Kernels see scalars as arrays of shape ``(1,)``, and 16-bit floats as uint16."""
+    from ffcv.pipeline.dtypes import code_dtype
 
     batch = batch.view(code_dtype(batch.dtype))
     return batch.reshape(-1, 1) if batch.ndim == 1 else batch

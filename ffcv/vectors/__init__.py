@@ -19,8 +19,8 @@ Vocabulary:
   ``signed`` and ``unsigned`` reinterpret.
 * **Order.** ``interleave``, ``interleave3``, ``deinterleave3``, ``join_columns``, ``transpose``,
   ``reverse_pixels``.
-* **Floats.** ``to_f32``, ``to_f64``, ``to_i32``, ``round_to_f32``, ``float16_bits``,
-  ``bfloat16_bits``, ``multiply_add``, ``divide``.
+* **Floats.** ``to_f32``, ``to_f64``, ``to_i32``, ``round_to_f32``, ``round_to_i32``,
+  ``float16_bits``, ``bfloat16_bits``, ``multiply_add``, ``divide``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ffcv.vectors.floats import (
     float16_bits,
     multiply_add,
     round_to_f32,
+    round_to_i32,
     to_f32,
     to_f64,
     to_i32,
@@ -130,6 +131,7 @@ __all__ = [
     "prefetch",
     "reverse_pixels",
     "round_to_f32",
+    "round_to_i32",
     "signed",
     "splat_f32x16",
     "splat_f64x16",

@@ -15,6 +15,7 @@ __all__ = [
     "float16_bits",
     "multiply_add",
     "round_to_f32",
+    "round_to_i32",
     "to_f32",
     "to_f64",
     "to_i32",
@@ -54,6 +55,25 @@ def to_i32(typing_context: Any, vector: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.fptosi(args[0], kind.llvm)
+
+    return kind(vector), generate
+
+
+@intrinsic
+def round_to_i32(typing_context: Any, vector: Any) -> Any:
+    """Float32 as the nearest int32, ties to even. Sizes must be below 2**22.
+
+    Adding 1.5 * 2**23 leaves no bits behind the point, so that the processor rounds, and the
+    integer stands in the lower bits of the sum.
+    """
+    if not isinstance(vector, Vector) or vector.element != "f32":
+        return None
+    kind = Vector("i32", vector.lanes)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        moved = builder.fadd(args[0], constant(vector.llvm, 1.5 * 2**23))
+        bits = builder.bitcast(moved, kind.llvm)
+        return builder.sub(bits, constant(kind.llvm, 0x4B400000))
 
     return kind(vector), generate
 

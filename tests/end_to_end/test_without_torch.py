@@ -41,6 +41,18 @@ PROGRAM = """
             assert all(type(part) is np.ndarray for part in batch)
             assert batch[0].shape == (4, 8, 8, 3) and batch[0].dtype == np.float32
             assert batch[2].ravel().tolist() == list(range(4 * k, 4 * k + 4))
+    from ffcv.pipeline import bfloat16
+    from ffcv.pipeline.dtypes import from_bfloat16
+    from ffcv.transforms import Convert
+
+    halves = [*steps[:2], NormalizeImage(np.zeros(3), np.ones(3), "bfloat16")]
+    wide = [*steps[:2], Convert("bfloat16"), Convert("float32")]
+    found = []
+    for steps in (halves, wide):
+        with Loader("2.beton", 8, seed=3, pipelines={"image": steps}) as loader:
+            found += [batch[0] for batch in loader]
+    assert found[0].dtype == bfloat16 and found[0].shape == (8, 8, 8, 3)
+    assert (from_bfloat16(found[0]) == found[1]).all()
     try:
         from ffcv.transforms import ToTensor
     except MissingPluginError as error:

@@ -16,7 +16,8 @@ from ffcv_plugins.images.resampling.arrays import (
     resize_array,
     resize_planes_array,
 )
-from ffcv_plugins.images.resampling.finish import Finish, Rectangle, record
+from ffcv_plugins.images.resampling.finish import Color, Finish, Rectangle, record
+from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION
 from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -27,10 +28,11 @@ RECTANGLES = (
     Rectangle(30, 60, 900, 900, 255, 255, 255),
     Rectangle(10, 10, 5, 90),
 )
+COLORS = Color(BRIGHTNESS, 1.2345), Color(SATURATION, 0.6789), Color(BRIGHTNESS, 0.5)
 KINDS = [UINT8, FLOAT16, BFLOAT16, FLOAT32]
 
 
-def make_finish(kind, planar, mirror, lookup, rectangles):
+def make_finish(kind, planar, mirror, lookup, rectangles, colors):
     return Finish(
         mirror=mirror,
         kind=kind,
@@ -38,15 +40,26 @@ def make_finish(kind, planar, mirror, lookup, rectangles):
         lookup=LOOKUP if lookup else None,
         constants=None if kind == UINT8 else normalization(MEAN, STD, kind),
         rectangles=RECTANGLES if rectangles else (),
+        colors=COLORS if colors else (),
     )
 
 
-def expected_bits(pixels, kind, planar, lookup, rectangles):
+def recolored(pixels, color):
+    other = 0
+    if color.kind == SATURATION:
+        other = ((pixels.astype(np.int64) @ [19595, 38470, 7471] + 32768) >> 16)[..., None]
+    blended = color.factor * pixels.astype(np.float64) + (1 - color.factor) * other
+    return np.floor(blended.clip(0, 255) + 0.5).astype(np.uint8)
+
+
+def expected_bits(pixels, kind, planar, lookup, rectangles, colors):
     """``pixels`` are mirrored already."""
     pixels = pixels.copy()
     if lookup:
         for c in range(3):
             pixels[..., c] = LOOKUP[c][pixels[..., c]]
+    for color in COLORS if colors else ():
+        pixels = recolored(pixels, color)
     if rectangles:
         pixels[3:20, 5:40] = 1, 2, 3
         pixels[:9, :12] = 200, 100, 0
@@ -65,36 +78,37 @@ def expected_bits(pixels, kind, planar, lookup, rectangles):
 
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
 @pytest.mark.parametrize("rectangles", [False, True])
+@pytest.mark.parametrize("colors", [False, True])
 @pytest.mark.parametrize("lookup", [False, True])
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryCombination:
-    def test_of_a_resized_image(self, kind, planar, mirror, lookup, rectangles, at_end):
+    def test_of_a_resized_image(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
         image, box, size = picture(90, 120), (5, 7, 80, 111), (49, 101)
-        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
         pixels = resize_array(image, box, size, finish=Finish(mirror=mirror))
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
         code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
         np.testing.assert_array_equal(resize_array(image, box, size, finish=finish), expected)
 
-    def test_of_a_copy(self, kind, planar, mirror, lookup, rectangles, at_end):
+    def test_of_a_copy(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
         image, box, size = picture(60, 110), (2, 3, 49, 101), (49, 101)
-        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
         pixels = image[2:51, 3:104][:, :: -1 if mirror else 1]
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
         code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=True)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
 
-    def test_of_planes(self, kind, planar, mirror, lookup, rectangles, at_end):
+    def test_of_planes(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
         image, box, size = picture(90, 120), (5, 8, 80, 110), (49, 101)
         planes = [Plane(np.ascontiguousarray(image[:, :, c])) for c in range(3)]
-        finish = make_finish(kind, planar, mirror, lookup, rectangles)
+        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
         pixels = resize_planes_array(planes, (1, 1), 1, box, size, finish=Finish(mirror=mirror))
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles)
+        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
         code, sample = resize_planes(planes, (1, 1), 1, box, size, finish=finish, at_end=at_end)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
@@ -117,9 +131,50 @@ def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
     np.testing.assert_array_equal(finish_array(image[:, :width], finish), expected)
 
 
+@given(
+    size=st.tuples(st.integers(1, 40), st.integers(1, 70)),
+    kind=st.sampled_from(KINDS),
+    planar=st.booleans(),
+    mirror=st.booleans(),
+    filled=st.booleans(),
+    colors=st.lists(
+        st.builds(
+            Color,
+            st.sampled_from([BRIGHTNESS, SATURATION]),
+            st.sampled_from([0.0, 0.5, 0.8, 1.0, 1.3, 100.0]) | st.floats(0, 3),
+        ),
+        max_size=4,
+    ),
+    copy=st.booleans(),
+    at_end=st.booleans(),
+)
+def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, at_end):
+    image = picture(45, 75, seed=sum(size))
+    finish = Finish(
+        mirror=mirror,
+        kind=kind,
+        planar=planar,
+        constants=None if kind == UINT8 else normalization(MEAN, STD, kind),
+        rectangles=(Rectangle(1, 2, 30, 20, 200, 7, 0),) if filled else (),
+        colors=tuple(colors),
+    )
+    box = (3, 2, *size) if copy else (1, 1, 41, 53)
+    code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=copy)
+    assert code == 0
+    expected = resize_array(image, box, size, finish=finish)
+    np.testing.assert_array_equal(sample.view(np.uint8), expected.view(np.uint8))
+    pixels = resize_array(image, box, size, finish=Finish(mirror=mirror))
+    for color in colors:
+        pixels = recolored(pixels, color)
+    plain = finish._replace(colors=(), mirror=False)
+    np.testing.assert_array_equal(finish_array(pixels, plain), expected)
+
+
 @pytest.mark.parametrize(
     ("finish", "message"),
     [
+        (Finish(colors=(Color(BRIGHTNESS, 1.0),) * 5), "at most 4 changes of colour, not 5"),
+        (Finish(colors=(Color(2, 1.0),)), "kind 0 or 1"),
         (Finish(rectangles=(Rectangle(0, 0, 1, 1),) * 5), "at most 4 rectangles, not 5"),
         (Finish(kind=FLOAT32), "constants"),
         (Finish(constants=normalization(0, 1, FLOAT16)), "constants"),

@@ -90,6 +90,15 @@ def test_float64_becomes_the_nearest_float32():
     np.testing.assert_array_equal(result.view("u4"), expected.view("u4"))
 
 
+def test_float32_becomes_the_nearest_int32():
+    halves = np.arange(-8, 8) / 2
+    largest = np.float32([0.49999997, 4194303.5, -4194303.5, -0.0] * 4)
+    for some in (halves.astype("f4"), (halves * 1.37).astype("f4"), largest):
+        expected = np.rint(some).astype("i4")
+        result = apply(vectors.round_to_i32, vectors.load_f32x16, some, expected)
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_float32_becomes_the_nearest_float16():
     every_half = np.arange(65536, dtype="u2").view("f2")
     halves = every_half[np.isfinite(every_half)].astype("f4")

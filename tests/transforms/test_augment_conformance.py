@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 from transform_support import (
     cutout_reference,
@@ -66,7 +67,9 @@ class TestNormalizeImage(_OnImages):
 
     def operations(self):
         by_channel = ([120, 110, 100.5], np.array([60, 61, 62]))
-        return [NormalizeImage(*by_channel, np.float32), NormalizeImage(0, 255, np.float64)]
+        kinds = np.float32, np.float16, "bfloat16", torch.bfloat16
+        by_kind = [NormalizeImage(*by_channel, kind) for kind in kinds]
+        return [*by_kind, NormalizeImage(0, 255, np.float64), NormalizeImage(0, 255, "bfloat16")]
 
     def reference(self, operation, sample, key, index):
         return normalize_reference(sample, operation.mean, operation.std, operation.type)

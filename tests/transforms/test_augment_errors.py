@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ffcv.pipeline import State
+from ffcv.pipeline import State, bfloat16
 from ffcv.testing import apply
 from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
 from ffcv_plugins.augment.cutout import Cutout
@@ -41,7 +41,8 @@ def _image(*shape, dtype=np.uint8):
         (lambda: NormalizeImage([1, 2], [1, 2, 3], "f4"), ValueError, "mean has 2.*std has 3"),
         (lambda: NormalizeImage(None, 1, np.float32), TypeError, "mean must be a number"),
         (lambda: NormalizeImage(0, 1, np.uint8), ValueError, "type must be one of"),
-        (lambda: NormalizeImage(0, 1, torch.bfloat16), TypeError, "no equivalent of torch.bfloat"),
+        (lambda: NormalizeImage(0, 1, torch.int8), ValueError, "'float16', 'bfloat16', 'float32'"),
+        (lambda: NormalizeImage(0, 1, torch.float8_e5m2), TypeError, "no equivalent of torch.floa"),
         (lambda: NormalizeImage(0, 1, "rubbish"), TypeError, "expected a NumPy or torch dtype"),
         (lambda: RandomBrightness(-0.1), ValueError, "RandomBrightness: magnitude must not be neg"),
         (lambda: RandomContrast("high"), TypeError, "RandomContrast: magnitude must be a number"),
@@ -90,7 +91,15 @@ def test_arguments(make, error, words):
         (RandomTranslate(2, 1), _image(8, 8, dtype=np.float16), "float16 images with 0 only"),
         (NormalizeImage([1, 2], 1, "f4"), _image(8, 8, 3), "2 values, but the image has 3"),
         (NormalizeImage(0, 1, "f2"), _image(8, 8, 3, dtype=np.uint16), "float16 of uint8 images"),
+        (NormalizeImage(0, 1, "bfloat16"), _image(8, 8, 3, dtype=np.float32), "bfloat16 of uint8"),
         (NormalizeImage(0, 1, "f4"), _image(8, 8, 3, dtype=np.int8), "uint8 or wider"),
+        (NormalizeImage(0, 1, "f4"), _image(8, 8, 3, dtype=np.float16), "that makes float16 of"),
+        (NormalizeImage(0, 1, "f4"), _image(8, 8, 3, dtype=bfloat16), "that makes bfloat16 of"),
+        (Cutout(2, 1), _image(8, 8, dtype=bfloat16), "bfloat16 images with 0 only"),
+        (RandomTranslate(2, 1), _image(8, 8, dtype=bfloat16), "the step that makes bfloat16 of"),
+        (RandomBrightness(1), _image(8, 8, 3, dtype=bfloat16), "gets an array 8×8×3 bfloat16"),
+        (Poison(0, 1, []), _image(8, 8, dtype=bfloat16), "before the step that makes bfloat16"),
+        (ReplaceLabel([1], 1), _image(1, dtype=bfloat16), "numbers and gets an array 1 bfloat16"),
         (RandomHorizontalFlip(), _image(8, 8, 3, 2), r"shape \(height, width, channels\)"),
         (RandomHorizontalFlip(), _image(8, 0, 3), r"shape \(height, width, channels\)"),
         (
@@ -129,6 +138,8 @@ def test_inputs(operation, state, words):
     [
         (ImageMixup(1, True), _image(8, 8, dtype=np.bool_), "ImageMixup works on .*8, 16 or 32"),
         (ImageMixup(1, True), _image(8, 8, dtype=np.float16), "before the step that makes float16"),
+        (ImageMixup(1, True), _image(8, 8, dtype=bfloat16), "before the step that makes bfloat16"),
+        (MixupToOneHot(3), _image(3, dtype=bfloat16), "gives, 3 floats.* array 3 bfloat16"),
         (ImageMixup(1, True), _image(8), r"shape \(height, width, channels\)"),
         (LabelMixup(1, True), _image(2, dtype=np.int64), r"one integer a sample, of shape \(1,\)"),
         (LabelMixup(1, True), _image(1, dtype=np.float32), "one integer a sample"),

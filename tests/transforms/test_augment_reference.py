@@ -17,6 +17,8 @@ from transform_support import (
     translate_reference,
 )
 
+from ffcv.pipeline import bfloat16
+from ffcv.pipeline.dtypes import from_bfloat16
 from ffcv.testing import apply
 from ffcv_plugins.augment.cutout import Cutout
 from ffcv_plugins.augment.flip import RandomHorizontalFlip
@@ -70,7 +72,7 @@ def test_normalize(batch, result_type, mean, std):
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("result_type", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("result_type", [np.float16, bfloat16, np.float32, np.float64])
 def test_normalize_by_channel(result_type, jit):
     every_byte = np.arange(768, dtype=np.int64).reshape(2, 16, 8, 3).astype(np.uint8)
     mean, std = (123.68, 116.28, 103.53), (58.4, 57.1, 0.5)
@@ -86,10 +88,12 @@ def test_normalize_compiled_from_wider_types():
     np.testing.assert_array_equal(result, expected, strict=True)
 
 
-def test_normalize_to_float16_overflows_to_infinity():
+def test_normalize_to_floats_of_16_bits_overflows_to_infinity():
     batch = np.array([0, 255], np.uint8).reshape(1, 1, 2)
     result = apply(NormalizeImage(0, 1e-3, np.float16), batch)
     assert result.tolist() == [[[0.0, np.inf]]]
+    result = apply(NormalizeImage(0, 1e-37, bfloat16), batch)
+    assert from_bfloat16(result).tolist() == [[[0.0, np.inf]]]
 
 
 @pytest.mark.parametrize(("shape", "dtype"), COMPILED)
@@ -120,8 +124,9 @@ def test_compiled_translate(shape, dtype, padding):
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["eager", "compiled"])
-def test_float16_images_are_moved_as_bits(jit):
-    batch = random_batch((4, 6, 5, 3), np.float16)
+@pytest.mark.parametrize("dtype", [np.float16, bfloat16])
+def test_floats_of_16_bits_are_moved_as_bits(dtype, jit):
+    batch = random_batch((4, 6, 5, 3), dtype)
     keys = keys_of(batch)
     flipped = apply(RandomHorizontalFlip(0.5), batch, jit=jit)
     np.testing.assert_array_equal(flipped, flip_reference(batch, 0.5, keys), strict=True)

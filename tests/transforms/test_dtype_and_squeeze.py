@@ -7,20 +7,17 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from transform_support import DTYPES, random_batch, run_batch
+from transform_support import DTYPES, as_array, random_batch, run_batch
 
-from ffcv.pipeline import State
+from ffcv.pipeline import State, bfloat16
 from ffcv_plugins.augment.dtype import Convert, View
 from ffcv_plugins.augment.dtypes import numpy_dtype, torch_dtype
 from ffcv_plugins.augment.squeeze import Squeeze
+from ffcv_plugins.torch.tensor import ToTensor
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)
 TARGETS = st.sampled_from([np.bool_, np.uint8, np.int16, np.int64, np.float32, np.float64])
 BOTH = pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["array", "tensor"])
-
-
-def _as_array(batch):
-    return batch if isinstance(batch, np.ndarray) else batch.numpy()
 
 
 @BOTH
@@ -29,7 +26,7 @@ def test_convert(make, shape, source, target, torch_name):
     batch = (random_batch(shape, source) > 0).astype(source)
     operation = Convert(torch_dtype(target) if torch_name else target)
     result = run_batch(operation, make(batch))
-    np.testing.assert_array_equal(_as_array(result), batch.astype(target), strict=True)
+    np.testing.assert_array_equal(as_array(result), batch.astype(target), strict=True)
 
 
 @BOTH
@@ -41,8 +38,8 @@ def test_view(make, shape, source, target, torch_name):
     batch = random_batch(shape, source)
     operation = View(torch_dtype(target) if torch_name else target)
     result = run_batch(operation, make(batch))
-    assert _as_array(result).tobytes() == batch.tobytes()
-    assert _as_array(result).dtype == target
+    assert as_array(result).tobytes() == batch.tobytes()
+    assert as_array(result).dtype == target
 
 
 def test_view_of_batches_that_are_not_contiguous():
@@ -63,7 +60,7 @@ def test_squeeze(make, shape, data):
     wanted = {dim % rank for dim in dims} or set(range(1, rank))
     expected = batch.reshape([n for i, n in enumerate(shape) if i not in wanted or n != 1])
     result = run_batch(Squeeze(*dims), make(batch))
-    np.testing.assert_array_equal(_as_array(result), expected, strict=True)
+    np.testing.assert_array_equal(as_array(result), expected, strict=True)
 
 
 @BOTH
@@ -86,12 +83,51 @@ def test_what_is_no_dtype_of_numbers(operation, dtype):
         operation(dtype)
 
 
-@pytest.mark.parametrize("operation", [Convert(torch.bfloat16), View(torch.bfloat16)])
+@pytest.mark.parametrize("operation", [Convert(torch.float8_e5m2), View(torch.float8_e5m2)])
 def test_dtypes_that_only_torch_has(operation):
-    tensor = torch.arange(6, dtype=torch.int16).reshape(2, 3)
-    assert run_batch(operation, tensor).dtype == torch.bfloat16
-    with pytest.raises(TypeError, match=r"no equivalent of torch\.bfloat16"):
-        operation.declare_state_and_memory(State(True, "cpu", (3,), np.int16))
+    tensor = torch.arange(6, dtype=torch.int8).reshape(2, 3)
+    assert run_batch(operation, tensor).dtype == torch.float8_e5m2
+    with pytest.raises(TypeError, match=r"no equivalent of torch\.float8_e5m2"):
+        operation.declare_state_and_memory(State(True, "cpu", (3,), np.int8))
+
+
+BFLOAT16 = pytest.mark.parametrize("name", [torch.bfloat16, "bfloat16", bfloat16], ids=str)
+
+
+@BFLOAT16
+@BOTH
+@pytest.mark.parametrize("source", DTYPES)
+def test_convert_to_bfloat16_and_back(make, source, name):
+    batch = random_batch((3, 4, 5), source)
+    result = run_batch(Convert(name), make(batch))
+    # float64 is not rounded twice here, which makes no difference for these numbers.
+    expected = torch.from_numpy(batch.astype(np.float64)).to(torch.bfloat16)
+    tensor = result if isinstance(result, torch.Tensor) else run_batch(ToTensor(), result)
+    assert tensor.dtype == torch.bfloat16
+    assert torch.equal(tensor, expected)
+    assert run_batch(Convert(name), result) is result
+    back = as_array(run_batch(Convert(np.float64), result))
+    np.testing.assert_array_equal(back, expected.double().numpy(), strict=True)
+
+
+@BFLOAT16
+@BOTH
+def test_view_as_bfloat16_and_back(make, name):
+    batch = random_batch((3, 4), np.int16)
+    result = run_batch(View(name), make(batch))
+    assert result.dtype in (torch.bfloat16, bfloat16)
+    np.testing.assert_array_equal(as_array(run_batch(View("int16"), result)), batch, strict=True)
+    parts = run_batch(View(np.uint8), result)
+    np.testing.assert_array_equal(as_array(parts), batch.view(np.uint8), strict=True)
+
+
+def test_arrays_of_bfloat16_are_taken_for_numbers_nowhere():
+    batch = run_batch(Convert("bfloat16"), np.ones((2, 3), np.float32))
+    for operation in (np.add, np.multiply, np.maximum, np.negative):
+        with pytest.raises(TypeError):
+            operation(*[batch] * operation.nin)
+    with pytest.raises(TypeError):
+        batch + 1
 
 
 @pytest.mark.parametrize(
@@ -121,3 +157,9 @@ def test_squeezing_what_is_no_dimension_of_a_sample(dim, error):
 def test_dtypes_have_the_same_names(name):
     assert torch_dtype(name) is getattr(torch, name)
     assert numpy_dtype(getattr(torch, name)) == np.dtype(name)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, "bfloat16", bfloat16])
+def test_bfloat16_goes_by_several_names(dtype):
+    assert torch_dtype(dtype) is torch.bfloat16
+    assert numpy_dtype(dtype) is bfloat16 or numpy_dtype(dtype) == bfloat16

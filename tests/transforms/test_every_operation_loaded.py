@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from transform_cases import CASES, MIXING, own_contributions
+from transform_support import as_array
 
 from ffcv.fields import BytesField, FloatField, IntField, NDArrayField, RGBImageField
 from ffcv.fields.decoders import NDArrayDecoder
@@ -73,7 +74,7 @@ def epochs(path, steps, batch_size, workers, ahead):
         path, batch_size, workers, order=OrderOption.RANDOM, seed=11, pipelines={"x": steps},
         drop_last=False, batches_ahead=ahead,
     ) as loader:  # fmt: skip
-        found = [np.asarray(batch) for _ in range(2) for (batch,) in loader]
+        found = [as_array(batch) for _ in range(2) for (batch,) in loader]
     sizes = [len(batch) for batch in found[: len(loader)]]
     whole, rest = divmod(SAMPLES, batch_size)
     assert sizes == [batch_size] * whole + [rest] * (rest > 0)

@@ -10,6 +10,7 @@ import copy
 import numpy as np
 import pytest
 from transform_cases import CASES, MIXING, own_contributions
+from transform_support import as_array
 
 from ffcv.pipeline import Operation, SampleOperation
 from ffcv.plugin import registry
@@ -36,10 +37,6 @@ def _apply(operation, batch, ids, jit):
     assert tuple(result.shape) == (len(batch), *state.shape)
     assert result.dtype == state.dtype
     return result
-
-
-def _as_array(batch):
-    return batch if isinstance(batch, np.ndarray) else batch.numpy()
 
 
 def test_every_transform_has_a_case():
@@ -72,11 +69,11 @@ def test_samples_come_out_the_same_in_batches_of_any_size(name):
     for arguments, batch in CASES[name]:
         operation = _class_of(name)(**arguments)
         ids = np.arange(10, 10 + len(batch))
-        whole = _as_array(_apply(operation, batch, ids, jit=True))
+        whole = as_array(_apply(operation, batch, ids, jit=True))
         # The first sample is mixed with the last one, which is another in a smaller batch.
         first = 1 if name in MIXING else 0
         for size in (1, len(batch) - 1):
-            part = _as_array(_apply(operation, batch[:size], ids[:size], jit=True))
+            part = as_array(_apply(operation, batch[:size], ids[:size], jit=True))
             np.testing.assert_array_equal(part[first:], whole[first:size], strict=True)
 
 
@@ -86,4 +83,4 @@ def test_compiled_and_eager_results_are_equal(name):
         operation = _class_of(name)(**arguments)
         ids = np.arange(len(batch))
         eager, compiled = (_apply(operation, batch, ids, jit) for jit in (False, True))
-        np.testing.assert_array_equal(_as_array(eager), _as_array(compiled), strict=True)
+        np.testing.assert_array_equal(as_array(eager), as_array(compiled), strict=True)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transform_support import normalize_reference, random_batch, run_batch
+from transform_support import as_array, normalize_reference, random_batch, run_batch
 
-from ffcv.pipeline import State
+from ffcv.pipeline import State, bfloat16
 from ffcv.testing import apply
 from ffcv_plugins.augment.normalize import NormalizeImage
 from ffcv_plugins.torch import ffcv_adapt
@@ -42,6 +42,15 @@ def test_to_tensor(dtype):
     np.testing.assert_array_equal(tensor.numpy(), batch, strict=True)
     assert tensor.data_ptr() == batch.ctypes.data
     assert run_batch(ToTensor(), tensor) is tensor
+
+
+def test_to_tensor_of_bfloat16():
+    numbers = torch.randn(2, 3, 4).bfloat16()
+    batch = numbers.view(torch.int16).numpy().view(bfloat16)
+    tensor = run_batch(ToTensor(), batch)
+    assert torch.equal(tensor, numbers)
+    assert tensor.data_ptr() == batch.ctypes.data
+    assert torch.equal(run_batch(ToTensor(), batch[:, ::-1]), numbers.flip(1))
 
 
 def test_to_tensor_copies_what_a_tensor_cannot_share():
@@ -201,7 +210,7 @@ def test_hooks_import_nothing_heavy():
     assert not {"torch", "numba", "cv2"} & set(eval(done.stdout))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, torch.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("layout", ["HWC", "CHW", "channels last"])
 @pytest.mark.parametrize("size", [1, 4])
 def test_normalizing_tensors_equals_normalizing_arrays(dtype, layout, size):
@@ -213,7 +222,7 @@ def test_normalizing_tensors_equals_normalizing_arrays(dtype, layout, size):
         tensor = run_batch(ToTorchImage(channels_last=layout == "channels last"), tensor)
         expected = expected.transpose(0, 3, 1, 2)
     result = run_batch(operation, tensor)
-    np.testing.assert_array_equal(result.numpy(), expected, strict=True)
+    np.testing.assert_array_equal(as_array(result), expected, strict=True)
     assert result.stride() == tensor.stride()
 
 
@@ -242,6 +251,14 @@ def test_normalizing_tensors_of_any_dtype(source, result_type, first):
     np.testing.assert_allclose(result, expected, rtol=precision, atol=precision)
 
 
+@pytest.mark.parametrize("source", [torch.float16, torch.bfloat16, torch.float32, torch.int16])
+def test_normalizing_tensors_to_bfloat16(source):
+    tensor = torch.from_numpy(random_batch((2, 4, 5, 3), np.uint8)).to(source)
+    result = run_batch(NormalizeImage(MEAN, STD, torch.bfloat16), tensor)
+    mean, std = torch.tensor(MEAN), torch.tensor(STD)
+    assert torch.equal(result, ((tensor.float() - mean) / std).bfloat16())
+
+
 def test_normalizing_follows_its_arguments():
     operation = NormalizeImage(0, 1, np.float32)
     batch = torch.full((1, 2, 2, 3), 6, dtype=torch.uint8)
@@ -266,7 +283,7 @@ def test_to_device_copies_to_cuda(device, non_blocking):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, torch.bfloat16, np.float32, np.float64])
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_normalizing_on_cuda_equals_normalizing_arrays(dtype, channels_last):
     batch = random_batch((4, 7, 9, 3), np.uint8)
@@ -274,4 +291,4 @@ def test_normalizing_on_cuda_equals_normalizing_arrays(dtype, channels_last):
     tensor = run_batch(ToTorchImage(channels_last), torch.from_numpy(batch).cuda())
     expected = apply(operation, batch, jit=False).transpose(0, 3, 1, 2)
     result = run_batch(operation, tensor)
-    np.testing.assert_array_equal(result.cpu().numpy(), expected, strict=True)
+    np.testing.assert_array_equal(as_array(result.cpu()), expected, strict=True)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from hypothesis import strategies as st
 
+from ffcv.pipeline import bfloat16
 from ffcv.pipeline.random import beta, fork, integer, uniform
 from ffcv.testing.harness import sample_keys, state_of
+from ffcv_plugins.augment.dtypes import numpy_dtype
 
 DTYPES = [np.bool_, np.uint8, np.int16, np.uint16, np.int64, np.float32, np.float64]
+
+
+def as_array(batch: Any) -> Any:
+    """A batch, which may be a tensor, as an array."""
+    if isinstance(batch, torch.Tensor):
+        is_half = batch.dtype == torch.bfloat16
+        return batch.view(torch.int16).numpy().view(bfloat16) if is_half else batch.numpy()
+    return batch
 
 
 def run_batch(operation: Any, batch: Any) -> Any:
@@ -35,15 +46,19 @@ def cutout_reference(batch: Any, size: int, fill: Any, keys: Any) -> Any:
     for image, key in zip(result, keys, strict=True):
         top = integer(key, 0, 0, height - size + 1)
         left = integer(key, 1, 0, width - size + 1)
-        image[top : top + size, left : left + size] = fill
+        image[top : top + size, left : left + size] = _as_colour(fill, batch.dtype)
     return result
+
+
+def _as_colour(fill: Any, dtype: Any) -> Any:
+    return np.zeros((), dtype) if dtype == bfloat16 else fill
 
 
 def translate_reference(batch: Any, padding: int, fill: Any, keys: Any) -> Any:
     count, height, width = batch.shape[:3]
     shape = (count, height + 2 * padding, width + 2 * padding, *batch.shape[3:])
     padded = np.empty(shape, batch.dtype)
-    padded[:] = fill
+    padded[:] = _as_colour(fill, batch.dtype)
     padded[:, padding : padding + height, padding : padding + width] = batch
     windows = []
     for image, key in zip(padded, keys, strict=True):
@@ -53,8 +68,12 @@ def translate_reference(batch: Any, padding: int, fill: Any, keys: Any) -> Any:
 
 
 def normalize_reference(batch: Any, mean: Any, std: Any, dtype: Any) -> Any:
+    values = (batch.astype(np.float64) - mean) / std
+    if numpy_dtype(dtype) == bfloat16:
+        # torch rounds by way of float32, which makes no difference for the constants in use here.
+        return torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(bfloat16)
     with np.errstate(over="ignore"):
-        return ((batch.astype(np.float64) - mean) / std).astype(dtype)
+        return values.astype(dtype)
 
 
 def rounded(values: Any) -> Any:
@@ -108,6 +127,8 @@ def random_batch(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> Any:
     """Values over the whole range of an integer dtype, or from -300 to 300."""
     rng = np.random.default_rng(seed)
     dtype = np.dtype(dtype)
+    if dtype == bfloat16:
+        return random_batch(shape, np.uint16, seed).view(dtype)
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind == "f":
@@ -130,6 +151,8 @@ def a_fill(batch: Any) -> Any:
     channels = batch.shape[3] if batch.ndim == 4 else 1
     if batch.dtype.kind == "b":
         return 1
+    if batch.dtype == bfloat16:
+        return 0
     return tuple(range(7, 7 + channels))
 
 

@@ -10,6 +10,7 @@ from typing import Any, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.pipeline.dtypes import bfloat16, dtype_name, is_half
 from ffcv.pipeline.state import State
 
 __all__ = [
@@ -127,7 +128,8 @@ def check_image(name: str, state: State) -> int:
             f"{name} works on NumPy images and gets a {state}; put it before ToTensor()"
         )
     dtype = state.dtype
-    if dtype.kind not in "buif" or dtype.itemsize > 8 or not dtype.isnative:
+    is_number = dtype.kind in "buif" or dtype == bfloat16
+    if not is_number or dtype.itemsize > 8 or not dtype.isnative:
         raise ValueError(f"{name} works on images of integers or floats and gets an {state}")
     if len(state.shape) not in (2, 3) or 0 in state.shape:
         raise ValueError(
@@ -151,7 +153,7 @@ def check_arithmetic(name: str, state: State) -> int:
     if not (dtype.itemsize <= 4 if dtype.kind in "iu" else dtype in (np.float32, np.float64)):
         raise ValueError(
             f"{name} works on images of integers of 8, 16 or 32 bits, of float32 or float64, and "
-            f"gets an {state}; put it before the step that makes {dtype} of the image"
+            f"gets an {state}; put it before the step that makes {dtype_name(dtype)} of the image"
         )
     return channels
 
@@ -177,10 +179,13 @@ def check_fill(name: str, fill: Any, channels: int, state: State) -> None:
             f"{name}: fill has {len(values)} values, but the image has {channels} channels "
             f"({state}); give one number, or one for each channel"
         )
-    if state.dtype == np.float16 and values.any():
+    if is_half(state.dtype):
+        if not values.any():
+            return
+        kind = dtype_name(state.dtype)
         raise ValueError(
-            f"{name} fills float16 images with 0 only; fill must not be {fill!r} here. "
-            f"Put {name} before the step that makes float16 of the image"
+            f"{name} fills {kind} images with 0 only; fill must not be {fill!r} here. "
+            f"Put {name} before the step that makes {kind} of the image"
         )
     with np.errstate(over="ignore", invalid="ignore"):
         held = values.astype(state.dtype).astype(np.float64)

@@ -7,6 +7,8 @@ from typing import ClassVar
 from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import color_kernels as kernels
 from ffcv_plugins.augment.checks import check_rgb_bytes, numbers, probability
+from ffcv_plugins.augment.notes import note_brightness, note_saturation
+from ffcv_plugins.pixels.folding import Fold, Turn
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomSaturation"]
 
@@ -61,9 +63,9 @@ class RandomBrightness(_ColorJitter):
 
     kernel = staticmethod(kernels.brightness)
 
-    def workspace(self) -> kernels.ColorWorkspace:
-        """Room for what each value becomes."""
-        return kernels.allocate()
+    def fold(self, before: State) -> Fold:
+        """Values can be changed while pixels are written."""
+        return Fold(Turn.COLOR, note_brightness)
 
 
 class RandomContrast(_ColorJitter):
@@ -73,7 +75,8 @@ class RandomContrast(_ColorJitter):
     ``[max(0, 1 - magnitude), 1 + magnitude]``. It stretches the distance of each value from the
     mean of the grey image (Rec. 601; the mean is rounded to an integer, as in Pillow). Results are
     rounded to the nearest integer and held between 0 and 255; Pillow rounds downwards, and differs
-    by at most 1. Takes and gives ``(H, W, 3)`` uint8, in RGB order.
+    by at most 1. Takes and gives ``(H, W, 3)`` uint8, in RGB order. Because of that mean, a decoder
+    cannot do this while it writes pixels, nor what comes behind it.
 
     Args:
         magnitude: how far the factor may be from 1, not negative.
@@ -89,8 +92,8 @@ class RandomContrast(_ColorJitter):
 
     kernel = staticmethod(kernels.contrast)
 
-    def workspace(self) -> kernels.ColorWorkspace:
-        """Room for what each value becomes."""
+    def workspace(self) -> kernels.ContrastWorkspace:
+        """Room for the sum of the grey image."""
         return kernels.allocate()
 
 
@@ -116,3 +119,7 @@ class RandomSaturation(_ColorJitter):
     """
 
     kernel = staticmethod(kernels.saturation)
+
+    def fold(self, before: State) -> Fold:
+        """Pixels can be changed while they are written."""
+        return Fold(Turn.COLOR, note_saturation)

@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, State
+from ffcv.pipeline import Operation, State, bfloat16
+from ffcv.pipeline.dtypes import dtype_name, from_bfloat16, to_bfloat16
 from ffcv_plugins.augment.dtypes import check_numbers, numpy_dtype, same_kind, torch_dtype
 
 __all__ = ["Convert", "View"]
@@ -27,10 +29,12 @@ class Convert(Operation):
     """Convert batches to another dtype, value by value, as ``astype`` and ``Tensor.to`` do.
 
     NumPy batches stay NumPy batches and tensors stay tensors, whichever kind of dtype is given:
-    ``Convert(torch.float32)`` makes float32 arrays of arrays. Any shape.
+    ``Convert(torch.float32)`` makes float32 arrays of arrays, and ``Convert(torch.bfloat16)``
+    arrays of ``ffcv.pipeline.bfloat16``, which NumPy lacks. Any shape.
 
     Args:
-        target_dtype: a NumPy or torch dtype of numbers or bools.
+        target_dtype: a NumPy or torch dtype of numbers or bools, or its name; ``"bfloat16"`` is
+            one as well.
 
     Raises:
         TypeError: ``target_dtype`` is no such dtype.
@@ -38,6 +42,9 @@ class Convert(Operation):
     Example:
         >>> Convert("float32").target_dtype
         'float32'
+        >>> halves = Convert("bfloat16").generate_code()(np.ones((2, 3), np.float32), None)
+        >>> halves.dtype == bfloat16
+        True
     """
 
     compiled = False
@@ -61,10 +68,19 @@ class Convert(Operation):
 
         def convert(batch: Any, memory: Any) -> Any:
             if isinstance(batch, np.ndarray):
-                return batch.astype(numpy_dtype(self.target_dtype), copy=False)
+                return _converted(batch, numpy_dtype(self.target_dtype))
             return batch.to(torch_dtype(self.target_dtype))
 
         return convert
+
+
+def _converted(batch: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """What ``astype`` does, which does not know bfloat16."""
+    if batch.dtype == dtype:
+        return batch
+    if batch.dtype == bfloat16:
+        batch = from_bfloat16(batch)
+    return to_bfloat16(batch) if dtype == bfloat16 else batch.astype(dtype, copy=False)
 
 
 class View(Operation):
@@ -75,7 +91,8 @@ class View(Operation):
     dtype is given.
 
     Args:
-        target_dtype: a NumPy or torch dtype of numbers or bools.
+        target_dtype: a NumPy or torch dtype of numbers or bools, or its name; ``"bfloat16"`` is
+            one as well.
 
     Raises:
         TypeError: ``target_dtype`` is no such dtype.
@@ -106,12 +123,12 @@ class View(Operation):
             if not shape:
                 raise ValueError(
                     f"View: single values of {old} bytes ({previous_state}) cannot be read as "
-                    f"{target}, which has {new}; only dtypes of the same size fit"
+                    f"{dtype_name(target)}, which has {new}; only dtypes of the same size fit"
                 )
             if shape[-1] * old % new:
                 raise ValueError(
                     f"View: rows of {shape[-1]} × {old} bytes ({previous_state}) are no whole "
-                    f"number of {target}, which has {new} bytes"
+                    f"number of {dtype_name(target)}, which has {new} bytes"
                 )
             shape = (*shape[:-1], shape[-1] * old // new)
         return replace(previous_state, shape=shape, dtype=target), None

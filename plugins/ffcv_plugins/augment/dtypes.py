@@ -1,4 +1,7 @@
-"""NumPy's and torch's names for the same number types. Nothing here imports torch by itself."""
+"""NumPy's and torch's names for the same number types. Nothing here imports torch by itself.
+
+bfloat16, which NumPy lacks, is ``ffcv.pipeline.bfloat16`` there, and goes by its name as well.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.state import State
 
 __all__ = ["check_numbers", "numpy_dtype", "same_kind", "torch_dtype"]
 
 _KINDS = "biufc"
+
+
+def _is_number(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in _KINDS or dtype == bfloat16
 
 
 def _is_torch(dtype: Any) -> bool:
@@ -25,16 +33,18 @@ def numpy_dtype(dtype: Any) -> np.dtype[Any]:
         dtype: anything that ``numpy.dtype`` accepts, or a ``torch.dtype``.
 
     Raises:
-        TypeError: it is no number type, or NumPy has no such type (``torch.bfloat16``).
+        TypeError: it is no number type, or NumPy has no such type (``torch.float8_e5m2``).
     """
     name = str(dtype).removeprefix("torch.") if _is_torch(dtype) else dtype
+    if isinstance(name, str) and name == "bfloat16":
+        return bfloat16
     try:
         result = np.dtype(name)
     except TypeError:
         if _is_torch(dtype):
             raise TypeError(f"NumPy has no equivalent of {dtype}") from None
         raise TypeError(f"expected a NumPy or torch dtype, got {dtype!r}") from None
-    if dtype is None or result.kind not in _KINDS:
+    if dtype is None or not _is_number(result):
         raise TypeError(f"expected a dtype of numbers or bools, got {dtype!r}")
     return result
 
@@ -50,6 +60,8 @@ def torch_dtype(dtype: Any) -> Any:
     if isinstance(dtype, torch.dtype):
         return dtype
     array_type = numpy_dtype(dtype)
+    if array_type == bfloat16:
+        return torch.bfloat16
     found = getattr(torch, array_type.name, None)
     if not isinstance(found, torch.dtype) or not array_type.isnative:
         raise TypeError(f"torch has no equivalent of NumPy's {array_type.str} ({array_type.name})")
@@ -63,5 +75,5 @@ def same_kind(dtype: Any, state: State) -> Any:
 
 def check_numbers(name: str, state: State) -> None:
     """Raise a ``ValueError`` unless the batch holds numbers or bools."""
-    if not state.is_tensor and state.dtype.kind not in _KINDS:
+    if not state.is_tensor and not _is_number(state.dtype):
         raise ValueError(f"{name} works on numbers and gets an {state}")

@@ -1,8 +1,8 @@
 """Kernels that move and cover pixels, and the parameters that they take.
 
-Images are ``(H, W, C)`` or ``(H, W)`` arrays of any number type, C-contiguous; a float16 array may
-arrive as the uint16 array of its bits, because compiled code has no float16. Each draw has a fixed
-position.
+Images are ``(H, W, C)`` or ``(H, W)`` arrays of any number type, C-contiguous; float16 and bfloat16
+arrive as uint16 arrays of their bits, because compiled code has no such numbers. Each draw has a
+fixed position.
 
 Compiled, pixels are moved as bytes, by address. No address leaves its image: a place is named by a
 row and a column that were held within the image's height and width before, the last byte that is

@@ -10,27 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, SampleOperation, State
+from ffcv.pipeline import Operation, SampleOperation, State, bfloat16
+from ffcv.pipeline.dtypes import dtype_name, is_half, to_bfloat16
 from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
 from ffcv_plugins.augment.dtypes import numpy_dtype, same_kind
 from ffcv_plugins.augment.notes import note_normalization
 from ffcv_plugins.pixels.folding import Fold, Turn
-from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, normalization
+from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 
-__all__ = ["NormalizeImage"]
+__all__ = ["NormalizeImage", "lookup_table"]
 
-_RESULTS = ("float16", "float32", "float64")
-_KINDS = {"float16": FLOAT16, "float32": FLOAT32}
+_RESULTS = ("float16", "bfloat16", "float32", "float64")
+_KINDS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32}
 
 
 def lookup_table(
     mean: NDArray[np.float64], std: NDArray[np.float64], dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """``(C, 256)``: what each value of a byte becomes, computed in float64 and rounded once."""
-    values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
     with np.errstate(over="ignore"):
-        return values.astype(dtype)
+        values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
+        return to_bfloat16(values) if dtype == bfloat16 else values.astype(dtype)
 
 
 class NormalizeImage(SampleOperation, Operation):
@@ -46,8 +47,10 @@ class NormalizeImage(SampleOperation, Operation):
         mean: what to subtract, in units of the image's values (0 to 255 for bytes): one number,
             or one a channel.
         std: what to divide by; likewise.
-        type: dtype of the result: float16, float32 or float64, NumPy's or torch's. NumPy images of
-            another dtype than uint8 do not become float16.
+        type: dtype of the result: float16, bfloat16, float32 or float64, NumPy's or torch's. NumPy
+            lacks bfloat16; arrays of it are of ``ffcv.pipeline.bfloat16``, which ToTensor makes
+            ``torch.bfloat16``, and the name ``"bfloat16"`` needs no torch. NumPy images of another
+            dtype than uint8 do not become float16 or bfloat16.
 
     Raises:
         TypeError: ``mean`` or ``std`` are no numbers, or ``type`` no dtype.
@@ -58,6 +61,8 @@ class NormalizeImage(SampleOperation, Operation):
         >>> import numpy as np
         >>> NormalizeImage(mean=[127.5], std=[127.5], type=np.float32).mean
         [127.5]
+        >>> NormalizeImage([124, 116, 104], [58, 57, 57], "bfloat16").type
+        'bfloat16'
     """
 
     def __init__(
@@ -68,7 +73,7 @@ class NormalizeImage(SampleOperation, Operation):
         self.type = type
         self._state: State | None = None
         self._numbers()
-        if self._result().name not in _RESULTS:
+        if dtype_name(self._result()) not in _RESULTS:
             raise ValueError(f"NormalizeImage: type must be one of {_RESULTS}, not {type!r}")
 
     def _result(self) -> np.dtype[Any]:
@@ -90,9 +95,14 @@ class NormalizeImage(SampleOperation, Operation):
 
     @property
     def kernel(self) -> Callable[..., Any]:  # type: ignore[override]
-        """Compiled code has no float16, and moves its bits."""
-        half = self._result() == np.float16
+        """Compiled code has no floats of 16 bits, and moves their bits."""
+        half = is_half(self._result())
         return kernels.normalize_to_bits if half else kernels.normalize
+
+    @property
+    def _kind(self) -> int:
+        """Of the result, for kernels of rows; ``UINT8`` where they do not know it."""
+        return _KINDS.get(dtype_name(self._result()), UINT8)
 
     def declare(self, state: State) -> State:
         """NumPy images: the same shape with the dtype ``type``.
@@ -110,35 +120,39 @@ class NormalizeImage(SampleOperation, Operation):
         result = self._result()
         if state.dtype.itemsize == 1 and state.dtype != np.uint8:
             raise ValueError(f"NormalizeImage works on uint8 or wider types and gets an {state}")
-        if result == np.float16 and state.dtype != np.uint8:
+        if is_half(state.dtype):
             raise ValueError(
-                f"NormalizeImage makes float16 of uint8 images and gets an {state}; let it make "
-                f"float32, or put it behind ToTensor()"
+                f"NormalizeImage works on integers, float32 and float64 and gets an {state}; put "
+                f"it before the step that makes {dtype_name(state.dtype)} of the image, or behind "
+                f"ToTensor()"
+            )
+        if is_half(result) and state.dtype != np.uint8:
+            raise ValueError(
+                f"NormalizeImage makes {dtype_name(result)} of uint8 images and gets an {state}; "
+                f"let it make float32, or put it behind ToTensor()"
             )
         self._state = state
         return replace(state, dtype=result)
 
     def fold(self, before: State) -> Fold | None:
-        """Bytes can become float16 and float32 while pixels are written."""
-        kind = _KINDS.get(self._result().name)
-        if kind is None or len(self._numbers()[0]) not in (1, 3):
+        """Bytes can become float16, bfloat16 and float32 while pixels are written."""
+        if self._kind == UINT8 or len(self._numbers()[0]) not in (1, 3):
             return None
-        return Fold(Turn.NORMALIZE, note_normalization, kind)
+        return Fold(Turn.NORMALIZE, note_normalization, self._kind)
 
     def params(self) -> kernels.NormalizeParams:
         """The numbers for one row of the image, and what quicker ways to the results need."""
         mean, std = self._numbers()
         if self._state is None:
             raise ValueError("NormalizeImage: the images that it gets must be declared first")
-        width = math.prod(self._state.shape[1:])
-        kind, constants = _KINDS.get(self._result().name), np.zeros(0, np.uint8)
-        if kind is not None and len(mean) in (1, 3):
+        width, kind, result = math.prod(self._state.shape[1:]), self._kind, self._result()
+        constants, table = np.zeros(0, np.uint8), np.zeros((1, 256), np.uint16)
+        if kind != UINT8 and len(mean) in (1, 3):
             constants = normalization(mean, std, kind)
+        if is_half(result):
+            table = lookup_table(mean, std, result).view(np.uint16)
         return kernels.NormalizeParams(
-            np.resize(mean, width),
-            np.resize(std, width),
-            lookup_table(mean, std, np.dtype(np.float16)).view(np.uint16),
-            constants,
+            np.resize(mean, width), np.resize(std, width), table, kind, constants
         )
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ffcv.kernel import is_compiled, kernel, python_only
 from ffcv.vectors import address_of
-from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32
+from ffcv_plugins.pixels.normalization import FLOAT32
 from ffcv_plugins.pixels.rows import normalise_row
 
 __all__ = ["NormalizeParams", "normalize", "normalize_to_bits"]
@@ -24,14 +24,16 @@ class NormalizeParams(NamedTuple):
     """Attributes:
     means: what to subtract from each value of one row of the image, ``(W * C,)`` float64.
     stds: what to divide it by, likewise.
-    table: ``(C, 256)`` or ``(1, 256)``: for results that are float16, the bits of what a byte
-        becomes; otherwise of no meaning.
+    table: ``(C, 256)`` or ``(1, 256)``: for results of 16 bits, those of what a byte becomes;
+        otherwise of no meaning.
+    kind: of the results, see ``ffcv_plugins.pixels.normalization``; 0 for float64.
     constants: what ``normalise_row`` needs, or nothing where it does not serve, uint8.
     """
 
     means: NDArray[np.float64]
     stds: NDArray[np.float64]
     table: NDArray[np.uint16]
+    kind: int
     constants: NDArray[np.uint8]
 
 
@@ -68,7 +70,7 @@ def _divide(values: Any, results: Any, done: int, means: Any, stds: Any) -> None
 
 @kernel
 def normalize_to_bits(source: Any, destination: Any, params: NormalizeParams, key: Any) -> None:
-    """``(source - mean) / std`` of uint8 as the bits of float16."""
+    """``(source - mean) / std`` of uint8 as the bits of float16 or bfloat16."""
     channels = source.size // max(source.shape[0] * source.shape[1], 1)
     values, results = source.reshape(-1), destination.reshape(-1).view(np.uint16)
     if not is_compiled():
@@ -76,7 +78,7 @@ def normalize_to_bits(source: Any, destination: Any, params: NormalizeParams, ke
         return
     done = 0
     if params.constants.shape[0] > 0:
-        done = _normalize_rgb(source, destination, FLOAT16, params.constants)
+        done = _normalize_rgb(source, destination, params.kind, params.constants)
     step = min(params.table.shape[0] - 1, 1)
     for i in range(done, values.shape[0]):
         results[i] = params.table[i % channels * step, values[i]]

@@ -10,6 +10,7 @@ from typing import Any
 from ffcv.kernel import kernel
 from ffcv.pipeline.random import integer, uniform
 from ffcv.vectors import address_of
+from ffcv_plugins.augment.color_kernels import draw_factor, is_chosen
 from ffcv_plugins.images.resampling.finish import (
     CONSTANTS,
     HEIGHT,
@@ -17,15 +18,38 @@ from ffcv_plugins.images.resampling.finish import (
     RECTANGLE,
     RECTANGLES,
     WIDTH,
+    add_color,
 )
+from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION
 
-__all__ = ["note_cutout", "note_flip", "note_normalization", "note_nothing"]
+__all__ = [
+    "note_brightness",
+    "note_cutout",
+    "note_flip",
+    "note_normalization",
+    "note_nothing",
+    "note_saturation",
+]
 
 
 @kernel
 def note_flip(workspace: Any, params: Any, key: Any) -> None:
     """Mirror with the given probability."""
     workspace.finish[MIRROR] = 1 if uniform(key, 0) < params.probability else 0
+
+
+@kernel
+def note_brightness(workspace: Any, params: Any, key: Any) -> None:
+    """Blend with black, by the factor that is drawn."""
+    if is_chosen(key, params):
+        add_color(workspace.finish, BRIGHTNESS, draw_factor(key, params))
+
+
+@kernel
+def note_saturation(workspace: Any, params: Any, key: Any) -> None:
+    """Blend with grey, by the factor that is drawn."""
+    if is_chosen(key, params):
+        add_color(workspace.finish, SATURATION, draw_factor(key, params))
 
 
 @kernel

@@ -136,8 +136,8 @@ def _spread(name: str, values: ArrayLike, state: State) -> NDArray[np.float64]:
 class ReplaceLabel(SampleOperation):
     """Give chosen samples another label. In place.
 
-    Takes and gives labels of any number type but float16, such as ``(1,)`` int64; a label of
-    several values gets the new one in each of them. Other samples' labels stay as they are.
+    Takes and gives labels of any number type but floats of 16 bits, such as ``(1,)`` int64; a label
+    of several values gets the new one in each of them. Other samples' labels stay as they are.
 
     Args:
         indices: positions in the file of the samples to change, in any order.

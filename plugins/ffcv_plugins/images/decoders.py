@@ -16,13 +16,13 @@ from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
 from ffcv_plugins.images.codec import installed_codec, region_codec
 from ffcv_plugins.images.layout import RECORD, ROW_INDEX
-from ffcv_plugins.images.resampling.finish import IS_PLANAR, KIND, Finish, record
+from ffcv_plugins.images.resampling.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
 from ffcv_plugins.images.resampling.planes import resize_planes_entry
 from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
 from ffcv_plugins.images.resampling.weights import FILTERS
 from ffcv_plugins.images.resampling.workspace import allocate
 from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
-from ffcv_plugins.pixels.folding import Foldable
+from ffcv_plugins.pixels.folding import Foldable, Turn
 from ffcv_plugins.pixels.normalization import UINT8
 
 __all__ = [
@@ -77,6 +77,7 @@ class _ImageDecoder(SampleDecoder):
     _size: tuple[int, int] = (1, 1)
     _side_index: SideIndex | None = None
     _turn: int = 0
+    _colors: int = 0
     _kind: int = UINT8
     _is_planar: bool = False
 
@@ -118,13 +119,20 @@ class _ImageDecoder(SampleDecoder):
     ) -> Callable[..., Any] | None:
         """Do what the operation asks for while pixels are written, if its turn comes then."""
         found = operation.fold(before) if isinstance(operation, Foldable) else None
-        if found is None or found.turn <= self._turn:
+        if found is None or not self._is_time_for(found.turn):
             return None
         self._turn = found.turn
+        self._colors += found.turn == Turn.COLOR
         if found.kind != UINT8:
             self._kind = found.kind
         self._is_planar = self._is_planar or found.planar
         return found.note
+
+    def _is_time_for(self, turn: Turn) -> bool:
+        """Whether something can be done behind all that is folded already."""
+        if turn == Turn.COLOR == self._turn:
+            return self._colors < MOST_COLORS
+        return turn > self._turn
 
     def workspace(self) -> kernels.ImageWorkspace:
         """Room for the pixels of one JPEG, for decoding it and for resizing."""

@@ -2,7 +2,8 @@
 
 A kernel finds out which part of an image is kept, and :func:`_deliver` brings it into its slot of
 the batch: raw pixels and natively decoded JPEGs in compiled code alone, everything else from pixels
-that a library has decoded before (see ``SampleDecoder.assist``).
+that a library has decoded before (see ``SampleDecoder.assist``). Whatever becomes of a sample, the
+changes of colour that were noted for it are gone afterwards.
 
 Entry points are given addresses of the record's region, together with its length; of arrays of the
 workspace, whose sizes stand in their own tables; and of the destination, which is as large as the
@@ -25,7 +26,7 @@ from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.eager import resize_with_numpy
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
-from ffcv_plugins.images.resampling.finish import DESTINATION, HEIGHT, WIDTH
+from ffcv_plugins.images.resampling.finish import COLORS, DESTINATION, HEIGHT, WIDTH
 from ffcv_plugins.images.resampling.workspace import ResizeWorkspace
 from ffcv_plugins.pixels.rows import copy_row
 
@@ -290,6 +291,7 @@ def simple(
         copy_row(address_of(data), address_of(destination), data.shape[0])
     elif code == 0:
         code = _deliver(record, data, 0, 0, height, width, destination, source, sample, workspace)
+    workspace.finish[COLORS] = 0
     return code
 
 
@@ -310,6 +312,7 @@ def random_resized(
             key,
         )
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
+    workspace.finish[COLORS] = 0
     return code
 
 
@@ -323,4 +326,5 @@ def center(
         height, width = np.int64(record["height"]), np.int64(record["width"])
         y, x, h, w = center_crop(height, width, params.ratio)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
+    workspace.finish[COLORS] = 0
     return code

@@ -4,6 +4,9 @@ An operation that can has a method ``fold(before)``, which gives a :class:`Fold`
 decoder that can do it has a workspace with a member ``finish``: a record of
 ``ffcv_plugins.images.resampling.finish``, in which the fold's ``note`` writes down for each sample
 what is to be done. What is done while a row is written has an order; see :class:`Turn`.
+
+What a note adds to a list, such as a change of colour, holds for one sample: the decoder's kernel
+empties the list when it is done.
 """
 
 from __future__ import annotations
@@ -20,13 +23,15 @@ __all__ = ["Fold", "Foldable", "Turn"]
 
 
 class Turn(IntEnum):
-    """When something is done to a row. Operations are folded while their turns ascend."""
+    """When something is done to a row. Operations are folded while their turns ascend; changes of
+    colour are made in the order in which they stand, up to four of them."""
 
     MIRROR = 1
     LOOKUP = 2
-    FILL = 3
-    NORMALIZE = 4
-    LAYOUT = 5
+    COLOR = 3
+    FILL = 4
+    NORMALIZE = 5
+    LAYOUT = 6
 
 
 @dataclass(frozen=True)

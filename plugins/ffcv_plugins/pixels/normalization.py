@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.pipeline.dtypes import to_bfloat16
+
 __all__ = [
     "BFLOAT16",
     "FACTORS",
@@ -63,6 +65,7 @@ IS_EXACT, TABLE = _offset("is_exact"), _offset("table")
 """Where the parts begin, in bytes."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a tiny std makes results infinite
 def normalization(mean: Any, std: Any, kind: int) -> NDArray[np.uint8]:
     """Constants for ``ffcv_plugins.pixels.rows.normalise_row``, which takes their address.
 
@@ -113,6 +116,7 @@ def _find_float32(
     return whole, rest, np.float32(0)
 
 
+@np.errstate(over="ignore")
 def result_table(mean: Any, std: Any, kind: int) -> NDArray[np.uint32]:
     """``(3, 256)``: the bits of what each value of a byte becomes.
 
@@ -134,16 +138,4 @@ def result_bits(values: NDArray[np.floating[Any]], kind: int) -> NDArray[np.uint
             return values.astype(np.float16).view(np.uint16).astype(np.uint32)
         if kind == FLOAT32:
             return values.astype(np.float32).view(np.uint32)
-    return _bfloat16_bits(values)
-
-
-def _bfloat16_bits(values: NDArray[np.floating[Any]]) -> NDArray[np.uint32]:
-    """By way of float32 whose last bit says whether anything was cut off, so that the second
-    rounding is the only one."""
-    with np.errstate(over="ignore"):
-        near = np.asarray(values, np.float32)
-    exact = near.astype(np.float64)
-    # One step towards zero where rounding went away from it: sizes are ordered like their bits.
-    cut = near.view(np.uint32).astype(np.int64) - (np.abs(exact) > np.abs(values))
-    odd = cut | (exact != values)
-    return ((odd + 0x7FFF + ((odd >> 16) & 1)) >> 16).astype(np.uint32)
+    return to_bfloat16(values).view(np.uint16).astype(np.uint32)

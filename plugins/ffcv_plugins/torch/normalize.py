@@ -13,6 +13,7 @@ from ffcv.pipeline.state import State
 from ffcv_plugins.augment.dtypes import torch_dtype
 from ffcv_plugins.augment.normalize import lookup_table
 from ffcv_plugins.torch.checks import require_tensor
+from ffcv_plugins.torch.tensor import tensor_of
 
 __all__ = ["TensorNormalizer", "channel_axis", "check_tensor"]
 
@@ -92,7 +93,7 @@ def _tables(mean: Any, std: Any, result: Any) -> tuple[torch.Tensor, torch.Tenso
     """The tables of all channels, one after the other, and where each begins."""
     starts = 256 * np.arange(len(mean), dtype=np.int32)
     tables = lookup_table(mean, std, result).reshape(-1)
-    return torch.from_numpy(tables), torch.from_numpy(starts)
+    return tensor_of(tables), torch.from_numpy(starts)
 
 
 def _pair(mean: Any, std: Any, work: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,18 +8,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, State
+from ffcv.pipeline import Operation, State, bfloat16
 from ffcv_plugins.augment.dtypes import torch_dtype
 
-__all__ = ["ToTensor"]
+__all__ = ["ToTensor", "tensor_of"]
+
+
+def tensor_of(array: NDArray[Any]) -> torch.Tensor:
+    """A tensor that shares an array's memory; ``torch.from_numpy`` does not know bfloat16."""
+    if array.dtype == bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 class ToTensor(Operation):
     """Make torch tensors of NumPy batches, which share the batches' memory.
 
     Shape and numbers stay as they are; see ToTorchImage for ``(C, H, W)``. Takes bools, integers
-    and floats that torch has too. Tensors pass through.
+    and floats that torch has too; arrays of ``ffcv.pipeline.bfloat16`` become ``torch.bfloat16``.
+    Tensors pass through.
 
     Example:
         >>> import numpy as np
@@ -53,6 +62,6 @@ class ToTensor(Operation):
             # Tensors cannot be read-only, nor run backwards through memory.
             if not batch.flags.writeable or any(stride < 0 for stride in batch.strides):
                 batch = np.array(batch, order="C")
-            return torch.from_numpy(batch)
+            return tensor_of(batch)
 
         return to_tensor

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ffcv_plugins.images.resampling.finish import Finish, check
 from ffcv_plugins.images.resampling.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
 from ffcv_plugins.images.resampling.weights import FILTERS, WIDE_BITS, Axis, make_axis
+from ffcv_plugins.pixels.colors import SATURATION, blend_array, grey_array
 from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, TABLE
 
 __all__ = ["Plane", "finish_array", "plane_table", "resize_array", "resize_planes_array"]
@@ -189,6 +190,9 @@ def finish_array(pixels: NDArray[np.uint8], finish: Finish) -> NDArray[Any]:
     if finish.lookup is not None:
         pixels = finish.lookup[np.arange(3), pixels]
     pixels = pixels.copy()
+    for kind, factor in finish.colors:
+        grey = grey_array(pixels)[..., None]
+        pixels = blend_array(pixels, factor, grey if kind == SATURATION else 0)
     for top, left, bottom, right, *color in finish.rectangles:
         pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = color
     if finish.constants is not None:

@@ -1,31 +1,34 @@
 """What happens to each finished row of RGB bytes, while it is in the cache.
 
-In this order: a table replaces values, rectangles are filled, and the row is written to its place
-in the sample: as bytes or normalised, pixel by pixel or channel by channel.
+In this order: a table replaces values, colours are changed, rectangles are filled, and the row is
+written to its place in the sample: as bytes or normalised, pixel by pixel or channel by channel.
 
 A sample's :func:`record` says what to do. It is an int64 array, whose address compiled code is
 given; kernels change the words of a sample by their names, ``record[DESTINATION] = …``, and so
 each worker needs one of its own.
 
 **Memory.** A sample has ``HEIGHT * WIDTH * 3`` numbers of ``KIND`` from ``DESTINATION`` on, and all
-of them are written, each row by the kernels of ``ffcv_plugins.pixels.rows``, which keep to it.
+of them are written, each row by the kernels of ``ffcv_plugins.pixels``, which keep to it.
 Rectangles are cut at the sample's edges. ``LOOKUP`` is the address of ``(3, 256)`` bytes or 0.
+Of rectangles and changes of colour no more are looked at than the record has room for.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.pipeline import kernel
 from ffcv.pipeline.entry import Entry
-from ffcv.vectors import load_i64
+from ffcv.vectors import address_of, load_f64, load_i64, prefetch, store_f64
+from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION, blend_row, is_quick, saturate_row
 from ffcv_plugins.pixels.normalization import FLOAT32, UINT8
 from ffcv_plugins.pixels.rows import copy_row, fill_row, lookup_row, normalise_row, split_row
 
 __all__ = [
+    "COLORS",
     "CONSTANTS",
     "DESTINATION",
     "FINISH_ROW",
@@ -34,13 +37,16 @@ __all__ = [
     "KIND",
     "LOOKUP",
     "MIRROR",
+    "MOST_COLORS",
     "MOST_RECTANGLES",
     "RECTANGLE",
     "RECTANGLES",
     "RECTANGLE_WORDS",
     "WIDTH",
+    "Color",
     "Finish",
     "Rectangle",
+    "add_color",
     "check",
     "finish_row",
     "finish_row_entry",
@@ -49,21 +55,29 @@ __all__ = [
     "word",
 ]
 
-FINISH_ROW, DESTINATION, HEIGHT, WIDTH, MIRROR, KIND, IS_PLANAR, LOOKUP, CONSTANTS, RECTANGLES = (
-    range(10)
-)
+FINISH_ROW, DESTINATION, HEIGHT, WIDTH, MIRROR, KIND, IS_PLANAR, LOOKUP, CONSTANTS = range(9)
 """Words of a record: addresses of the compiled :func:`finish_row` and of the sample, its size in
 pixels, whether rows are mirrored, the kind of numbers (see ``ffcv_plugins.pixels.normalization``),
-whether channels are apart, address of a table or 0, address of a normalisation (for kinds other
-than bytes), number of rectangles."""
+whether channels are apart, address of a table or 0, and address of a normalisation (for kinds
+other than bytes)."""
 
-RECTANGLE = 10
+COLORS, RECTANGLES = 9, 10
+"""How many changes of colour and how many rectangles there are."""
+
+RECTANGLE = 11
 """From here on the rectangles: top, left, bottom, right, red, green and blue of each."""
 
 RECTANGLE_WORDS = 7
 MOST_RECTANGLES = 4
 
-_WORDS = RECTANGLE + RECTANGLE_WORDS * MOST_RECTANGLES
+_COLOR = RECTANGLE + RECTANGLE_WORDS * MOST_RECTANGLES
+"""From here on the changes of colour: of each its kind, the bits of its factor, and whether that is
+quick, see ``ffcv_plugins.pixels.colors``."""
+
+_COLOR_WORDS = 3
+MOST_COLORS = 4
+
+_WORDS = _COLOR + _COLOR_WORDS * MOST_COLORS
 
 
 class Rectangle(NamedTuple):
@@ -81,6 +95,13 @@ class Rectangle(NamedTuple):
     blue: int = 0
 
 
+class Color(NamedTuple):
+    """A change of colour: ``BRIGHTNESS`` or ``SATURATION``, and by which factor."""
+
+    kind: int
+    factor: float
+
+
 class Finish(NamedTuple):
     """What happens to finished pixels.
 
@@ -90,7 +111,8 @@ class Finish(NamedTuple):
         planar: whether the result is ``(3, H, W)`` instead of ``(H, W, 3)``.
         lookup: ``(3, 256)`` uint8, what values become first; or ``None``.
         constants: what ``normalization`` gave for this kind; ``None`` for bytes.
-        rectangles: up to four, filled after that.
+        rectangles: up to four, filled after colours have changed.
+        colors: up to four changes of colour, in this order.
     """
 
     mirror: bool = False
@@ -99,6 +121,7 @@ class Finish(NamedTuple):
     lookup: NDArray[np.uint8] | None = None
     constants: NDArray[np.uint8] | None = None
     rectangles: tuple[Rectangle, ...] = ()
+    colors: tuple[Color, ...] = ()
 
 
 def record(finish: Finish, height: int, width: int, destination: int = 0) -> NDArray[np.int64]:
@@ -127,11 +150,16 @@ def record(finish: Finish, height: int, width: int, destination: int = 0) -> NDA
         finish.planar,
         0 if finish.lookup is None else finish.lookup.ctypes.data,
         0 if finish.constants is None else finish.constants.ctypes.data,
+        len(finish.colors),
         len(finish.rectangles),
     )
     for i, rectangle in enumerate(finish.rectangles):
         begin = RECTANGLE + i * RECTANGLE_WORDS
         words[begin : begin + RECTANGLE_WORDS] = rectangle
+    for i, (kind, factor) in enumerate(finish.colors):
+        bits = np.float64(factor).view(np.int64)
+        begin = _COLOR + i * _COLOR_WORDS
+        words[begin : begin + _COLOR_WORDS] = kind, bits, is_quick(factor)
     return words
 
 
@@ -139,11 +167,15 @@ def check(finish: Finish) -> None:
     """See that the parts fit together.
 
     Raises:
-        ValueError: there are too many rectangles, the kind needs constants that are missing, or
-            an array has another shape or dtype.
+        ValueError: there are too many rectangles or changes of colour, the kind needs constants
+            that are missing, or an array has another shape or dtype.
     """
     if len(finish.rectangles) > MOST_RECTANGLES:
         raise ValueError(f"at most {MOST_RECTANGLES} rectangles, not {len(finish.rectangles)}")
+    if len(finish.colors) > MOST_COLORS:
+        raise ValueError(f"at most {MOST_COLORS} changes of colour, not {len(finish.colors)}")
+    if any(color.kind not in (BRIGHTNESS, SATURATION) for color in finish.colors):
+        raise ValueError(f"a change of colour is of kind {BRIGHTNESS} or {SATURATION}")
     if (finish.constants is None) != (finish.kind == UINT8):
         raise ValueError(
             "floating-point kinds need the constants of a normalisation, and bytes cannot have them"
@@ -165,7 +197,25 @@ def word(finish: int, index: int) -> int:
 def is_plain(finish: int) -> bool:
     """Whether rows of bytes stay as they are."""
     changed = word(finish, MIRROR) | word(finish, KIND) | word(finish, IS_PLANAR)
-    return changed | word(finish, LOOKUP) | word(finish, RECTANGLES) == 0
+    changed |= word(finish, LOOKUP) | word(finish, COLORS) | word(finish, RECTANGLES)
+    return changed == 0
+
+
+@kernel
+def add_color(words: Any, kind: int, factor: float) -> None:
+    """Add a change of colour to a record, while there is room.
+
+    Args:
+        words: the record itself.
+        kind: ``BRIGHTNESS`` or ``SATURATION``.
+        factor: by which.
+    """
+    count = words[COLORS]
+    if 0 <= count < MOST_COLORS:
+        place = _COLOR + _COLOR_WORDS * count
+        words[place], words[place + 2] = kind, 1 if is_quick(factor) else 0
+        store_f64(address_of(words) + 8 * (place + 1), factor)
+        words[COLORS] = count + 1
 
 
 @kernel
@@ -185,13 +235,66 @@ def finish_row(finish: int, row: int, line: int, y: int) -> int:
     if lookup:
         lookup_row(row, line, width, lookup)
         row = line
+    place = _place(finish, y)
+    # Bytes that stay as they lie come to their place with the last change, and not with a copy.
+    last = line if word(finish, KIND) | word(finish, IS_PLANAR) else place
+    colors = min(word(finish, COLORS), MOST_COLORS)
+    for i in range(colors):
+        target = last if i == colors - 1 else line
+        _change_color(finish, row, target, i)
+        row = target
     if word(finish, RECTANGLES):
-        if row != line:
-            copy_row(row, line, 3 * width)
-            row = line
-        _fill_rectangles(finish, line, y)
-    _write_row(finish, row, y)
+        if row != last:
+            copy_row(row, last, 3 * width)
+            row = last
+        _fill_rectangles(finish, row, y)
+    if row != place:
+        _write_row(finish, row, place)
+    _prefetch(finish, y + 2)
     return 0
+
+
+@kernel
+def _size(finish: int) -> int:
+    """Bytes of a number."""
+    kind = word(finish, KIND)
+    return 1 if kind == UINT8 else (4 if kind == FLOAT32 else 2)
+
+
+@kernel
+def _place(finish: int, y: int) -> int:
+    """Where a row of the sample begins."""
+    numbers = (1 if word(finish, IS_PLANAR) else 3) * word(finish, WIDTH) * y
+    return word(finish, DESTINATION) + _size(finish) * numbers
+
+
+@kernel
+def _prefetch(finish: int, y: int) -> None:
+    """Have the place of a row on its way from memory.
+
+    A hint may be about an address that is none, so the row may lie behind the last. Float32 side by
+    side fills whole lines of the cache, of which nothing needs to be fetched.
+    """
+    planar, size = word(finish, IS_PLANAR), _size(finish)
+    if size == 4 and not planar:
+        return
+    place, count = _place(finish, y), size * word(finish, WIDTH)
+    step = count * word(finish, HEIGHT) if planar else count
+    for third in range(3):
+        begin = place + third * step
+        for at in range(begin, begin + count, 64):
+            prefetch(at)
+
+
+@kernel
+def _change_color(finish: int, row: int, line: int, number: int) -> None:
+    """Make one of the changes of colour."""
+    place, width = _COLOR + _COLOR_WORDS * number, word(finish, WIDTH)
+    factor, quick = load_f64(finish + 8 * (place + 1)), word(finish, place + 2) != 0
+    if word(finish, place) == BRIGHTNESS:
+        blend_row(row, line, width, factor, 0, quick)
+    else:
+        saturate_row(row, line, width, factor, quick)
 
 
 @kernel
@@ -206,18 +309,16 @@ def _fill_rectangles(finish: int, line: int, y: int) -> None:
 
 
 @kernel
-def _write_row(finish: int, row: int, y: int) -> None:
+def _write_row(finish: int, row: int, place: int) -> None:
     width, kind = word(finish, WIDTH), word(finish, KIND)
     planar = word(finish, IS_PLANAR)
-    size = 1 if kind == UINT8 else (4 if kind == FLOAT32 else 2)
-    plane = size * width * word(finish, HEIGHT) if planar else 0
-    target = word(finish, DESTINATION) + (1 if planar else 3) * size * width * y
+    plane = _size(finish) * width * word(finish, HEIGHT) if planar else 0
     if kind != UINT8:
-        normalise_row(row, target, width, plane, kind, word(finish, CONSTANTS))
+        normalise_row(row, place, width, plane, kind, word(finish, CONSTANTS))
     elif planar:
-        split_row(row, target, width, plane)
+        split_row(row, place, width, plane)
     else:
-        copy_row(row, target, 3 * width)
+        copy_row(row, place, 3 * width)
 
 
 finish_row_entry = Entry(finish_row)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from image_reference import picture
 from PIL import Image
@@ -121,6 +121,7 @@ def test_planes_that_no_image_has(components, factors, scale):
 
 @METHODS
 @given(value=st.tuples(*[st.integers(0, 255)] * 3), case=cases())
+@example(value=(84, 0, 82), case=((69, 1), (0, 0, 69, 1), (1, 1), 1))
 def test_one_colour_becomes_one_colour(method, value, case):
     image_size, box, factors, scale = case
     planes = [
@@ -131,7 +132,10 @@ def test_one_colour_becomes_one_colour(method, value, case):
     y, cb, cr = value[0], value[1] - 128, value[2] - 128
     exact = np.array([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb])
     assert np.abs(sample - exact.clip(0, 255)).max() < 0.6
-    assert (sample == sample[0, 0]).all()
+    # Weights of some rows add up to a hair less than those of others, which may show in numbers
+    # that are rounded from a half.
+    is_half = np.abs(exact % 1 - 0.5) < 0.05
+    assert ((sample == sample[0, 0]) | is_half).all()
 
 
 def test_grey_is_as_good_as_rgb():

@@ -13,6 +13,7 @@ indexes.
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,10 @@ PROGRAM = Path(__file__).with_name("_speed_of.py")
 
 
 class Measured:
-    """A process that measures one case whenever it is asked to."""
+    """A process that measures one case whenever it is asked to, and does not run otherwise.
+
+    It is stopped meanwhile, because the threads of some libraries go on for a while without work.
+    """
 
     def __init__(self, python: str, case: str, workers: int, seconds: float) -> None:
         command = [python, PROGRAM, case, beton(FILES[case]), str(workers), str(seconds)]
@@ -35,15 +39,20 @@ class Measured:
         )
         while self._line() != "ready":  # what a library prints when it is imported
             pass
+        self._process.send_signal(signal.SIGSTOP)
 
     def speed(self) -> float:
         """Images per second."""
         assert self._process.stdin is not None
+        self._process.send_signal(signal.SIGCONT)
         print(file=self._process.stdin, flush=True)
-        return float(self._line())
+        measured = float(self._line())
+        self._process.send_signal(signal.SIGSTOP)
+        return measured
 
     def end(self) -> None:
         """Let it end."""
+        self._process.send_signal(signal.SIGCONT)
         self._process.communicate()
 
     def _line(self) -> str:

@@ -6,13 +6,24 @@ import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["JIT_OPTIONS", "inlined_kernel", "is_compiled", "kernel", "python_only"]
+__all__ = [
+    "BORROWING_OPTIONS",
+    "JIT_OPTIONS",
+    "inlined_kernel",
+    "is_compiled",
+    "kernel",
+    "python_only",
+]
 
 JIT_OPTIONS: dict[str, Any] = {
     "error_model": "numpy",  # division by zero gives inf or nan instead of a check per division
 }
 """Options of every function that we compile. Fast-math is not among them: the same seed gives the
 same bytes on every machine."""
+
+BORROWING_OPTIONS: dict[str, Any] = {**JIT_OPTIONS, "_nrt": False}
+"""The same for what makes no arrays. All arrays belong to the caller then, and nobody counts the
+references to them, which would be most of the work on a tiny sample."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cache_directory", "load_emitted", "process_lock"]
+__all__ = ["cache_directory", "has_note", "leave_note", "load_emitted", "process_lock"]
 
 _PREFIX = "ffcv_emitted_"
 _loading = threading.RLock()
@@ -54,6 +54,16 @@ def process_lock(name: str) -> Iterator[None]:
 
     with _loading, filelock.FileLock(cache_directory() / f"{name}.lock"):
         yield
+
+
+def has_note(name: str) -> bool:
+    """Whether a process has left this note."""
+    return (cache_directory() / name).exists()
+
+
+def leave_note(name: str) -> None:
+    """Leave an empty file for other processes."""
+    (cache_directory() / name).touch()
 
 
 def load_emitted(

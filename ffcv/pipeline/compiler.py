@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any
 
 from ffcv.errors import CompilationError
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
 from ffcv.pipeline import cache
 from ffcv.pipeline.diagnosis import summarise
 from ffcv.pipeline.dtypes import code_dtype
@@ -42,6 +42,7 @@ def run({parameters}):
 _unique = itertools.count()
 _kernels: dict[str, Any] = {}
 _private_kernels: dict[Any, Any] = {}
+_allocating: set[str] = set()
 _private_stages: dict[tuple[Any, ...], str] = {}
 
 
@@ -62,11 +63,29 @@ class StageCode:
 
 @dataclass(frozen=True)
 class _Kernel:
-    """A step's kernel: how the stage calls it and where it comes from."""
+    """A step's kernel: how the stage calls it and where it comes from.
+
+    Attributes:
+        name: in the stage.
+        function: what Numba made of it.
+        import_line: how the stage imports it; ``None`` if no other process could.
+        identity: of the function that the user wrote.
+        borrows: whether it is compiled as one that makes no arrays.
+    """
 
     name: str
     function: Any
     import_line: str | None
+    identity: str
+    borrows: bool
+
+
+class _AllocatesError(Exception):
+    """A kernel does not compile as one that makes no arrays."""
+
+    def __init__(self, kernel: _Kernel) -> None:
+        super().__init__(kernel.name)
+        self.kernel = kernel
 
 
 def compile_stage(
@@ -87,15 +106,26 @@ def compile_stage(
     has_workspace = [workspace != () for workspace in workspaces]
     if not jit:
         return _eager_stage(output, stage, has_workspace)
+    while True:
+        try:
+            return _compiled_stage(output, stage, arguments, has_workspace)
+        except _AllocatesError as error:
+            _note_allocating(error.kernel)
+
+
+def _compiled_stage(
+    output: str, stage: SampleStage, arguments: tuple[Any, ...], has_workspace: Sequence[bool]
+) -> StageCode:
     kernels = [_compiled_kernel(output, i, step) for i, step in enumerate(stage.steps)]
     on_disk = all(kernel.import_line for kernel in kernels)
+    options = _options(all(kernel.borrows for kernel in kernels))
     source = emit_stage(
         output,
         stage,
         [kernel.name for kernel in kernels],
         ["from numba import njit", *(k.import_line for k in kernels if k.import_line)],
         has_workspace,
-        f"@njit(cache={on_disk}, nogil=True, **{JIT_OPTIONS})",
+        f"@njit(cache={on_disk}, nogil=True, **{options})",
     )
     name = _stage_name(source) if on_disk else _private_name(source, kernels)
     injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
@@ -107,10 +137,11 @@ def compile_stage(
 
 
 def _stage_name(source: str) -> str:
+    from ffcv.pipeline.copying import copy_sample
     from ffcv.pipeline.random import sample_key
     from ffcv.storage.regions import prefetch_region, read_region
 
-    called = (sample_key, read_region, prefetch_region)
+    called = (copy_sample, sample_key, read_region, prefetch_region)
     return f"stage_{digest(source, *map(fingerprint, called))}"
 
 
@@ -133,8 +164,13 @@ def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
     name = f"step_{position}_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', step.name).lower()}"
     name = re.sub(r"\W", "_", name)
     if not _is_importable(function):
-        return _Kernel(name, _private_kernel(function), None)
-    module_name = f"kernel_{fingerprint(function)}"
+        identity = f"private_{id(function)}"
+        borrows = identity not in _allocating
+        return _Kernel(name, _private_kernel(function, borrows), None, identity, borrows)
+    identity = fingerprint(function)
+    borrows = not _is_allocating(identity)
+    options = _options(borrows)
+    module_name = f"kernel_{digest(identity, str(options))}"
     compiled = _kernels.get(module_name)
     if compiled is None:
         code = python_function(function).__code__
@@ -143,20 +179,39 @@ def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
             qualname=function.__qualname__,
             root=function.__qualname__.partition(".")[0],
             parameters=", ".join(code.co_varnames[: code.co_argcount]),
-            options=JIT_OPTIONS,
+            options=options,
         )
         compiled = cache.load_emitted(module_name, source, True).run
         _kernels[module_name] = compiled
-    return _Kernel(name, compiled, f"from ffcv_emitted_{module_name} import run as {name}")
+    line = f"from ffcv_emitted_{module_name} import run as {name}"
+    return _Kernel(name, compiled, line, identity, borrows)
 
 
-def _private_kernel(function: Any) -> Any:
+def _options(borrows: bool) -> dict[str, Any]:
+    return BORROWING_OPTIONS if borrows else JIT_OPTIONS
+
+
+def _is_allocating(identity: str) -> bool:
+    """Whether a kernel is known to make arrays, from this process or an earlier one."""
+    if identity not in _allocating and cache.has_note(f"allocating_{identity}"):
+        _allocating.add(identity)
+    return identity in _allocating
+
+
+def _note_allocating(kernel: _Kernel) -> None:
+    _allocating.add(kernel.identity)
+    if kernel.import_line is not None:
+        cache.leave_note(f"allocating_{kernel.identity}")
+
+
+def _private_kernel(function: Any, borrows: bool) -> Any:
     """A kernel that no other process could find, such as one made in a notebook."""
     from numba import njit
 
-    if function not in _private_kernels:
-        _private_kernels[function] = njit(nogil=True, **JIT_OPTIONS)(function)
-    return _private_kernels[function]
+    key = function, borrows
+    if key not in _private_kernels:
+        _private_kernels[key] = njit(nogil=True, **_options(borrows))(function)
+    return _private_kernels[key]
 
 
 def _private_name(source: str, kernels: Sequence[_Kernel]) -> str:
@@ -189,7 +244,14 @@ def _compile_kernels(
         where = f"output {output!r}, step {step.position} ({step.name})"
         types = _kernel_types(stage, position, arguments)
         _check_arity(where, kernel.function, len(types))
-        compile_types(kernel.function, types, where)
+        try:
+            compile_types(kernel.function, types, where)
+        except CompilationError:
+            # It may make arrays, which Numba tells in many ways. If that is not it, the next try
+            # fails as well.
+            if kernel.borrows:
+                raise _AllocatesError(kernel) from None
+            raise
         _check_result(where, step, kernel.function, types)
 
 

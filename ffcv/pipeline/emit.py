@@ -81,7 +81,8 @@ def emit_stage(
     """
     chain = " → ".join(step.name for step in stage.steps)
     lines = [_HEADER.format(output=output, chain=chain)]
-    lines += ["import numpy as np", "", "from ffcv.pipeline.random import sample_key"]
+    lines += ["import numpy as np", "", "from ffcv.pipeline.copying import copy_sample"]
+    lines += ["from ffcv.pipeline.random import sample_key"]
     if stage.stored is not None:
         lines += ["from ffcv.storage.regions import prefetch_region, read_region"]
     lines += imports
@@ -148,7 +149,7 @@ class _Body:
     def _copy(self) -> list[str]:
         assert self.stage.source is not None
         source, self.place = self.place, self._destination(-1, self.stage.source)
-        return [f"    {self.place}[:] = {source}"]
+        return [f"    copy_sample({source}, {self.place})"]
 
     def _note(self, position: int) -> str:
         key = f"sample_key(bases[{position}], sample)"

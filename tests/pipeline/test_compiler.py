@@ -49,6 +49,16 @@ HELPER = """
         return x * {factor}
 """
 
+HELPER_WITH_ARRAYS = """
+    import numpy as np
+    from ffcv.pipeline import kernel
+
+    @kernel
+    def change(x):
+        made = np.full(3, x * {factor})
+        return made.sum() // 3
+"""
+
 SCRIPT = """
     import json, sys
     from ffcv.loader import Loader
@@ -68,6 +78,7 @@ SCRIPT = """
             "hits": sum(run.stats.cache_hits.values()),
             "misses": sum(run.stats.cache_misses.values()),
             "versions": len(run.signatures),
+            "counts references": run.targetoptions.get("_nrt", True),
         }))
 """
 
@@ -93,17 +104,19 @@ def write(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(textwrap.dedent(text))
 
 
-def test_a_second_process_does_not_compile_and_a_changed_callee_does(tmp_path, numbers):
+@pytest.mark.parametrize("helper", [HELPER, HELPER_WITH_ARRAYS])
+def test_a_second_process_does_not_compile_and_a_changed_callee_does(tmp_path, numbers, helper):
     write(tmp_path, "operations.py", PLUGIN)
-    write(tmp_path, "helper.py", HELPER.format(factor=2))
+    write(tmp_path, "helper.py", helper.format(factor=2))
     write(tmp_path, "script.py", SCRIPT)
     first = run_script(tmp_path, numbers)
     assert first["values"] == [1, 3, 5, 7]
     assert first["later"] == [100, 102, 104, 106]
     assert (first["hits"], first["misses"], first["versions"]) == (0, 1, 1)
+    assert first["counts references"] == (helper is HELPER_WITH_ARRAYS)
     second = run_script(tmp_path, numbers)
     assert second == {**first, "hits": 1, "misses": 0}
-    write(tmp_path, "helper.py", HELPER.format(factor=10))
+    write(tmp_path, "helper.py", helper.format(factor=10))
     changed = run_script(tmp_path, numbers)
     assert changed["values"] == [1, 11, 21, 31]
     assert changed["misses"] == 1

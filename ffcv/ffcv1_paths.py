@@ -17,12 +17,14 @@ __all__ = ["PATHS", "install"]
 
 _FIELDS, _DECODERS = "ffcv.fields", "ffcv.fields.decoders"
 _TRANSFORMS, _ORDERS = "ffcv.transforms", "ffcv.loader.orders"
+_NAMES = "ffcv.ffcv1_names"
 
 PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ffcv.fields.base": {"ffcv.beton.field": ("ARG_TYPE", "Field")},
     "ffcv.fields.basics": {
         _FIELDS: ("FloatField", "IntField"),
         _DECODERS: ("FloatDecoder", "IntDecoder"),
+        _NAMES: ("BasicDecoder",),
     },
     "ffcv.fields.bytes": {_FIELDS: ("BytesField",), _DECODERS: ("BytesDecoder",)},
     "ffcv.fields.json": {_FIELDS: ("JSONField",)},
@@ -30,6 +32,7 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         _FIELDS: ("NDArrayField", "TorchTensorField"),
         _DECODERS: ("NDArrayDecoder",),
     },
+    "ffcv.libffcv": {_NAMES: ("memcpy",)},
     "ffcv.transforms.color_jitter": {
         _TRANSFORMS: ("RandomBrightness", "RandomContrast", "RandomSaturation")
     },

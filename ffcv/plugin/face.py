@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ffcv.errors import UnknownNameError
+from ffcv.ffcv1_paths import submodule
 from ffcv.plugin.records import Kind
 
 __all__ = ["FACES", "Face", "attach"]
@@ -90,7 +92,12 @@ def attach(
             return shown.listing()
         if not shown.shows(name):
             raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
-        found = shown.find(name)
+        try:
+            found = shown.find(name)
+        except UnknownNameError:
+            found = submodule(module, name)
+            if found is None:
+                raise
         setattr(sys.modules[module], name, found)
         return found
 

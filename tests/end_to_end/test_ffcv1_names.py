@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import operator
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -175,3 +178,37 @@ def test_image_modes_are_those_of_records():
         record = np.zeros(1, RGBImageField().metadata_type)
         RGBImageField(name).encode(record, image, lambda size: (1, np.zeros(size, "u1")))
         assert record["mode"] == mode
+
+
+REACHED = {
+    "libffcv": "memcpy",
+    "loader": "Loader loader.DEFAULT_OS_CACHE",
+    "reader": "Reader",
+    "writer": "DatasetWriter",
+    "pipeline": "Compiler PipelineSpec compiler.Compiler state.State operation.Operation "
+    "allocation_query.AllocationQuery",
+    "traversal_order": "Random base.TraversalOrder random.Random",
+    "fields": "base.ARG_TYPE basics.IntDecoder bytes.BytesField decoders.IntDecoder "
+    "json.JSONField ndarray.NDArrayField rgb_image.IMAGE_MODES",
+    "transforms": "ops.ToTensor common.Squeeze cutout.Cutout",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [f"{module}.{name}" for module, names in REACHED.items() for name in names.split()]
+)
+def test_a_bare_import_reaches(name):
+    code = f"import ffcv; print(ffcv.{name} is not None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "fields.", "fields.basics.", "pipeline.", "traversal_order."])
+def test_other_names_stay_unknown(name):
+    import ffcv
+
+    parent = operator.attrgetter(name.removesuffix("."))(ffcv) if name else ffcv
+    for wrong in ("nothing", "Nothing", "_nothing", "__wrapped__"):
+        assert not hasattr(parent, wrong)
+        with pytest.raises(ImportError):
+            exec(f"from {parent.__name__} import {wrong}")

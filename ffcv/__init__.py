@@ -15,6 +15,10 @@ del install
 
 if TYPE_CHECKING:
     from ffcv import errors, fields, transforms
+    from ffcv import loader as loader
+    from ffcv import pipeline as pipeline
+    from ffcv import reader as reader
+    from ffcv import writer as writer
     from ffcv.loader import Loader
     from ffcv.reader import Reader
     from ffcv.writer import DatasetWriter
@@ -39,7 +43,7 @@ else:
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__})
+        return sorted({*globals(), *__all__, *_MODULES})
 
 
 __all__ = [
@@ -53,4 +57,7 @@ __all__ = [
 ]
 
 _CLASSES = {"DatasetWriter": "ffcv.writer", "Loader": "ffcv.loader", "Reader": "ffcv.reader"}
-_MODULES = ("errors", "fields", "transforms")
+_MODULES = (
+    *("errors", "fields", "libffcv", "loader", "pipeline", "reader"),
+    *("transforms", "traversal_order", "writer"),
+)

@@ -13,16 +13,18 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-__all__ = ["PATHS", "install"]
+__all__ = ["PATHS", "install", "submodule"]
 
 _FIELDS, _DECODERS = "ffcv.fields", "ffcv.fields.decoders"
 _TRANSFORMS, _ORDERS = "ffcv.transforms", "ffcv.loader.orders"
+_NAMES = "ffcv.ffcv1_names"
 
 PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ffcv.fields.base": {"ffcv.beton.field": ("ARG_TYPE", "Field")},
     "ffcv.fields.basics": {
         _FIELDS: ("FloatField", "IntField"),
         _DECODERS: ("FloatDecoder", "IntDecoder"),
+        _NAMES: ("BasicDecoder",),
     },
     "ffcv.fields.bytes": {_FIELDS: ("BytesField",), _DECODERS: ("BytesDecoder",)},
     "ffcv.fields.json": {_FIELDS: ("JSONField",)},
@@ -30,6 +32,7 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         _FIELDS: ("NDArrayField", "TorchTensorField"),
         _DECODERS: ("NDArrayDecoder",),
     },
+    "ffcv.libffcv": {_NAMES: ("memcpy",)},
     "ffcv.transforms.color_jitter": {
         _TRANSFORMS: ("RandomBrightness", "RandomContrast", "RandomSaturation")
     },
@@ -61,6 +64,21 @@ def install() -> None:
         sys.meta_path.append(_Finder())
 
 
+def submodule(package: str, name: str) -> ModuleType | None:
+    """The module of this name below a package, imported; ``None`` if there is none.
+
+    In FFCV 1.x a bare ``import ffcv`` loaded all modules, so that programs name them without
+    importing them. Here they are loaded when that is done.
+    """
+    from importlib.util import find_spec
+
+    path = f"{package}.{name}"
+    is_package = "__path__" in vars(sys.modules[package])
+    if not is_package or name.startswith("_") or find_spec(path) is None:
+        return None
+    return importlib.import_module(path)
+
+
 class _Finder:
     """Finds the modules of the table, after all real ones."""
 
@@ -87,11 +105,15 @@ class _TableLoader:
         homes = {name: home for home, names in PATHS[module.__name__].items() for name in names}
 
         def __getattr__(name: str) -> object:  # noqa: N807
-            if name not in homes:
+            value: object
+            if name in homes:
+                value = getattr(importlib.import_module(homes[name]), name)
+            else:
+                value = submodule(module.__name__, name)
+            if value is None:
                 raise AttributeError(
                     f"module {module.__name__!r} has no attribute {name!r}", name=name
                 )
-            value = getattr(importlib.import_module(homes[name]), name)
             setattr(module, name, value)
             return value
 

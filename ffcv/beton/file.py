@@ -71,6 +71,9 @@ class BetonFile:
         BetonError: it may not be read, for lack of permission for example.
     """
 
+    # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
+    _close = staticmethod(os.close)
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
         self._fd = open_regular(self.path)
@@ -109,7 +112,7 @@ class BetonFile:
     def close(self) -> None:
         """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self._close(self._fd)
         self._fd, self._data = -1, None
         self.__dict__.pop("regions", None)
 

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
         RandomResizedCropRGBImageDecoder,
         SimpleRGBImageDecoder,
     )
-    from ffcv_plugins.images.field import RGBImageField
+    from ffcv_plugins.images.field import IMAGE_MODES, RGBImageField
 
     __all__ = [
+        "IMAGE_MODES",
         "CenterCropRGBImageDecoder",
         "RGBImageField",
         "RandomResizedCropRGBImageDecoder",

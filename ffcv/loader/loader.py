@@ -391,13 +391,16 @@ class LoaderIterator(Iterator[tuple[Any, ...]]):
 class _Descriptor:
     """An open file, closed when the last pipeline that reads from it is gone."""
 
+    # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
+    _close = staticmethod(os.close)
+
     def __init__(self, path: str) -> None:
         self.number = os.open(path, os.O_RDONLY)
 
     def __del__(self) -> None:
         number = getattr(self, "number", None)
         if number is not None:
-            os.close(number)
+            self._close(number)
 
 
 def _checked_order(order: Any, num_samples: int) -> NDArray[np.int64]:

@@ -4,18 +4,37 @@ The interfaces that plugins implement are importable from here; random numbers f
 :mod:`ffcv.pipeline.random`.
 """
 
+from typing import TYPE_CHECKING
+
 from ffcv.beton.side_index import SideIndex
 from ffcv.kernel import kernel
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.operation import Operation
+from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.pipeline.sample import ASSIST, SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
+
+if TYPE_CHECKING:
+    from ffcv.pipeline.compiler import Compiler
+else:
+
+    def __getattr__(name: str) -> object:
+        # Modules of kernels import this package, and none of them needs the compiler for that.
+        from ffcv.ffcv1_paths import submodule
+
+        found = submodule(__name__, "compiler" if name == "Compiler" else name)
+        if found is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}", name=name)
+        return found.Compiler if name == "Compiler" else found
+
 
 __all__ = [
     "ASSIST",
     "AllocationQuery",
+    "Compiler",
     "Operation",
+    "PipelineSpec",
     "SampleDecoder",
     "SampleOperation",
     "SideIndex",

@@ -255,17 +255,36 @@ def _named(name: str, value: Any, names: set[str], above: set[int]) -> Iterator[
 
 
 def _is_versioned(value: Any) -> bool:
-    is_module = isinstance(value, types.ModuleType)
-    module = value.__name__ if is_module else getattr(value, "__module__", None)
-    return (module or "").partition(".")[0] in _VERSIONED
+    module = value.__name__ if isinstance(value, types.ModuleType) else _module_of(value)
+    return module.partition(".")[0] in _VERSIONED
 
 
 def _is_importable(value: Any) -> bool:
-    """Whether the name of a function or class leads to it."""
-    found: Any = sys.modules.get(getattr(value, "__module__", ""))
+    """Whether the name of a function or class leads to it.
+
+    Some functions of modules, such as ``numpy.random.rand``, are methods of an object that the
+    module keeps to itself.
+    """
+    module: Any = sys.modules.get(_module_of(value))
+    if _is_method(value):
+        return getattr(module, value.__name__, None) is value
+    found = module
     for part in getattr(value, "__qualname__", "").split("."):
         found = getattr(found, part, None)
     return found is value
+
+
+def _module_of(value: Any) -> str:
+    module = getattr(value, "__module__", None)
+    if module is None and _is_method(value):
+        module = type(value.__self__).__module__  # a method in C says nothing by itself
+    return module or ""
+
+
+def _is_method(value: Any) -> bool:
+    owner = getattr(value, "__self__", None)
+    is_bound = isinstance(value, types.MethodType | types.BuiltinMethodType)
+    return is_bound and not isinstance(owner, types.ModuleType | types.NoneType)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

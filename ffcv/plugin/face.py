@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from ffcv.errors import UnknownNameError
+from ffcv.ffcv1_paths import submodule
 from ffcv.plugin.records import Kind
 
 __all__ = ["FACES", "Face", "attach"]
@@ -21,21 +23,39 @@ class Face:
         names: public names that it shows; ``None`` for all, including those of other people's
             plugins.
         own: names that its file imports or defines by itself.
+        beside: names of values that are no contributions, and for each the contribution in whose
+            module it stands.
     """
 
     kinds: tuple[Kind, ...]
     names: tuple[str, ...] | None = None
     own: tuple[str, ...] = ()
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     def shows(self, name: str) -> bool:
         """Whether it may show this name, without asking any plugin."""
+        if name in self.beside:
+            return True
         return not name.startswith("_") and (self.names is None or name in self.names)
 
     def listing(self) -> list[str]:
         """The names that can be imported from it now, sorted."""
         from ffcv.plugin import registry
 
-        return sorted({*self.own, *filter(self.shows, registry.names(*self.kinds))})
+        provided = registry.names(*self.kinds)
+        beside = (name for name, companion in self.beside.items() if companion in provided)
+        return sorted({*self.own, *beside, *filter(self.shows, provided)})
+
+    def find(self, name: str) -> Any:
+        """What a name that it shows stands for; its module is imported at first use.
+
+        Raises:
+            UnknownNameError: no plugin provides it.
+        """
+        from ffcv.plugin import registry
+
+        found = registry.lookup(self.beside.get(name, name), *self.kinds)
+        return getattr(sys.modules[found.__module__], name) if name in self.beside else found
 
 
 FACES: Mapping[str, Face] = {
@@ -49,6 +69,7 @@ FACES: Mapping[str, Face] = {
             "RandomResizedCropRGBImageDecoder",
             "SimpleRGBImageDecoder",
         ),
+        beside={"IMAGE_MODES": "RGBImageField"},
     ),
     "ffcv.transforms": Face((Kind.TRANSFORM,)),
 }
@@ -71,9 +92,12 @@ def attach(
             return shown.listing()
         if not shown.shows(name):
             raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
-        from ffcv.plugin import registry
-
-        found = registry.lookup(name, *shown.kinds)
+        try:
+            found = shown.find(name)
+        except UnknownNameError:
+            found = submodule(module, name)
+            if found is None:
+                raise
         setattr(sys.modules[module], name, found)
         return found
 

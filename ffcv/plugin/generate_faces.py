@@ -65,7 +65,9 @@ def _block(face: Face) -> str:
         for name in filter(face.shows, (contribution.name, *contribution.aliases)):
             if normalised(registered.distribution) == BUILT_IN:
                 imports[module].append(cls if name == cls else f"{cls} as {name}")
-                shown.add(name)
+                beside = [other for other, companion in face.beside.items() if companion == name]
+                imports[module].extend(beside)
+                shown.update((name, *beside))
     lines = [_import(module, imports[module]) for module in sorted(imports)]
     return f"{_NOTE}{''.join(lines)}\n{_all(sorted(shown, key=_order))}\n"
 
@@ -101,10 +103,11 @@ def _quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _order(name: str) -> tuple[list[object], str]:
-    """Sorts as the linter does: numbers by their value."""
+def _order(name: str) -> tuple[bool, list[object], str]:
+    """Sorts as the linter does: constants first, numbers by their value."""
     pieces = re.split(r"(\d+)", name)
-    return [int(piece) if piece.isdigit() else piece for piece in pieces], name
+    numbered = [int(piece) if piece.isdigit() else piece for piece in pieces]
+    return not name.isupper(), numbered, name
 
 
 if __name__ == "__main__":

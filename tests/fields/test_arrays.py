@@ -78,6 +78,31 @@ def test_shapes_round_trip(dtype, shape):
     assert np.array_equal(batch, np.stack(values))
 
 
+@pytest.mark.parametrize(
+    ("given", "shape"),
+    [
+        ((), (1,)), ((1,), ()), ((1, 1), (1,)), ((3,), (1, 3)), ((3, 1), (3,)), ((2, 1, 3), (2, 3)),
+        ((2, 3), (1, 2, 1, 3)), ((0, 1), (0,)),
+    ],
+)  # fmt: skip
+def test_axes_of_length_1_make_no_difference(given, shape):
+    value = np.arange(np.prod(given, dtype=int), dtype="f4").reshape(given, order="F")
+    found = decode(NDArrayField("float32", shape), [value, value], jit=False)
+    assert np.array_equal(found[1], value.reshape(shape))
+
+
+@pytest.mark.parametrize(
+    ("value", "shape"),
+    [
+        (np.zeros((2, 3)), (3, 2)), (np.zeros(6), (2, 3)), (np.zeros((1, 2)), (1,)),
+        (np.zeros(0), (1,)), (np.zeros(()), (2,)), (0.5, (1,)), ([[1.0, 2.0]], (2,)),
+    ],
+)  # fmt: skip
+def test_other_shapes_are_refused(value, shape):
+    with pytest.raises(ValueError, match="expected float32 .*, got "):
+        encode_value(NDArrayField("float32", shape), value)
+
+
 def test_the_message_names_what_was_expected_and_what_came():
     with pytest.raises(ValueError, match=r"expected float32 \(20, 4\), got float64 \(19, 4\)"):
         encode_value(NDArrayField("float32", (20, 4)), np.zeros((19, 4)))
@@ -279,6 +304,13 @@ class TestWithTorch:
         field = NDArrayField("complex64", (2,))
         tensor = self.torch.tensor([1 + 2j, 3j], requires_grad=True).conj()
         assert decode(field, [tensor], jit=False)[0].tolist() == [1 - 2j, -3j]
+
+    def test_axes_of_length_1_make_no_difference(self):
+        numbers = self.torch.arange(6.0).reshape(3, 2).T
+        found = decode(NDArrayField("f4", (2, 3)), [numbers[:, None], numbers[None]], jit=False)
+        assert found.tolist() == [numbers.tolist()] * 2
+        label = decode(TorchTensorField(self.torch.int64, (1,)), [self.torch.tensor(5)], jit=False)
+        assert label.tolist() == [[5]]
 
     def test_bfloat16_values_are_refused(self):
         with pytest.raises(ValueError, match=r"got a tensor torch.bfloat16 \(2,\)"):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 
@@ -130,6 +133,34 @@ def test_a_process_ends_while_a_loader_is_running(numbers):
         print("end")
     """)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "end", "")
+
+
+def test_a_loader_that_outlives_all_modules_ends_without_a_word(numbers, tmp_path, monkeypatch):
+    monkeypatch.setenv("FFCV_CACHE_DIR", str(tmp_path))  # what Numba compiles here holds it longest
+    script = tmp_path / "program.py"
+    code = f"""
+        from ffcv.fields.decoders import IntDecoder
+        from ffcv.loader import Loader
+        from ffcv.pipeline import Operation
+
+        class Double(Operation):
+            def declare_state_and_memory(self, previous_state):
+                return previous_state, None
+
+            def generate_code(self):
+                def double(batch, memory):
+                    batch += batch
+                    return batch
+
+                return double
+
+        loader = Loader({str(numbers)!r}, 10, 2, pipelines={{"n": [IntDecoder(), Double()]}})
+        print(sum(int(batch.sum()) for (batch,) in loader))
+    """
+    script.write_text(textwrap.dedent(code))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) == NUM_SAMPLES * (NUM_SAMPLES - 1)
 
 
 def test_a_forked_child_gets_threads_of_its_own(numbers):

@@ -6,6 +6,7 @@ import enum
 import functools
 import importlib
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -122,7 +123,8 @@ def by_function(x):
     [
         1, 2.5, True, None, "a", b"a", (1, (2.0, "b")), np.float32(1), np.dtype("u2,f4"), np.uint8,
         np.arange(3), np.ones((3, 2), order="F"), Mode.FIRST, Size(3), Size, range, len, np.sum,
-        limited, njit(limited), ValueError, np, importlib,
+        limited, njit(limited), ValueError, np, importlib, np.random.rand, np.random.seed,
+        random.random,
     ],
     ids=lambda content: type(content).__name__,
 )  # fmt: skip
@@ -136,6 +138,8 @@ def test_what_a_name_or_a_value_says_all_about_is_exact(content):
     [
         Thing(), [1], {"a": 1}, functools.partial(len), np.zeros(200_000), np.zeros((4, 4))[:, ::2],
         np.array([None]), (1, Thing()), type("Local", (), {}), njit(make_adder(Thing())),
+        np.random.RandomState(5).rand, np.random.default_rng(5).random, random.Random(5).random,
+        Thing().__str__, [1].count,
     ],
     ids=lambda content: type(content).__name__,
 )  # fmt: skip

@@ -102,6 +102,11 @@ def test_field_of_a_stranger_is_shown(site) -> None:
     assert site.run(code) == "mine_fields True True"
 
 
+def test_a_field_of_a_stranger_is_not_hidden_by_a_module(site) -> None:
+    site.field_plugin("mine", "ndarray")
+    assert site.run("import ffcv.fields; print(ffcv.fields.ndarray.__module__)") == "mine_fields"
+
+
 def test_listing_leaves_out_what_cannot_be_imported(monkeypatch) -> None:
     import ffcv.transforms
 
@@ -121,10 +126,26 @@ def test_face_with_chosen_names(monkeypatch) -> None:
         _ = module.FloatField
 
 
+def test_face_with_a_value_beside_a_contribution(site, monkeypatch) -> None:
+    import ffcv_plugins.scalars.fields as home
+
+    monkeypatch.setattr(home, "MODES", {"a": 1}, raising=False)
+    face = Face((Kind.FIELD,), ("IntField",), beside={"MODES": "IntField"})
+    assert face.listing() == ["IntField", "MODES"]
+    assert face.find("MODES") is home.MODES
+    monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "scalars")
+    site.use()
+    assert face.listing() == []
+    with pytest.raises(UnknownNameError):
+        face.find("MODES")
+
+
 @pytest.mark.parametrize(
     ("code", "absent"),
     [
         ("import ffcv", "torch cv2 numba numpy pluggy PIL"),
+        ("import ffcv; ffcv.fields.ndarray, ffcv.transforms.ops, ffcv.libffcv", "torch cv2 numba"),
+        ("import ffcv; ffcv.traversal_order.base, ffcv.pipeline.PipelineSpec", "torch cv2 numba"),
         ("import ffcv; ffcv.__version__; dir(ffcv)", "torch cv2 numba numpy pluggy"),
         ("import ffcv.fields, ffcv.transforms, ffcv.fields.decoders", "torch cv2 numba PIL"),
         ("from ffcv.fields import IntField", "torch cv2"),

@@ -136,6 +136,15 @@ def test_floats_of_16_bits_are_moved_as_bits(dtype, jit):
     np.testing.assert_array_equal(shifted, translate_reference(batch, 2, 0, keys), strict=True)
 
 
+@pytest.mark.parametrize("operation", [Cutout, RandomTranslate])
+@pytest.mark.parametrize("container", [tuple, list, lambda fill: np.array(fill, np.float32)])
+def test_whole_numbers_may_be_floats(operation, container):
+    batch = random_batch((3, 5, 5, 3), np.uint8)
+    expected = apply(operation(2, (125, 122, 113)), batch, jit=False)
+    found = apply(operation(2, container([125.0, 122.0, 113.0])), batch, jit=False)
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
 def test_a_square_as_large_as_the_image_hides_all_of_it():
     assert (apply(Cutout(5, fill=9), random_batch((3, 5, 5, 3), np.uint8), jit=False) == 9).all()
 

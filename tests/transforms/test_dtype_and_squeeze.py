@@ -76,11 +76,22 @@ def test_squeeze_leaves_larger_dimensions():
     assert run_batch(Squeeze(1, 2), np.zeros((2, 3, 1))).shape == (2, 3)
 
 
+def test_squeeze_takes_a_list_of_dimensions():
+    for dims in ([1], (1,), [-1], [1, 2]):
+        assert Squeeze(dims).dims == Squeeze(*dims).dims == tuple(dims)
+    assert run_batch(Squeeze([1, 3]), np.zeros((2, 1, 1, 1))).shape == (2, 1)
+
+
 @pytest.mark.parametrize("dtype", [None, "U5", object, "datetime64[s]", "rubbish", 3])
 @pytest.mark.parametrize("operation", [Convert, View])
 def test_what_is_no_dtype_of_numbers(operation, dtype):
     with pytest.raises(TypeError, match=f"{operation.__name__}: expected a"):
         operation(dtype)
+
+
+def test_a_view_of_a_size_is_told_what_does_it():
+    with pytest.raises(TypeError, match=r"View: .* got the size -1; Squeeze\(\) makes"):
+        View(-1)
 
 
 @pytest.mark.parametrize("operation", [Convert(torch.float8_e5m2), View(torch.float8_e5m2)])
@@ -147,7 +158,13 @@ def test_inputs_that_do_not_fit(operation, state, error, words):
         operation.declare_state_and_memory(state)
 
 
-@pytest.mark.parametrize(("dim", "error"), [(0, ValueError), (1.5, TypeError), ("1", TypeError)])
+@pytest.mark.parametrize(
+    ("dim", "error"),
+    [
+        (0, ValueError), (1.5, TypeError), ("1", TypeError), ([], ValueError), ([0], ValueError),
+        ([[1]], TypeError),
+    ],
+)  # fmt: skip
 def test_squeezing_what_is_no_dimension_of_a_sample(dim, error):
     with pytest.raises(error, match="Squeeze: "):
         Squeeze(dim)

@@ -24,7 +24,7 @@ def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
 
     Numbers convert within their kind, and from kinds that theirs contains: float64 to float32,
     integers to floats, integers to narrower integers if every value fits. Other types convert where
-    nothing is lost.
+    nothing is lost. Arrays and tensors may have axes of length 1 more or less.
 
     Raises:
         ValueError, TypeError: another shape or an unrelated type; or values that ``dtype`` lacks.
@@ -32,6 +32,8 @@ def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
     expected = phrase(dtype, shape)
     given = isinstance(value, np.ndarray | np.generic)
     array = _to_numpy(value, dtype, expected)
+    if (given or hasattr(value, "detach")) and _without_ones(array.shape) == _without_ones(shape):
+        array = array.reshape(shape)
     if array.shape != shape:
         raise ValueError(f"expected {expected}, got {phrase(array.dtype, array.shape)}")
     if array.size == 0 and not given:
@@ -61,6 +63,10 @@ def _to_numpy(value: Any, dtype: np.dtype[Any], expected: str) -> NDArray[Any]:
         came = came if hasattr(value, "dtype") else f"a value of type {type(value).__name__}"
         raise TypeError(f"expected {expected}, got {came}")
     return array
+
+
+def _without_ones(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]
 
 
 def _holds_tuples(value: Any) -> bool:

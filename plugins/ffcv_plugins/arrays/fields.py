@@ -23,8 +23,9 @@ _ROOM_FOR_TEXT = ARG_TYPE.itemsize - _ARGUMENTS.itemsize - 1
 class NDArrayField(Field):
     """An array, always of the same type and shape.
 
-    Takes arrays, tensors, and nested lists of numbers. The shape must be exact; values are
-    converted within their kind (float64 to float32; integers if they fit), never beyond it.
+    Takes arrays, tensors, and nested lists of numbers. The shape must be exact, but for axes of
+    length 1, which arrays and tensors may have more or less of; values are converted within their
+    kind (float64 to float32; integers if they fit), never beyond it.
     Structured, big-endian, complex and datetime types are stored as they are.
 
     Args:

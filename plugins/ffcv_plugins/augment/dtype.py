@@ -105,6 +105,11 @@ class View(Operation):
     compiled = False
 
     def __init__(self, target_dtype: Any) -> None:
+        if isinstance(target_dtype, int):
+            raise TypeError(
+                f"View: expected a NumPy or torch dtype, got the size {target_dtype}; Squeeze() "
+                "makes labels (B,) of (B, 1)"
+            )
         _check_dtype("View", target_dtype)
         self.target_dtype = target_dtype
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,11 +20,12 @@ class Squeeze(Operation):
 
     Args:
         dims: dimensions to remove, counted in the *batch*: 1 is the first of a sample, -1 the
-            last. Those that are larger than 1 stay, as in torch. Without any, all of size 1 go.
+            last; or one list or tuple of them. Those that are larger than 1 stay, as in torch.
+            Without any, all of size 1 go.
 
     Raises:
         TypeError: a dimension is no integer.
-        ValueError: dimension 0, which is the batch.
+        ValueError: dimension 0, which is the batch; or an empty list.
 
     Example:
         >>> Squeeze(1).dims
@@ -33,8 +34,9 @@ class Squeeze(Operation):
 
     compiled = False
 
-    def __init__(self, *dims: int) -> None:
-        for dim in dims:
+    def __init__(self, *dims: int | Sequence[int]) -> None:
+        self.dims = _flat(dims)
+        for dim in self.dims:
             try:
                 number = operator.index(dim)
             except TypeError:
@@ -44,7 +46,6 @@ class Squeeze(Operation):
                     "Squeeze: dimension 0 is the batch, which always stays; the dimensions of a "
                     "sample begin at 1"
                 )
-        self.dims = dims
 
     def _removed(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Which dimensions of a batch go, in ascending order; ``shape`` is a sample's."""
@@ -79,3 +80,11 @@ class Squeeze(Operation):
             return batch.squeeze(removed) if removed else batch
 
         return squeeze
+
+
+def _flat(dims: tuple[Any, ...]) -> tuple[int, ...]:
+    if len(dims) != 1 or not isinstance(dims[0], list | tuple):
+        return dims
+    if not dims[0]:
+        raise ValueError("Squeeze: expected at least one dimension in the list, got none")
+    return tuple(dims[0])

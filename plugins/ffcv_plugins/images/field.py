@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal, get_args
@@ -16,10 +16,13 @@ from ffcv_plugins.images.inputs import GivenImage, shrink
 from ffcv_plugins.images.jpeg.stream import JpegStream, read_stream
 from ffcv_plugins.images.layout import JPEG, LARGEST_SIDE, RAW, RECORD, ROW_INDEX
 
-__all__ = ["RGBImageField", "WriteMode"]
+__all__ = ["IMAGE_MODES", "RGBImageField", "WriteMode"]
 
 WriteMode = Literal["raw", "jpg", "smart", "proportion", "keep"]
 """How images are stored; see :class:`RGBImageField`."""
+
+IMAGE_MODES: Mapping[str, int] = {"jpg": JPEG, "raw": RAW}
+"""What the member ``mode`` of a record says about its region, for decoders of one's own."""
 
 _RECORDS_AT_ONCE = 1 << 18
 

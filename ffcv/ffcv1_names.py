@@ -1,0 +1,91 @@
+"""Names of FFCV 1.x that programs build their own fields on, and that nothing else here needs.
+
+They are imported under the paths that they had, see :mod:`ffcv.ffcv1_paths`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.operation import Operation
+from ffcv.pipeline.state import State
+
+__all__ = ["BasicDecoder", "memcpy"]
+
+
+@python_only
+def _copy(room: Any, given: Any) -> None:
+    room[: given.size] = given
+
+
+@kernel
+def memcpy(source: Any, dest: Any) -> None:
+    """Copy the bytes of one array to the beginning of another, whatever their types and shapes.
+
+    For compiled code and for Python.
+
+    Args:
+        source: any array; the bytes of its elements in C order.
+        dest: a C-contiguous array. Bytes behind those of ``source`` stay as they are.
+
+    Raises:
+        ValueError: ``dest`` is smaller than ``source``, or not contiguous. (Compiled code that
+            can hold no other array than one that is not contiguous does not compile.)
+
+    Example:
+        >>> numbers = np.zeros(3, np.uint16)
+        >>> memcpy(np.array([1, 0, 2], np.uint8), numbers)
+        >>> numbers
+        array([1, 2, 0], dtype=uint16)
+    """
+    if not dest.flags.c_contiguous:
+        raise ValueError("memcpy: the destination is not contiguous")
+    given = np.ascontiguousarray(source).reshape(-1).view(np.uint8)
+    room = dest.reshape(-1).view(np.uint8)
+    if given.size > room.size:
+        raise ValueError("memcpy: the destination is smaller than the source")
+    if is_compiled():
+        # A loop is compiled to copies of whole vectors, unlike the assignment to a slice.
+        for i in range(given.size):
+            room[i] = given[i]
+    else:
+        _copy(room, given)
+
+
+class BasicDecoder(Operation):
+    """Base of batch decoders of fields whose records are the values, one a sample.
+
+    A subclass says of which type they are: by the class attribute ``dtype``, or by a property.
+    Batches are ``(B, 1)``. New decoders are :class:`~ffcv.pipeline.sample.SampleDecoder`.
+    """
+
+    dtype: Any = None
+
+    def declare_state_and_memory(self, previous_state: State) -> tuple[State, AllocationQuery]:
+        """One value of ``dtype`` a sample.
+
+        Raises:
+            TypeError: the subclass has no ``dtype``.
+        """
+        if self.dtype is None:
+            name = type(self).__name__
+            raise TypeError(f"{name}: a BasicDecoder needs the attribute dtype, the type of values")
+        dtype = np.dtype(self.dtype)
+        state = replace(previous_state, jit_mode=True, shape=(1,), dtype=dtype)
+        return state, AllocationQuery((1,), dtype)
+
+    def generate_code(self) -> Callable[..., Any]:
+        """Copy the records of a batch."""
+
+        def decode(indices: Any, destination: Any, metadata: Any, storage_state: Any) -> Any:
+            for i in range(len(indices)):
+                destination[i, 0] = metadata[indices[i]]
+            return destination[: len(indices)]
+
+        return decode

@@ -1,0 +1,214 @@
+"""Names that programs for FFCV 1.x build fields of their own on."""
+
+from __future__ import annotations
+
+import operator
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numba import njit
+
+from ffcv.fields.base import ARG_TYPE, Field
+from ffcv.fields.basics import BasicDecoder
+from ffcv.fields.rgb_image import IMAGE_MODES, RGBImageField
+from ffcv.libffcv import memcpy
+from ffcv.loader import Loader
+from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.compiler import Compiler
+from ffcv.pipeline.operation import Operation
+from ffcv.pipeline.state import State
+from ffcv.writer import DatasetWriter
+
+BOX = np.dtype([("corner", "<i4", (2,)), ("size", "<f8", (2, 2)), ("kind", "u1")])
+
+
+@njit(nogil=True)
+def call(source, dest):
+    memcpy(source, dest)
+
+
+WAYS = [memcpy, call, Compiler.compile(memcpy)]
+
+
+def _readonly(array):
+    array.flags.writeable = False
+    return array
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("source", "dest"),
+    [
+        (_readonly(np.arange(24, dtype="u1")), np.zeros((2, 3), "f4")),
+        (np.linspace(0, 1, 30).reshape(5, 2, 3), np.zeros(300, "u1")),
+        (np.linspace(0, 1, 30).reshape(5, 2, 3)[:, 1:].T, np.zeros((2, 9, 3), "f4")),
+        (np.arange(49, dtype="u1"), np.zeros(2, BOX)),
+        (np.zeros(2, BOX), np.ones(98, "u1")),
+        (np.zeros(0, "f4"), np.ones(3, "i2")),
+    ],
+)
+def test_memcpy_copies_bytes_to_the_beginning(way, source, dest):
+    found = dest.copy()
+    way(source, found)
+    given, before = source.tobytes(), dest.tobytes()
+    assert found.tobytes() == given + before[len(given) :]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_memcpy_never_writes_beyond_the_destination(way):
+    room = np.zeros(8, "u1")
+    with pytest.raises(ValueError, match="smaller than the source"):
+        way(np.ones(2, "f4"), room[:7])
+    assert not room.any()
+
+
+def test_memcpy_refuses_a_destination_with_gaps():
+    room = np.zeros((4, 4), "u1")
+    with pytest.raises(ValueError, match="not contiguous"):
+        memcpy(np.ones(4, "u1"), room[:, 0])
+    assert not room.any()
+
+
+class RowsDecoder(Operation):
+    """Arrays of different lengths, at the beginning of rows that hold the longest."""
+
+    def declare_state_and_memory(self, previous_state):
+        shape = (int(self.metadata["rows"].max()), 2)
+        state = replace(previous_state, jit_mode=True, shape=shape, dtype=np.dtype("f4"))
+        return state, AllocationQuery(shape, np.dtype("f4"))
+
+    def generate_code(self):
+        read, copy = self.memory_read, Compiler.compile(memcpy)
+
+        def decode(indices, destination, metadata, storage_state):
+            for i in range(len(indices)):
+                destination[i] = -1
+                copy(read(metadata[indices[i]]["ptr"], storage_state), destination[i])
+            return destination
+
+        return decode
+
+
+class OwnField(Field):
+    """Neither has anything to say about itself."""
+
+    @classmethod
+    def from_binary(cls, binary):
+        return cls()
+
+    def to_binary(self):
+        return np.zeros(1, ARG_TYPE)[0]
+
+
+class RowsField(OwnField):
+    metadata_type = np.dtype([("ptr", "<u8"), ("rows", "<u4")])
+
+    def encode(self, destination, value, malloc):
+        destination["ptr"], room = malloc(value.nbytes)
+        destination["rows"] = len(value)
+        room[:] = value.reshape(-1).view("u1")
+
+    def get_decoder_class(self):
+        return RowsDecoder
+
+
+class BoxDecoder(BasicDecoder):
+    dtype = BOX
+
+
+class BoxField(OwnField):
+    metadata_type = BOX
+
+    def encode(self, destination, value, malloc):
+        destination[0] = value
+
+    def get_decoder_class(self):
+        return BoxDecoder
+
+
+class HalfDecoder(BasicDecoder):
+    @property
+    def dtype(self):
+        return np.dtype("<f4")
+
+
+class HalfField(BoxField):
+    metadata_type = np.dtype("<f4")
+
+    def get_decoder_class(self):
+        return HalfDecoder
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_fields_with_decoders_on_these_names(tmp_path, jit):
+    rows = [np.arange(2 * n, dtype="f4").reshape(n, 2) for n in (3, 1, 4, 2)]
+    boxes = np.zeros(4, BOX)
+    boxes["corner"], boxes["size"] = np.arange(8).reshape(4, 2), np.arange(16).reshape(4, 2, 2)
+    fields = {"rows": RowsField(), "box": BoxField(), "half": HalfField()}
+    samples = [(rows[i], boxes[i], i / 2) for i in range(4)]
+    DatasetWriter(tmp_path / "own.beton", fields, num_workers=0).from_indexed_dataset(samples)
+    own = {"rows": RowsField, "box": BoxField, "half": HalfField}
+    pipelines = {"rows": [RowsDecoder()], "box": [BoxDecoder()], "half": [HalfDecoder()]}
+    with Loader(tmp_path / "own.beton", 4, 2, pipelines=pipelines, custom_fields=own, jit=jit) as (
+        loader
+    ):
+        ((found, box, half),) = loader
+    for row, expected in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(row[: len(expected)], expected)
+        assert (row[len(expected) :] == -1).all()
+    np.testing.assert_array_equal(box[:, 0], boxes, strict=True)
+    np.testing.assert_array_equal(half, np.arange(4, dtype="f4")[:, None] / 2, strict=True)
+
+
+def test_a_basic_decoder_needs_a_type():
+    class NamelessDecoder(BasicDecoder):
+        pass
+
+    state = State(jit_mode=True, device="cpu", shape=(), dtype=np.dtype("u1"))
+    with pytest.raises(TypeError, match="NamelessDecoder.*attribute dtype"):
+        NamelessDecoder().declare_state_and_memory(state)
+
+
+def test_image_modes_are_those_of_records():
+    image = np.zeros((8, 8, 3), np.uint8)
+    for name, mode in IMAGE_MODES.items():
+        record = np.zeros(1, RGBImageField().metadata_type)
+        RGBImageField(name).encode(record, image, lambda size: (1, np.zeros(size, "u1")))
+        assert record["mode"] == mode
+
+
+REACHED = {
+    "libffcv": "memcpy",
+    "loader": "Loader loader.DEFAULT_OS_CACHE",
+    "reader": "Reader",
+    "writer": "DatasetWriter",
+    "pipeline": "Compiler PipelineSpec compiler.Compiler state.State operation.Operation "
+    "allocation_query.AllocationQuery",
+    "traversal_order": "Random base.TraversalOrder random.Random",
+    "fields": "base.ARG_TYPE basics.IntDecoder bytes.BytesField decoders.IntDecoder "
+    "json.JSONField ndarray.NDArrayField rgb_image.IMAGE_MODES",
+    "transforms": "ops.ToTensor common.Squeeze cutout.Cutout",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [f"{module}.{name}" for module, names in REACHED.items() for name in names.split()]
+)
+def test_a_bare_import_reaches(name):
+    code = f"import ffcv; print(ffcv.{name} is not None)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "fields.", "fields.basics.", "pipeline.", "traversal_order."])
+def test_other_names_stay_unknown(name):
+    import ffcv
+
+    parent = operator.attrgetter(name.removesuffix("."))(ffcv) if name else ffcv
+    for wrong in ("nothing", "Nothing", "_nothing", "__wrapped__"):
+        assert not hasattr(parent, wrong)
+        with pytest.raises(ImportError):
+            exec(f"from {parent.__name__} import {wrong}")

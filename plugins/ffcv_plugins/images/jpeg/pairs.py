@@ -81,6 +81,10 @@ def _take(reader: Any, base: Any, ac: Any, place: Any, zigzag: Any, state: Any) 
     entry = look_up(bits, ac)
     bits, count, position = refill(bits, count, position)
     bits, count, place = take_entry(entry, bits, count, base, place, ac, zigzag, state)
+    if place < ENDED:
+        # The second one of two needs no refill.
+        entry = look_up(bits, ac)
+        bits, count, place = take_entry(entry, bits, count, base, place, ac, zigzag, state)
     return (bits, count, position), place
 
 

@@ -99,7 +99,7 @@ class Loader:
             followed by ``ToTensor`` where torch is installed.
         custom_fields: field name to class, for fields of files that name no plugin.
         drop_last: whether a last batch smaller than the others is left out.
-        batches_ahead: how many batches are prepared in advance, at least 1.
+        batches_ahead: how many batches are prepared in advance; 0, as FFCV 1.x takes it, is 1.
         recompile: whether batch operations generate their code anew each epoch even when none of
             their attributes changed.
         order_kwargs: further arguments of the order.
@@ -151,7 +151,7 @@ class Loader:
     ) -> None:
         self._args = {k: v for k, v in locals().items() if k != "self"}
         self.batch_size = whole("batch_size", batch_size, 1)
-        self.batches_ahead = whole("batches_ahead", batches_ahead, 1)
+        self.batches_ahead = whole("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
         self.drop_last, self.recompile = bool(drop_last), bool(recompile)
         by_default = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"

@@ -55,6 +55,9 @@ def _cause(report: str) -> str:
         if not _NOISE.match(line):
             causes[line] = None
     cause = re.sub(r"\.?\.? ?Raised from .*", "", " ".join(causes))
+    cause = re.sub(
+        r"^(\w+)\(\)$", r"Numba gives no reason (\1); it does not know what is done here", cause
+    )
     return re.sub(r"Module\(<module '([\w.]+)'[^>]*>\)", r"module \1", cause)[:300]
 
 

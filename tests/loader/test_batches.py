@@ -130,7 +130,7 @@ def test_filter_keeps_what_fulfils_the_condition(mixed):
         {"batch_size": 0},
         {"batch_size": 2.5},
         {"batch_size": 101},
-        {"batch_size": 4, "batches_ahead": 0},
+        {"batch_size": 4, "batches_ahead": -1},
         {"batch_size": 4, "num_workers": -2},
         {"batch_size": 4, "indices": [100]},
         {"batch_size": 4, "indices": [-1]},
@@ -148,6 +148,12 @@ def test_wrong_arguments_are_named(numbers, wrong):
     name = next((key for key in wrong if key != "batch_size"), "batch_size")
     assert name in str(caught.value) or "nonsense" in str(caught.value)
     assert isinstance(caught.value, (ArgumentError, AttributeError))
+
+
+def test_no_batches_ahead_are_one(numbers):
+    with Loader(numbers, 10, num_workers=1, batches_ahead=0) as loader:
+        assert loader.batches_ahead == 1
+        assert len(list(loader)) == len(loader)
 
 
 def everything(path, **arguments):

@@ -14,9 +14,10 @@
     │   └── BadPointerError             a record points to no region of the file
     ├── PluginError
     │   ├── MissingPluginError          a file or a name needs a plugin that is not installed
+    │   │                                                                       (ValueError)
     │   └── UnknownNameError            no plugin provides this name            (AttributeError)
     ├── ArgumentError                   an argument is out of its range         (ValueError)
-    ├── PipelineError                   operations do not fit each other        (ValueError)
+    ├── PipelineError                   operations do not fit each other   (ValueError, TypeError)
     │   └── CompilationError            an operation does not compile
     ├── SampleError                     a sample could not be decoded
     ├── LoaderClosedError               a closed loader was iterated
@@ -117,7 +118,7 @@ class PluginError(FfcvError):
     """Something is wrong with a plugin."""
 
 
-class MissingPluginError(PluginError):
+class MissingPluginError(PluginError, ValueError):
     """A file or a name needs a plugin that is not installed."""
 
 
@@ -129,8 +130,11 @@ class ArgumentError(FfcvError, ValueError):
     """An argument is out of its range or of the wrong kind."""
 
 
-class PipelineError(FfcvError, ValueError):
-    """Operations of a pipeline do not fit each other, their field or the loader."""
+class PipelineError(FfcvError, ValueError, TypeError):
+    """Operations of a pipeline do not fit each other, their field or the loader.
+
+    It tells of all mismatches at once, so it is what FFCV 1.x raised for any of them.
+    """
 
 
 class CompilationError(PipelineError):

@@ -103,14 +103,14 @@ class Field(ABC):
         )
 
 
-def takes(kind: type, *arguments: Any) -> bool:
-    """Whether a class can be called with these arguments.
+def takes(kind: type, **arguments: Any) -> bool:
+    """Whether a class can be called with these arguments, by their names.
 
-    ``Field.from_binary`` of a base class asks it about subclasses, whose constructors may want more
-    than the file says.
+    ``Field.from_binary`` of a base class asks it about subclasses, whose constructors may want
+    something else than the file says.
     """
     try:
-        inspect.signature(kind).bind(*arguments)
+        inspect.signature(kind).bind(**arguments)
     except TypeError:
         return False
     return True

@@ -210,6 +210,11 @@ class Loader:
         return self.reader.file_name
 
     @property
+    def code(self) -> object:
+        """What passes run: another object once operations have been planned anew."""
+        return self._routes
+
+    @property
     def traversal_order(self) -> TraversalOrder:
         """The order of the samples; another one takes effect with the next pass."""
         return self._order

@@ -247,6 +247,48 @@ def test_the_length_of_orders_that_derive_from_ours(path, order, samples, drop_l
         assert len(loader) == len(list(loader)) == (samples // 5 if drop_last else -(-samples // 5))
 
 
+class Text(NDArrayField):
+    """Text of at most so many bytes. Its constructor takes as many arguments as its base's."""
+
+    def __init__(self, most, filler="\0"):
+        super().__init__(np.dtype("uint8"), (most,))
+        self.filler = filler
+
+    def encode(self, destination, value, malloc):
+        filled = value.ljust(self.shape[0], self.filler).encode("ascii")
+        super().encode(destination, np.frombuffer(filled, np.uint8), malloc)
+
+
+class TextDecoder(NDArrayDecoder):
+    """Nothing of its own."""
+
+
+def test_a_field_whose_constructor_wants_something_else(tmp_path):
+    path, texts = str(tmp_path / "texts.beton"), ["", "a", "bc" * 10]
+    DatasetWriter(path, {"text": Text(20)}).from_indexed_dataset([(text,) for text in texts])
+    arguments = {"pipelines": {"text": [TextDecoder()]}, "drop_last": False}
+    with Loader(path, 2, 1, custom_fields={"text": Text}, **arguments) as loader:
+        found = [row.tobytes().decode().rstrip("\0") for (batch,) in loader for row in batch]
+    assert found == texts
+    with pytest.raises(ValueError, match="custom_fields"):
+        Loader(path, 2, 1, **arguments)
+
+
+@pytest.mark.parametrize("recompile", [False, True])
+def test_recompiling_makes_other_code(path, recompile):
+    with Loader(path, 5, 1, recompile=recompile) as loader:
+        iter(loader)
+        code = loader.code
+        iter(loader)
+        assert (loader.code is code) != recompile
+
+
+def test_mismatches_are_value_errors_and_type_errors(path):
+    for kind in (ValueError, TypeError):
+        with pytest.raises(kind, match="starts with a decoder"):
+            batches(path, "label", [Squeeze()])
+
+
 def test_attributes_of_loaders_that_programs_look_at(path):
     with Loader(path, 5, 1, order=OrderOption.RANDOM, seed=3, drop_last=False) as loader:
         assert loader.fname == path

@@ -80,8 +80,8 @@ class NDArrayField(Field):
         end = _ARGUMENTS.itemsize + length
         dtype = dtype_from_text(memory[_ARGUMENTS.itemsize : end].tobytes().decode("ascii"))
         shape = _shape_from([int(n) for n in header["shape"]], int(memory[end]))
-        if takes(cls, dtype, shape):
-            return cls(dtype, shape)
+        if takes(cls, dtype=dtype, shape=shape):
+            return cls(dtype=dtype, shape=shape)
         field = cls.__new__(cls)
         NDArrayField.__init__(field, dtype, shape)
         return field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +14,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # Tests compile into a folder of the checkout, never into the developer's own cache. It stays, so
 # that the next run starts faster; tests of the cache itself use folders of their own.
 os.environ.setdefault("FFCV_CACHE_DIR", str(ROOT / ".ffcv-cache"))
+
+# A shell's background jobs inherit that Ctrl-C is ignored, and so would the programs that tests
+# start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadline: the first example of a test may compile.
 COMMON = {

@@ -32,9 +32,20 @@ def path(tmp_path):
     return tmp_path / "out" / "x.beton"
 
 
-def script(path, workers, length, *rest, **how):
-    arguments = [SCRIPT, path, path.parent.parent / "log", str(workers), str(length), *rest]
-    return subprocess.Popen([sys.executable, *arguments], stderr=subprocess.PIPE, text=True, **how)
+@pytest.fixture
+def script():
+    """Starts the script, which does not outlive the test, whatever becomes of that."""
+    started = []
+
+    def start(path, workers, length, *rest, **how):
+        arguments = [SCRIPT, path, path.parent.parent / "log", str(workers), str(length), *rest]
+        command = [sys.executable, *arguments]
+        started.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **how))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
 
 
 def wait_until(condition, seconds=60):
@@ -55,7 +66,7 @@ def alive(process):
         return False
 
 
-def test_spawned_workers(path):
+def test_spawned_workers(path, script):
     pytest.importorskip("torch")
     bytes_of = {}
     for workers, method in ((0, "fork"), (2, "spawn")):
@@ -67,7 +78,7 @@ def test_spawned_workers(path):
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("all_of_them", [True, False])
-def test_keyboard_interrupt(path, workers, all_of_them):
+def test_keyboard_interrupt(path, script, workers, all_of_them):
     path.write_bytes(b"precious")
     process = script(path, workers, 100_000, start_new_session=True)
     log = path.parent.parent / "log"
@@ -82,7 +93,7 @@ def test_keyboard_interrupt(path, workers, all_of_them):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_writer_leaves_no_target(path, workers):
+def test_a_killed_writer_leaves_no_target(path, script, workers):
     process = script(path, workers, 100_000)
     log = path.parent.parent / "log"
     wait_until(lambda: len(processes(log)) == max(1, workers))
@@ -100,7 +111,7 @@ def limit_files():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_limit_of_file_size(path, workers):
+def test_limit_of_file_size(path, script, workers):
     process = script(path, workers, 100, preexec_fn=limit_files)
     _, printed = process.communicate(timeout=60)
     assert "ffcv.errors.DiskFullError" in printed

@@ -38,7 +38,11 @@ class TestBytesField(FieldConformance):
             (3, "expected bytes or a uint8 array, got int"),
             ([1, 2], "expected bytes or a uint8 array, got list"),
             (np.zeros((2, 2), np.uint8), "of one dimension, got uint8 (2, 2)"),
-            (np.zeros(2, np.int8), "got int8 (2,)"),
+            (np.zeros(2, "datetime64[s]"), "got datetime64[s] (2,)"),
+            (np.array([0, -1], np.int8), "got int8 (2,) with -1 at position 1"),
+            (np.array([255, 256]), "with 256 at position 1"),
+            (np.array([0.5]), "expected bytes or whole numbers from 0 to 255, got float64 (1,)"),
+            (np.array([0, np.nan], np.float16), "with nan at position 1"),
         ]
 
     def equal(self, value, decoded):
@@ -73,6 +77,15 @@ class TestJSONField(FieldConformance):
 
     def equal(self, value, decoded):
         return JSONField.unpack(decoded) == [value]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "largest"),
+    [("bool", 1), ("int8", 127), ("int64", 255), ("uint16", 255), ("float16", 255), ("f8", 255)],
+)
+def test_whole_numbers_of_other_types(dtype, largest):
+    numbers = np.array([0, 1, largest], dtype)
+    assert decode(BytesField(), [numbers]).tolist() == [[0, 1, largest]]
 
 
 def test_tails_are_zero():

@@ -16,9 +16,10 @@ __all__ = ["BytesField", "JSONField"]
 class BytesField(Field):
     """Bytes of any length, such as encoded audio or text.
 
-    Takes ``bytes``, ``bytearray``, ``memoryview`` and uint8 arrays or tensors of one dimension. A
-    batch is ``(B, N)`` uint8, N being the length of the longest value in the file; shorter ones
-    are padded with zeros. Store the length in a field of its own where zeros at the end matter.
+    Takes ``bytes``, ``bytearray``, ``memoryview`` and uint8 arrays or tensors of one dimension;
+    also those of another numeric type, if each number is a whole one from 0 to 255. A batch is
+    ``(B, N)`` uint8, N being the length of the longest value in the file; shorter ones are padded
+    with zeros. Store the length in a field of its own where zeros at the end matter.
 
     Example:
         >>> from ffcv.testing import decode
@@ -152,8 +153,21 @@ def _as_bytes(value: Any) -> NDArray[np.uint8]:
         value = value.detach().cpu().numpy()
     if not isinstance(value, np.ndarray):
         raise TypeError(f"expected bytes or a uint8 array, got {type(value).__name__}")
-    if value.dtype != np.uint8 or value.ndim != 1:
+    if value.dtype.kind not in "biuf" or value.ndim != 1:
         raise ValueError(
             f"expected bytes or a uint8 array of one dimension, got {value.dtype} {value.shape}"
         )
-    return value
+    return value if value.dtype == np.uint8 else _exactly(value)
+
+
+def _exactly(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """Numbers of another type as bytes, if each of them is one."""
+    with np.errstate(invalid="ignore"):
+        data = numbers.astype(np.uint8)
+    wrong = np.flatnonzero(data != numbers)
+    if wrong.size:
+        raise ValueError(
+            f"expected bytes or whole numbers from 0 to 255, got {numbers.dtype} "
+            f"{numbers.shape} with {numbers[wrong[0]]} at position {wrong[0]}"
+        )
+    return data

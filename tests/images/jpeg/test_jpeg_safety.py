@@ -46,12 +46,12 @@ def test_attacks_are_the_same_every_time():
 
 
 TOO_SMALL = """
-from jpeg_arena import ArenaDecoder
+from jpeg_arena import arena_decoder
 from jpeg_attacks import Attack, sound_streams
 from ffcv_plugins.images.jpeg import state as s
 
 sound = max(sound_streams(), key=lambda sound: len(sound.stream))
-decoder = ArenaDecoder(64, 1 << 16, True)
+decoder = arena_decoder(64, 1 << 16, True)
 decoder.prepare(len(sound.stream), sound.height, sound.width)
 if {kept}:
     decoder.state[s.B_{buffer}] += decoder.state[s.N_{buffer}] - {kept}

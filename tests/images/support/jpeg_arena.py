@@ -1,8 +1,9 @@
-"""A native decoder in fenced memory that is used again and again, for millions of runs."""
+"""Native decoders in memory that is watched: by fences, for millions of runs, or by Valgrind."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 
 import numpy as np
@@ -19,6 +20,10 @@ from ffcv_plugins.images.jpeg.memory import (
     segment_bytes,
 )
 from ffcv_plugins.images.jpeg.row_index import INDEX_ENTRY
+
+LIBC = ctypes.CDLL(None)
+LIBC.malloc.argtypes, LIBC.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+LIBC.free.argtypes, LIBC.free.restype = [ctypes.c_void_p], None
 
 
 class Arena:
@@ -42,27 +47,58 @@ class Arena:
         return address
 
 
-class ArenaDecoder:
+class Heap:
+    """The same for Valgrind, which fences what ``malloc`` gives, and knows what was never written.
+
+    Args:
+        nbytes: the most that anybody takes.
+        written: whether it passes for written from the start.
+    """
+
+    def __init__(self, nbytes, written=False):
+        self.size, self.written, self.address = nbytes, written, None
+
+    def take(self, nbytes):
+        """Address of so many bytes; those that were taken before are free again."""
+        assert nbytes <= self.size
+        LIBC.free(self.address)
+        self.address = LIBC.malloc(nbytes)
+        if self.written:
+            ctypes.memset(self.address, 0xAA, nbytes)
+        return self.address
+
+    put = Arena.put
+
+
+def heap_copy(array):
+    """A copy of an array that ends where its block does."""
+    address = LIBC.malloc(array.nbytes)
+    ctypes.memmove(address, array.ctypes.data, array.nbytes)
+    block = (ctypes.c_char * array.nbytes).from_address(address)
+    return np.frombuffer(block, array.dtype).reshape(array.shape)
+
+
+class WatchedDecoder:
     """Runs cases of ``jpeg_attacks``.
 
     Args:
         largest_side: pixels of the largest region and image.
         largest_stream: bytes.
-        align_end: whether the fence stands behind all memory, or before it.
+        arena: makes an ``Arena`` or ``Heap``, from its size.
+        copy: copies an array into memory that is watched.
+        unstuffed: like ``arena``; what is read behind the end of the data is arbitrary.
     """
 
-    def __init__(self, largest_side, largest_stream, align_end):
-        parts = allocate(0, 1, 1)
-        self.memory = DecoderMemory(*(guarded_copy(part, align_end) for part in parts))
+    def __init__(self, largest_side, largest_stream, arena, copy, unstuffed):
+        self.memory = DecoderMemory(*map(copy, allocate(0, 1, 1)))
         buffers(self.memory)
         self.state = self.memory.state
         self.words = self.state.ctypes.data
-        self.stream, self.index = (Arena(largest_stream, align_end) for _ in range(2))
-        self.target = Arena(3 * largest_side**2, align_end)
-        self.made = Arena(largest_stream, align_end)
-        self.unstuffed = Arena(segment_bytes(largest_stream), align_end)
-        self.planes = Arena(plane_bytes(largest_side, largest_side), align_end)
-        self.rows = Arena(rgb_work_bytes(largest_side), align_end)
+        self.stream, self.index, self.made = (arena(largest_stream) for _ in range(3))
+        self.target = arena(3 * largest_side**2)
+        self.unstuffed = unstuffed(segment_bytes(largest_stream))
+        self.planes = arena(plane_bytes(largest_side, largest_side))
+        self.rows = arena(rgb_work_bytes(largest_side))
 
     def prepare(self, stream_bytes, height, width, shares=(1, 1, 1)):
         """Make the buffers exactly as large as ``allocate`` would, or a part of that."""
@@ -77,8 +113,8 @@ class ArenaDecoder:
         """Decode the region: a code."""
         at, index_at = self.stream.put(attack.stream), self.index.put(attack.index)
         _, _, height, width = attack.region
-        # Regions outside of the image may be larger than the target.
-        target = self.target.take(min(3 * height * width, self.target.size))
+        # Regions outside of the image may be larger than the target, or less than nothing.
+        target = self.target.take(max(0, min(3 * height * width, self.target.size)))
         return RGB_ENTRY(
             self.words, at, len(attack.stream), *attack.region, target, 3 * width,
             index_at, len(attack.index),
@@ -109,6 +145,19 @@ class ArenaDecoder:
     def image_size(self):
         """Height and width that the last stream claims."""
         return int(self.state[s.HEIGHT]), int(self.state[s.WIDTH])
+
+
+def arena_decoder(largest_side, largest_stream, align_end):
+    """A decoder between fences, which stand right behind all memory, or right before it."""
+    arena = functools.partial(Arena, align_end=align_end)
+    copy = functools.partial(guarded_copy, align_end=align_end)
+    return WatchedDecoder(largest_side, largest_stream, arena, copy, arena)
+
+
+def heap_decoder(largest_side, largest_stream):
+    """A decoder for Valgrind."""
+    written = functools.partial(Heap, written=True)
+    return WatchedDecoder(largest_side, largest_stream, Heap, heap_copy, written)
 
 
 def fresh_code(attack):

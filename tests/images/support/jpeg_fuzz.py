@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from jpeg_arena import ArenaDecoder, fresh_code
+from jpeg_arena import arena_decoder, fresh_code
 from jpeg_attacks import LARGEST, Attack, attack
 from jpeg_bits_reference import decode_scan
 from jpeg_streams import decoded_by_opencv
@@ -68,7 +68,7 @@ def attack_all(options, progress):
     # libjpeg tells of what it conceals; Python may still say what went wrong.
     sys.stderr = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-    decoders = [ArenaDecoder(LARGEST, LARGEST_STREAM, align_end) for align_end in (True, False)]
+    decoders = [arena_decoder(LARGEST, LARGEST_STREAM, align_end) for align_end in (True, False)]
     attack_once(decoders[0], attack(options.seed, 0), 0)  # compiles, which takes seconds
     counts, slowest = collections.Counter(), (0.0, 0)
     with open(progress, "r+b") as file, mmap.mmap(file.fileno(), 8) as shared:

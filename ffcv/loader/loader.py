@@ -35,7 +35,7 @@ from ffcv.pipeline.program import StageSource
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
-from ffcv.storage.regions import Storage
+from ffcv.storage.regions import Storage, regions_per_sample
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -334,12 +334,13 @@ class Loader:
     def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
         file = self.reader.file
         data = np.asarray(file.data)
-        mapped = StageSource(Storage(data, file.regions, -1))
+        each = regions_per_sample(file.regions, self.reader.num_samples)
+        mapped = Storage(data, file.regions, each, -1)
         sizes = file.regions["size"]
         largest = min(int(sizes.max()) if len(sizes) else 0, len(data))
-        storage = Storage(data, file.regions, self._descriptor.number)
+        storage = mapped._replace(descriptor=self._descriptor.number)
         copied = StageSource(storage, buffer_size=largest, owner=self._descriptor)
-        return Planner(self.reader, pipelines, mapped, copied)
+        return Planner(self.reader, pipelines, StageSource(mapped), copied)
 
     def _check_batches(self) -> None:
         samples = -(-len(self.indices) // self.world_size)

@@ -117,8 +117,8 @@ class Planner:
 @kernel
 def _memory_read(pointer: Any, storage: Any) -> Any:
     """The ``memory_read`` of FFCV 1.x: the bytes of a region, always through the map."""
-    mapped = Storage(storage.data, storage.regions, -1)
-    code, data = read_region(mapped, storage.data[:0], pointer)
+    mapped = Storage(storage.data, storage.regions, storage.per_sample, -1)
+    code, data = read_region(mapped, storage.data[:0], pointer, -1)
     if code != 0:
         raise ValueError("the record points to no region of the file; the file is damaged")
     return data

@@ -132,10 +132,10 @@ class _Body:
         where = f"record{member}"
         return [
             # What comes two samples later is on its way from memory meanwhile.
-            '    later = records[ids[min(slot + 2, stop - 1)]]["f0"]',
-            f"    prefetch_region(storage, later{member})",
+            "    later = ids[min(slot + 2, stop - 1)]",
+            f'    prefetch_region(storage, records[later]["f0"]{member}, later)',
             *lines,
-            f"    problem, data = read_region(storage, buffer, {where})",
+            f"    problem, data = read_region(storage, buffer, {where}, sample)",
             "    if problem != 0:",
             "        return slot, 0, problem",
         ]

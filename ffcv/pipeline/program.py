@@ -251,7 +251,7 @@ class EpochStage:
         data = memory.buffer[:0]
         if pointer is not None:
             where = record[pointer] if pointer else record
-            problem, data = read_region(program.source.storage, memory.buffer, where)
+            problem, data = read_region(program.source.storage, memory.buffer, where, sample)
             if problem:
                 return self._error(0, problem, sample)
         try:

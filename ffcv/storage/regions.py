@@ -26,6 +26,7 @@ __all__ = [
     "Storage",
     "prefetch_region",
     "read_region",
+    "regions_per_sample",
 ]
 
 BAD_POINTER = -2
@@ -38,8 +39,11 @@ READ_ERRORS = {
 """What :func:`read_region`'s codes mean, in words."""
 
 _PREFETCHED_NBYTES = 4096
-"""How much of a region is fetched ahead at most. Larger ones take long to work on, and then the
-processor's own prefetching has time to begin."""
+"""How much of a region is fetched ahead at most; then the processor's own prefetching has begun."""
+
+_SMALL_NBYTES = 16384
+"""Larger regions are not fetched ahead: they take long to work on, and are often read from the
+middle, as for a crop, so that their beginning would take the place of something that is needed."""
 
 _LINE_NBYTES = 64
 
@@ -50,21 +54,43 @@ class Storage(NamedTuple):
     Attributes:
         data: the whole file, mapped read-only, uint8.
         regions: rows ``sample_id``, ``ptr``, ``size`` (uint64), sorted by ``ptr``, then ``size``.
+        per_sample: how many regions each sample has, see :func:`regions_per_sample`.
         descriptor: ``-1`` to read through the map; otherwise an open file descriptor, from which
             each region is read into the caller's buffer.
     """
 
     data: NDArray[np.uint8]
     regions: NDArray[Any]
+    per_sample: int
     descriptor: int
 
 
+def regions_per_sample(regions: NDArray[Any], num_samples: int) -> int:
+    """How many regions each sample has; 0 unless they lie in the file in the order of the samples.
+
+    Files that one process wrote are like that. It is a hint, as nobody vouches for the table.
+    """
+    if num_samples == 0 or len(regions) % num_samples != 0:
+        return 0
+    each = len(regions) // num_samples
+    owners = regions["sample_id"].reshape(num_samples, each)
+    return each if (owners == np.arange(num_samples, dtype=np.uint64)[:, None]).all() else 0
+
+
 @kernel
-def _guess(regions: Any, pointer: Any) -> int:
-    """Where the row of ``pointer`` lies if all regions have one size, as those of equal images do.
+def _guess(storage: Any, pointer: Any, sample: Any) -> int:
+    """Where the row of ``pointer`` probably lies.
 
     The search below reads a dozen rows, each far from the one before; a good guess reads one.
     """
+    regions, each = storage.regions, storage.per_sample
+    if each > 0 and 0 <= sample < len(regions) // each:
+        row = int(sample * each)
+        stop = row + each - 1
+        while row < stop and regions[row]["ptr"] != pointer:
+            row += 1
+        return row
+    # With regions of one size, as those of equal images are, it can be computed.
     last = len(regions) - 1
     lowest, highest = regions[0]["ptr"], regions[last]["ptr"]
     if pointer <= lowest:
@@ -89,14 +115,15 @@ def _search(regions: Any, pointer: Any) -> int:
 
 
 @kernel
-def _find(regions: Any, pointer: Any) -> int:
+def _find(storage: Any, pointer: Any, sample: Any) -> int:
     """Row of the region that starts at ``pointer``, or -1.
 
     FFCV 1.x gives an empty region the pointer of the one behind it, so the last such row counts.
     """
+    regions = storage.regions
     if len(regions) == 0:
         return -1
-    row = _guess(regions, pointer)
+    row = _guess(storage, pointer, sample)
     is_last = row == len(regions) - 1 or regions[row + 1]["ptr"] != pointer
     if is_last and regions[row]["ptr"] == pointer:
         return row
@@ -137,18 +164,20 @@ def _compiled_read_at(descriptor: Any, buffer: Any, offset: Any) -> Any:
 
 
 @kernel
-def read_region(storage: Any, buffer: Any, pointer: Any) -> tuple[int, Any]:
+def read_region(storage: Any, buffer: Any, pointer: Any, sample: Any) -> tuple[int, Any]:
     """Read the region that ``pointer`` names.
 
     Args:
         storage: the file.
         buffer: uint8 memory of the caller, used when the file is not read through its map.
         pointer: absolute file offset, as a record holds it.
+        sample: position in the file of the sample whose record it is, where one looks first; -1
+            if that is not known.
 
     Returns:
         ``(0, bytes)``, or one of the codes of :data:`READ_ERRORS` and no bytes.
     """
-    row = _find(storage.regions, np.uint64(pointer))
+    row = _find(storage, np.uint64(pointer), sample)
     if row < 0:
         return BAD_POINTER, storage.data[:0]
     # Not read from the row: the processor may begin to fetch the data before the row has come.
@@ -167,7 +196,7 @@ def read_region(storage: Any, buffer: Any, pointer: Any) -> tuple[int, Any]:
 
 
 @kernel
-def prefetch_region(storage: Any, pointer: Any) -> None:
+def prefetch_region(storage: Any, pointer: Any, sample: Any) -> None:
     """Have the processor fetch the start of a region that :func:`read_region` will read soon.
 
     Where samples are small and come in random order, waiting for memory takes longer than all
@@ -176,13 +205,13 @@ def prefetch_region(storage: Any, pointer: Any) -> None:
     Args:
         storage: the file; does nothing unless it is read through its map.
         pointer: absolute file offset, as a record holds it.
+        sample: position in the file of the sample whose record it is.
     """
     if is_compiled() and storage.descriptor < 0 and len(storage.regions) > 0:
         # Looking at the row fetches that as well.
-        row = _guess(storage.regions, np.uint64(pointer))
+        row = _guess(storage, np.uint64(pointer), sample)
         size = np.int64(storage.regions[row]["size"])
-        start = address_of(storage.data) + np.int64(np.uint64(pointer))
-        for offset in range(0, _PREFETCHED_NBYTES, _LINE_NBYTES):
-            if offset >= size:
-                break
-            prefetch(start + offset)
+        if size <= _SMALL_NBYTES:
+            start = address_of(storage.data) + np.int64(np.uint64(pointer))
+            for offset in range(0, min(int(size), _PREFETCHED_NBYTES), _LINE_NBYTES):
+                prefetch(start + offset)

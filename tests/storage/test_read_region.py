@@ -15,21 +15,22 @@ from ffcv.storage.regions import (
     Storage,
     prefetch_region,
     read_region,
+    regions_per_sample,
 )
 
 CONTENT = np.arange(40_000, dtype=np.uint32).view(np.uint8)
 
 
 @njit(nogil=True)
-def compiled_read(storage, buffer, pointer):
-    code, data = read_region(storage, buffer, pointer)
+def compiled_read(storage, buffer, pointer, sample):
+    code, data = read_region(storage, buffer, pointer, sample)
     return code, data.copy()
 
 
-def read(storage, pointer, buffer):
+def read(storage, pointer, buffer, sample=-1):
     """Both ways, which must agree."""
-    code, data = compiled_read(storage, buffer, np.uint64(pointer))
-    eager_code, eager = read_region(storage, buffer, np.uint64(pointer))
+    code, data = compiled_read(storage, buffer, np.uint64(pointer), sample)
+    eager_code, eager = read_region(storage, buffer, np.uint64(pointer), sample)
     assert code == eager_code
     np.testing.assert_array_equal(data, eager)
     return code, data
@@ -53,26 +54,44 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["map", "descriptor"])
 def storage(request, file):
-    """``storage(rows)``: a storage with this region table."""
+    """``storage(rows, each)``: a storage with this region table, and that many for each sample."""
     number = -1 if request.param == "map" else file.fileno()
     data = CONTENT.copy()
     data.flags.writeable = False
-    return lambda rows: Storage(data, table(rows), number)
+    return lambda rows, each=0: Storage(data, table(rows), each, number)
 
 
 @given(
     st.lists(st.tuples(st.integers(0, 159_000), st.integers(0, 1000)), min_size=1, max_size=40,
              unique_by=lambda row: row[0]),
     st.integers(0, 160_000),
+    st.integers(0, 5),
+    st.integers(-3, 45),
 )  # fmt: skip
-def test_it_finds_what_the_table_says_and_nothing_else(storage, rows, other):
+def test_it_finds_what_the_table_says_and_nothing_else(storage, rows, other, each, sample):
+    """Wherever it looks first."""
     buffer = np.empty(1000, np.uint8)
+    opened = storage(rows, each)
     for pointer, size in rows:
-        code, data = read(storage(rows), pointer, buffer)
+        code, data = read(opened, pointer, buffer, sample)
         assert code == 0
         np.testing.assert_array_equal(data, CONTENT[pointer : pointer + size])
     if other not in dict(rows):
-        assert read(storage(rows), other, buffer)[0] == BAD_POINTER
+        assert read(opened, other, buffer, sample)[0] == BAD_POINTER
+
+
+def test_regions_in_the_order_of_the_samples():
+    regions = table([(100 * i, 7) for i in range(12)])
+    assert regions_per_sample(regions, 12) == 1
+    assert [regions_per_sample(regions, count) for count in (0, 5, 6, 13)] == [0, 0, 0, 0]
+    regions = regions.copy()
+    regions["sample_id"] //= 3
+    assert regions_per_sample(regions, 4) == 3
+    assert regions_per_sample(regions[:0], 4) == 0
+    regions["sample_id"][[2, 3]] = 1, 0
+    assert regions_per_sample(regions, 4) == 0
+    regions["sample_id"][3] = 2**64 - 1
+    assert regions_per_sample(regions, 4) == 0
 
 
 @given(
@@ -97,7 +116,8 @@ def test_of_regions_with_one_pointer_the_largest_counts(storage):
     rows = [(0, 10), (100, 0), (100, 0), (100, 30), (4000, 0), (4000, 5)]
     buffer = np.empty(30, np.uint8)
     for pointer, size in ((0, 10), (100, 30), (4000, 5)):
-        assert len(read(storage(rows), pointer, buffer)[1]) == size
+        for sample in (-1, 0, 1, 2):
+            assert len(read(storage(rows, 2), pointer, buffer, sample)[1]) == size
 
 
 @pytest.mark.parametrize(
@@ -121,7 +141,7 @@ def test_an_empty_table(storage):
 
 
 def test_a_buffer_that_is_too_small_is_not_overrun(file):
-    storage = Storage(CONTENT, table([(0, 100)]), file.fileno())
+    storage = Storage(CONTENT, table([(0, 100)]), 0, file.fileno())
     assert read(storage, 0, np.empty(99, np.uint8))[0] == BAD_POINTER
 
 
@@ -129,23 +149,24 @@ def test_a_file_that_was_truncated_meanwhile(tmp_path):
     path = tmp_path / "shrinking"
     path.write_bytes(CONTENT.tobytes())
     with open(path, "r+b") as opened:
-        storage = Storage(CONTENT, table([(100, 1000)]), opened.fileno())
+        storage = Storage(CONTENT, table([(100, 1000)]), 0, opened.fileno())
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == 0
         opened.truncate(600)
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == SHORT_READ
 
 
 @njit(nogil=True)
-def compiled_prefetch(storage, pointer):
-    prefetch_region(storage, pointer)
+def compiled_prefetch(storage, pointer, sample):
+    prefetch_region(storage, pointer, sample)
 
 
 @pytest.mark.parametrize("pointer", [0, 5, 4096, 160_000, 2**63, 2**64 - 1])
 @pytest.mark.parametrize("size", [0, 1, 4097, 2**63, 2**64 - 1])
 def test_prefetching_does_no_harm(storage, pointer, size):
-    compiled_prefetch(storage([(5, size), (6, size)]), np.uint64(pointer))
-    prefetch_region(storage([(5, size)]), np.uint64(pointer))
+    for sample in (0, 1, 2**62):
+        compiled_prefetch(storage([(5, size), (6, size)], 1), np.uint64(pointer), sample)
+    prefetch_region(storage([(5, size)]), np.uint64(pointer), 0)
 
 
 def test_prefetching_with_an_empty_table(storage):
-    compiled_prefetch(storage([]), np.uint64(0))
+    compiled_prefetch(storage([]), np.uint64(0), 0)

@@ -9,9 +9,10 @@ from ffcv_plugins.images.jpeg.stream import JpegStream
 
 __all__ = ["BYTES_AN_ENTRY", "side_index"]
 
-BYTES_AN_ENTRY = 2000
-"""Bytes of a stream for each entry of its index, if a row of MCUs has as many. An index takes half
-a percent of its stream then. Twice as many entries would make random crops 4 to 8 % faster."""
+BYTES_AN_ENTRY = 1000
+"""Bytes of a row of MCUs for each entry of its index behind the first one, which serves twice as
+many. An index takes half a percent of a photograph then, and 0.8 % of a large original, of whose
+rows a crop leaves out more bytes. More entries hardly make either faster."""
 
 
 class _Latest(threading.local):
@@ -36,7 +37,7 @@ def side_index(stream: JpegStream) -> bytes:
     content = stream.data.tobytes()
     if content != _latest.stream:
         rows, columns = stream.mcu_grid
-        entries_a_row = max(len(content) // (rows * BYTES_AN_ENTRY), 1)
+        entries_a_row = max(len(content) // (rows * BYTES_AN_ENTRY) - 1, 1)
         _latest.index = row_index(stream.data, -(-columns // entries_a_row))
         _latest.stream = content
     return _latest.index

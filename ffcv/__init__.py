@@ -58,6 +58,6 @@ __all__ = [
 
 _CLASSES = {"DatasetWriter": "ffcv.writer", "Loader": "ffcv.loader", "Reader": "ffcv.reader"}
 _MODULES = (
-    *("errors", "fields", "libffcv", "loader", "pipeline", "reader"),
+    *("errors", "fields", "libffcv", "loader", "memory_managers", "pipeline", "reader"),
     *("transforms", "traversal_order", "writer"),
 )

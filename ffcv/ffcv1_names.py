@@ -1,4 +1,4 @@
-"""Names of FFCV 1.x that programs build their own fields on, and that nothing else here needs.
+"""Names of FFCV 1.x that programs build on, and that nothing else here needs.
 
 They are imported under the paths that they had, see :mod:`ffcv.ffcv1_paths`.
 """
@@ -13,10 +13,13 @@ import numpy as np
 
 from ffcv.kernel import is_compiled, kernel, python_only
 from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
+from ffcv.reader import Reader
+from ffcv.storage.regions import Storage, memory_read, regions_per_sample
 
-__all__ = ["BasicDecoder", "memcpy"]
+__all__ = ["BasicDecoder", "OSCacheManager", "memcpy"]
 
 
 @python_only
@@ -89,3 +92,62 @@ class BasicDecoder(Operation):
             return destination[: len(indices)]
 
         return decode
+
+
+class OSCacheManager:
+    """Reads the regions of a file without a loader, through the map of the file.
+
+    Args:
+        reader: the open file.
+
+    Example:
+        >>> import tempfile
+        >>> from ffcv import DatasetWriter, Reader
+        >>> from ffcv.fields import BytesField
+        >>> with tempfile.NamedTemporaryFile() as file:
+        ...     writer = DatasetWriter(file.name, {"text": BytesField()}, num_workers=0)
+        ...     writer.from_indexed_dataset([(b"first",), (b"second",)])
+        ...     manager = OSCacheManager(Reader(file.name))
+        >>> read, pointers = manager.compile_reader(), manager.reader.metadata["f0"]["ptr"]
+        >>> with manager.schedule_epoch([0, 1]) as context:
+        ...     bytes(read(pointers[1], context.state))
+        b'second'
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    def schedule_epoch(self, batches: Any) -> StorageContext:
+        """A context with the state that the function of :meth:`compile_reader` wants.
+
+        Args:
+            batches: what will be read; the operating system keeps it in memory by itself.
+        """
+        file = self.reader.file
+        each = regions_per_sample(file.regions, self.reader.num_samples)
+        return StorageContext(Storage(np.asarray(file.data), file.regions, each, -1))
+
+    def compile_reader(self) -> Callable[..., Any]:
+        """The function ``read(pointer, state)`` that gives the bytes of a region, ``(N,)`` uint8.
+
+        It is compiled if :class:`~ffcv.pipeline.compiler.Compiler` is enabled, and raises
+        ``ValueError`` where there is no region at ``pointer``.
+        """
+        return Compiler.compile(memory_read)
+
+
+class StorageContext:
+    """What :meth:`OSCacheManager.schedule_epoch` gives; leaving it does nothing.
+
+    Attributes:
+        state: the open file, as compiled code sees it.
+    """
+
+    def __init__(self, state: Storage) -> None:
+        self.state = state
+
+    def __enter__(self) -> StorageContext:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass

@@ -33,6 +33,7 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         _DECODERS: ("NDArrayDecoder",),
     },
     "ffcv.libffcv": {_NAMES: ("memcpy",)},
+    "ffcv.memory_managers": {_NAMES: ("OSCacheManager",)},
     "ffcv.transforms.color_jitter": {
         _TRANSFORMS: ("RandomBrightness", "RandomContrast", "RandomSaturation")
     },

@@ -12,12 +12,11 @@ import numpy as np
 
 from ffcv.beton.side_index import read_side_index
 from ffcv.errors import PipelineError
-from ffcv.kernel import kernel
 from ffcv.loader.outputs import resolve_outputs
 from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
 from ffcv.pipeline.program import StageSource
 from ffcv.pipeline.sample import Stored
-from ffcv.storage.regions import Storage, read_region
+from ffcv.storage.regions import memory_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -111,17 +110,7 @@ class Planner:
         )
 
     def _globals(self, field: str) -> tuple[NDArray[Any], Callable[..., Any]]:
-        return self._records(field)["f0"], _memory_read
-
-
-@kernel
-def _memory_read(pointer: Any, storage: Any) -> Any:
-    """The ``memory_read`` of FFCV 1.x: the bytes of a region, always through the map."""
-    mapped = Storage(storage.data, storage.regions, storage.per_sample, -1)
-    code, data = read_region(mapped, storage.data[:0], pointer, -1)
-    if code != 0:
-        raise ValueError("the record points to no region of the file; the file is damaged")
-    return data
+        return self._records(field)["f0"], memory_read
 
 
 def _unaligned(dtype: np.dtype[Any]) -> np.dtype[Any]:

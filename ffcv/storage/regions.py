@@ -24,6 +24,7 @@ __all__ = [
     "READ_ERRORS",
     "SHORT_READ",
     "Storage",
+    "memory_read",
     "prefetch_region",
     "read_region",
     "regions_per_sample",
@@ -193,6 +194,24 @@ def read_region(storage: Any, buffer: Any, pointer: Any, sample: Any) -> tuple[i
     if _read_at(storage.descriptor, buffer[:size], start) != size:
         return SHORT_READ, storage.data[:0]
     return 0, buffer[:size]
+
+
+@kernel
+def memory_read(pointer: Any, storage: Any) -> Any:
+    """The ``memory_read`` of FFCV 1.x: the bytes of a region, always through the map.
+
+    Args:
+        pointer: absolute file offset, as a record holds it.
+        storage: the file.
+
+    Raises:
+        ValueError: there is no region at ``pointer``.
+    """
+    mapped = Storage(storage.data, storage.regions, storage.per_sample, -1)
+    code, data = read_region(mapped, storage.data[:0], pointer, -1)
+    if code != 0:
+        raise ValueError("the pointer names no region of the file")
+    return data
 
 
 @kernel

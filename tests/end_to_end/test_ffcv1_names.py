@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 from numba import njit
 
+from ffcv.fields import BytesField, IntField
 from ffcv.fields.base import ARG_TYPE, Field
 from ffcv.fields.basics import BasicDecoder
 from ffcv.fields.rgb_image import IMAGE_MODES, RGBImageField
 from ffcv.libffcv import memcpy
 from ffcv.loader import Loader
+from ffcv.memory_managers import OSCacheManager
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
+from ffcv.reader import Reader
 from ffcv.writer import DatasetWriter
 
 BOX = np.dtype([("corner", "<i4", (2,)), ("size", "<f8", (2, 2)), ("kind", "u1")])
@@ -212,3 +215,24 @@ def test_other_names_stay_unknown(name):
         assert not hasattr(parent, wrong)
         with pytest.raises(ImportError):
             exec(f"from {parent.__name__} import {wrong}")
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_regions_without_a_loader(tmp_path, monkeypatch, is_enabled):
+    monkeypatch.setattr(Compiler, "is_enabled", is_enabled)
+    values = [bytes([i]) * (i % 7) for i in range(50)]
+    fields = {"n": IntField(), "text": BytesField()}
+    DatasetWriter(tmp_path / "x.beton", fields, num_workers=0).from_indexed_dataset(
+        list(enumerate(values))
+    )
+    reader = Reader(tmp_path / "x.beton")
+    manager = OSCacheManager(reader)
+    context = manager.schedule_epoch(np.array([0, 1]))
+    read = manager.compile_reader()
+    with context:
+        for row in reader.alloc_table:
+            found = read(row["ptr"], context.state)
+            assert found.dtype == np.uint8
+            assert found.tobytes() == values[row["sample_id"]]
+        with pytest.raises(ValueError, match="names no region"):
+            read(np.uint64(5), context.state)

@@ -18,6 +18,7 @@ from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.handover import Handover, SideStreams
 from ffcv.loader.orders import (
+    ORDER_TYPE,
     OrderOption,
     QuasiRandom,
     Random,
@@ -135,7 +136,7 @@ class Loader:
         batch_size: int,
         num_workers: int = -1,
         os_cache: bool = DEFAULT_OS_CACHE,
-        order: OrderOption | type[TraversalOrder] | str = OrderOption.SEQUENTIAL,
+        order: ORDER_TYPE = OrderOption.SEQUENTIAL,
         distributed: bool = False,
         seed: int | None = None,
         indices: ArrayLike | None = None,

@@ -17,7 +17,15 @@ if TYPE_CHECKING:
 
     from ffcv.loader.loader import Loader
 
-__all__ = ["OrderOption", "QuasiRandom", "Random", "Sequential", "TraversalOrder", "visits_all"]
+__all__ = [
+    "ORDER_TYPE",
+    "OrderOption",
+    "QuasiRandom",
+    "Random",
+    "Sequential",
+    "TraversalOrder",
+    "visits_all",
+]
 
 
 class OrderOption(Enum):
@@ -69,6 +77,10 @@ class TraversalOrder(ABC):
             return order
         per_rank = -(-len(order) // self.world_size)
         return np.resize(order, per_rank * self.world_size)[self.rank :: self.world_size]
+
+
+ORDER_TYPE = OrderOption | type[TraversalOrder] | str
+"""What a loader takes as its order, by the name that this has in FFCV 1.x."""
 
 
 def visits_all(order: TraversalOrder) -> bool:

@@ -6,6 +6,7 @@ import operator
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from ffcv.fields.basics import BasicDecoder
 from ffcv.fields.rgb_image import IMAGE_MODES, RGBImageField
 from ffcv.libffcv import memcpy
 from ffcv.loader import Loader
+from ffcv.loader.loader import ORDER_TYPE, OrderOption
 from ffcv.memory_managers import OSCacheManager
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from ffcv.reader import Reader
+from ffcv.traversal_order.base import TraversalOrder
 from ffcv.writer import DatasetWriter
 
 BOX = np.dtype([("corner", "<i4", (2,)), ("size", "<f8", (2, 2)), ("kind", "u1")])
@@ -236,3 +239,7 @@ def test_regions_without_a_loader(tmp_path, monkeypatch, is_enabled):
             assert found.tobytes() == values[row["sample_id"]]
         with pytest.raises(ValueError, match="names no region"):
             read(np.uint64(5), context.state)
+
+
+def test_the_type_of_orders():
+    assert get_args(ORDER_TYPE) == (OrderOption, type[TraversalOrder], str)

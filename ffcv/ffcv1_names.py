@@ -17,7 +17,7 @@ from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from ffcv.reader import Reader
-from ffcv.storage.regions import Storage, memory_read, regions_per_sample
+from ffcv.storage.regions import Storage, memory_read
 
 __all__ = ["BasicDecoder", "OSCacheManager", "memcpy"]
 
@@ -124,8 +124,8 @@ class OSCacheManager:
             batches: what will be read; the operating system keeps it in memory by itself.
         """
         file = self.reader.file
-        each = regions_per_sample(file.regions, self.reader.num_samples)
-        return StorageContext(Storage(np.asarray(file.data), file.regions, each, -1))
+        state = Storage.mapped(np.asarray(file.data), file.regions, self.reader.num_samples)
+        return StorageContext(state)
 
     def compile_reader(self) -> Callable[..., Any]:
         """The function ``read(pointer, state)`` that gives the bytes of a region, ``(N,)`` uint8.

@@ -36,7 +36,7 @@ from ffcv.pipeline.program import StageSource
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
-from ffcv.storage.regions import Storage, regions_per_sample
+from ffcv.storage.regions import Storage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -335,8 +335,7 @@ class Loader:
     def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
         file = self.reader.file
         data = np.asarray(file.data)
-        each = regions_per_sample(file.regions, self.reader.num_samples)
-        mapped = Storage(data, file.regions, each, -1)
+        mapped = Storage.mapped(data, file.regions, self.reader.num_samples)
         sizes = file.regions["size"]
         largest = min(int(sizes.max()) if len(sizes) else 0, len(data))
         storage = mapped._replace(descriptor=self._descriptor.number)

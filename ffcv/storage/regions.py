@@ -65,11 +65,17 @@ class Storage(NamedTuple):
     per_sample: int
     descriptor: int
 
+    @classmethod
+    def mapped(cls, data: NDArray[np.uint8], regions: NDArray[Any], num_samples: int) -> Storage:
+        """A file of so many samples that is read through its map."""
+        return cls(data, regions, regions_per_sample(regions, num_samples), -1)
+
 
 def regions_per_sample(regions: NDArray[Any], num_samples: int) -> int:
     """How many regions each sample has; 0 unless they lie in the file in the order of the samples.
 
-    Files that one process wrote are like that. It is a hint, as nobody vouches for the table.
+    All files that ffcv writes are like that, with any number of workers; in those of FFCV 1.x the
+    pages of several workers may alternate. It is a hint, as nobody vouches for the table.
     """
     if num_samples == 0 or len(regions) % num_samples != 0:
         return 0
@@ -210,7 +216,9 @@ def memory_read(pointer: Any, storage: Any) -> Any:
     mapped = Storage(storage.data, storage.regions, storage.per_sample, -1)
     code, data = read_region(mapped, storage.data[:0], pointer, -1)
     if code != 0:
-        raise ValueError("the pointer names no region of the file")
+        raise ValueError(
+            "the pointer names no region of the file; if it is from a record, the file is damaged"
+        )
     return data
 
 

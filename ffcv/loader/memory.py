@@ -6,8 +6,11 @@ before; a batch that is kept never changes. The pool never blocks: when it is em
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +18,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BufferPool", "close_gaps", "copy_samples"]
+__all__ = ["BufferPool", "close_gaps", "copy_samples", "last_level_cache"]
+
+_LINE = 64
+"""Bytes of a line of the cache. Batches begin with one: samples can be written past the cache only
+where they fill whole lines."""
 
 
 class _Lease:
@@ -66,7 +73,9 @@ class BufferPool:
         try:
             return self._free.pop()
         except IndexError:
-            return np.empty(self.nbytes, np.uint8)
+            memory = np.empty(self.nbytes + _LINE - 1, np.uint8)
+            begin = -memory.ctypes.data % _LINE
+            return memory[begin : begin + self.nbytes]
 
     def _pinned_buffer(self) -> NDArray[np.uint8]:
         import torch
@@ -74,6 +83,27 @@ class BufferPool:
         # Locking memory makes a context on the current device where there is none on any.
         with torch.cuda.device(self.pin_for):
             return torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True).numpy()
+
+
+@functools.cache
+def last_level_cache(system: str = "/sys/devices/system/cpu") -> int | None:
+    """Bytes of the largest caches of the processors that this process may run on.
+
+    Processors that share a cache count it once. ``None`` where it cannot be learned.
+
+    Args:
+        system: where Linux tells about processors.
+    """
+    sizes = {}
+    try:
+        for processor in os.sched_getaffinity(0):
+            levels = Path(f"{system}/cpu{processor}/cache").glob("index*")
+            last = max(levels, key=lambda level: int((level / "level").read_text()))
+            size = (last / "size").read_text().strip()
+            sizes[(last / "shared_cpu_list").read_text()] = int(size.removesuffix("K")) << 10
+    except (AttributeError, OSError, ValueError):
+        return None
+    return sum(sizes.values())
 
 
 def copy_samples(source: NDArray[Any], target: NDArray[Any]) -> None:

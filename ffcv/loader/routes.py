@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.loader.handover import cuda_device
-from ffcv.loader.memory import BufferPool
+from ffcv.loader.memory import BufferPool, last_level_cache
 from ffcv.loader.sharing import Leg
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
@@ -47,11 +47,17 @@ class Route:
                 self.programs.append(_batch_program(path, pipeline.name, stage, source, jit))
             else:
                 stage_source = None if stage.stored is None else source
-                program = SampleProgram(path, pipeline.name, stage, stage_source, jit)
+                past_cache = self._outgrow_cache(stage.state)
+                program = SampleProgram(path, pipeline.name, stage, stage_source, jit, past_cache)
                 self.programs.append(program)
         devices = [_devices(program) for program in self.programs]
         self.places = [next(iter(places), None) for places in devices]
         self.devices = list(itertools.chain.from_iterable(devices))
+
+    def _outgrow_cache(self, state: State) -> bool:
+        """Whether the cache holds less than all the batches of this kind that are on their way."""
+        cache, nbytes = last_level_cache(), self.keep * self.batch_size * state.nbytes
+        return cache is not None and nbytes > cache and not self.leg.is_trunk
 
     @property
     def takes_batches(self) -> bool:

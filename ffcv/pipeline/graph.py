@@ -167,8 +167,13 @@ def _describe(operation: Any) -> str:
     return getattr(operation, "name_in_plans", type(operation).__name__)
 
 
-def fold(stage: SampleStage) -> SampleStage:
-    """Let the stage's decoder do what it can of the operations behind it."""
+def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
+    """Let the stage's decoder do what it can of the operations behind it.
+
+    Args:
+        stage: the stage.
+        past_cache: whether its batches leave the cache before anything reads them.
+    """
     if stage.stored is None:
         return stage
     decoder = copy.copy(stage.steps[0].operation)
@@ -178,6 +183,8 @@ def fold(stage: SampleStage) -> SampleStage:
         if note is None:
             break
         steps.append(replace(step, note=note))
+    if past_cache and len(steps) == len(stage.steps):
+        decoder.write_past_cache()
     return replace(stage, steps=(*steps, *stage.steps[len(steps) :]))
 
 

@@ -88,13 +88,20 @@ class SampleProgram:
 
     One instance serves many epochs as long as the states stay the same; parameters and keys are
     bound anew for each by :meth:`begin_epoch`. ``path`` and ``output`` are for messages.
+    ``past_cache`` says whether its batches leave the cache before anything reads them.
     """
 
     def __init__(
-        self, path: str, output: str, stage: SampleStage, source: StageSource | None, jit: bool
+        self,
+        path: str,
+        output: str,
+        stage: SampleStage,
+        source: StageSource | None,
+        jit: bool,
+        past_cache: bool = False,
     ) -> None:
         self.path, self.output, self.source = path, output, source
-        self.stage = fold(stage) if jit else stage
+        self.stage = fold(stage, past_cache) if jit else stage
         self.jit = jit
         self.writes_bytes = writes_bytes(stage)
         self._memory: dict[int, WorkerMemory] = {}
@@ -132,7 +139,7 @@ class SampleProgram:
 
     def sample_nbytes(self) -> int:
         """Size of one sample in the batch."""
-        return _nbytes(self.state)
+        return self.state.nbytes
 
     def _make_memory(self) -> WorkerMemory:
         size = self.source.buffer_size if self.source else 0
@@ -174,10 +181,6 @@ class SampleProgram:
         bases = np.zeros(len(params), np.uint64)
         ids = np.zeros(1, np.int64)
         return 0, 0, ids, source, target, bases, params, memory.workspaces, memory.scratch
-
-
-def _nbytes(state: State) -> int:
-    return int(np.prod(state.shape, dtype=object)) * int(state.dtype.itemsize)
 
 
 class EpochStage:

@@ -198,6 +198,15 @@ class SampleDecoder(KernelOperation):
         """
         return None
 
+    def write_past_cache(self) -> None:
+        """Learn that samples are better written past the cache, which they leave before anything
+        reads them.
+
+        It is called after :meth:`fold` and before ``workspace``, where batches are large and no
+        operation of the same stage follows that the decoder has not taken over. The results must be
+        the very same. By default a decoder does nothing about it.
+        """
+
     def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:
         """Do in Python what the kernel cannot, for one sample.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,11 @@ class State:
     def is_tensor(self) -> bool:
         """Whether the batch is a tensor of a framework instead of a NumPy array."""
         return not isinstance(self.dtype, np.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of one sample."""
+        return math.prod(self.shape) * int(self.dtype.itemsize)
 
     def __str__(self) -> str:
         shape = "×".join(map(str, self.shape)) or "scalar"

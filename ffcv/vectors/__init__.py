@@ -12,7 +12,8 @@ Vocabulary:
   ``>>`` keeps the sign of signed elements. ``minimum``, ``maximum``.
 * **Memory.** Addresses are int64 (see :func:`address_of`) and need no alignment.
   ``load_u8x16(a)``, ``store(a, vector)``, and for single numbers ``load_u8(a)``,
-  ``store_u8(a, n)`` and their like. ``prefetch(a)``. **Nothing checks an address**: whoever
+  ``store_u8(a, n)`` and their like. ``prefetch(a)``. ``store_past_cache(a, vector)`` does need
+  alignment, and a ``fence()`` behind it. **Nothing checks an address**: whoever
   computes one says, in the docstring of the module, why it lies inside of its buffer.
 * **Widths.** ``widen`` doubles the bits of the elements, ``narrow`` halves them by dropping the
   upper ones, ``clamp_u8`` saturates to 0 … 255, ``clamp_i8`` and ``clamp_i16`` likewise.
@@ -62,6 +63,7 @@ from ffcv.vectors.memory import (
     address_of,
     bytes_equal_255,
     count_trailing_zeros,
+    fence,
     load_f32,
     load_f32x16,
     load_f64,
@@ -86,6 +88,7 @@ from ffcv.vectors.memory import (
     store_i16,
     store_i32,
     store_i64,
+    store_past_cache,
     store_u8,
     store_u16,
 )
@@ -102,6 +105,7 @@ __all__ = [
     "count_trailing_zeros",
     "deinterleave3",
     "divide",
+    "fence",
     "float16_bits",
     "interleave",
     "interleave3",
@@ -145,6 +149,7 @@ __all__ = [
     "store_i16",
     "store_i32",
     "store_i64",
+    "store_past_cache",
     "store_u8",
     "store_u16",
     "to_f32",

@@ -14,6 +14,7 @@ __all__ = [
     "address_of",
     "bytes_equal_255",
     "count_trailing_zeros",
+    "fence",
     "load_f32",
     "load_f32x16",
     "load_f64",
@@ -38,6 +39,7 @@ __all__ = [
     "store_i16",
     "store_i32",
     "store_i64",
+    "store_past_cache",
     "store_u8",
     "store_u16",
 ]
@@ -104,6 +106,38 @@ def store(typing_context: Any, address: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(types.int64, vector), generate
+
+
+@intrinsic
+def store_past_cache(typing_context: Any, address: Any, vector: Any) -> Any:
+    """Write all lanes of a vector to memory, without a place in the cache.
+
+    The address must be a multiple of the vector's 16 or 32 bytes; at any other, processors fault.
+    It pays for whole lines of the cache that nothing reads soon: they need not be fetched before
+    they are written. Nobody else may count on what was written before a :func:`fence`.
+    """
+    if not isinstance(vector, Vector) or vector.nbytes not in (16, 32):
+        return None
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        written = builder.store(args[1], builder.inttoptr(args[0], args[1].type.as_pointer()))
+        written.align = vector.nbytes
+        hint = builder.module.add_metadata([ir.IntType(32)(1)])
+        written.set_metadata("nontemporal", hint)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, vector), generate
+
+
+@intrinsic
+def fence(typing_context: Any) -> Any:
+    """Have all that was written so far seen by everyone before anything that follows."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 def _load(bits: int, signed: bool) -> Any:

@@ -45,6 +45,11 @@ class Vector(types.Type):
         return int(self.element[1:])
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.bits * self.lanes // 8
+
+    @property
     def llvm(self) -> Any:
         """The type in LLVM."""
         element = _FLOATS[self.element] if self.is_float else ir.IntType(self.bits)

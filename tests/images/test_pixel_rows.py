@@ -52,6 +52,10 @@ class TestBytes:
         row = pixels(width).reshape(-1)[: max(3 * width - 1, 0)]
         np.testing.assert_array_equal(run("copy_row", row, row.size, row.size, end=end), row)
 
+    def test_copy_past_the_cache(self, width, end):
+        for row in (pixels(width).reshape(-1), pixels(width).reshape(-1)[: max(3 * width - 1, 0)]):
+            np.testing.assert_array_equal(run("stream_row", row, row.size, row.size, end=end), row)
+
     def test_mirror(self, width, end):
         row = pixels(width)
         out = run("mirror_row", row, row.size, width, end=end)

@@ -132,7 +132,7 @@ def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
 
 
 @given(
-    size=st.tuples(st.integers(1, 40), st.integers(1, 70)),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 70) | st.sampled_from([32, 64])),
     kind=st.sampled_from(KINDS),
     planar=st.booleans(),
     mirror=st.booleans(),
@@ -146,9 +146,10 @@ def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
         max_size=4,
     ),
     copy=st.booleans(),
+    past_cache=st.booleans(),
     at_end=st.booleans(),
 )
-def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, at_end):
+def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, past_cache, at_end):
     image = picture(45, 75, seed=sum(size))
     finish = Finish(
         mirror=mirror,
@@ -157,6 +158,7 @@ def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, a
         constants=None if kind == UINT8 else normalization(MEAN, STD, kind),
         rectangles=(Rectangle(1, 2, 30, 20, 200, 7, 0),) if filled else (),
         colors=tuple(colors),
+        past_cache=past_cache and kind == UINT8 and not planar,
     )
     box = (3, 2, *size) if copy else (1, 1, 41, 53)
     code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=copy)
@@ -177,6 +179,7 @@ def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, a
         (Finish(colors=(Color(2, 1.0),)), "kind 0 or 1"),
         (Finish(rectangles=(Rectangle(0, 0, 1, 1),) * 5), "at most 4 rectangles, not 5"),
         (Finish(kind=FLOAT32), "constants"),
+        (Finish(planar=True, past_cache=True), "past the cache"),
         (Finish(constants=normalization(0, 1, FLOAT16)), "constants"),
         (Finish(lookup=np.zeros((256, 3), np.uint8)), r"lookup must be \(3, 256\) uint8"),
         (Finish(lookup=np.zeros((3, 256), np.int8)), r"lookup must be \(3, 256\) uint8"),

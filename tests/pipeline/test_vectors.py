@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import TypingError, njit
 
 from ffcv import vectors
 from ffcv.kernel import JIT_OPTIONS
@@ -151,3 +151,32 @@ def test_single_floats():
     target = np.zeros(1)
     run(np.array([0.1], "f4"), np.array([0.2]), target)
     assert target[0] == float(np.float32(0.1)) + 0.2
+
+
+def test_storing_past_the_cache():
+    @njit(**JIT_OPTIONS)
+    def run(source, target):
+        for i in range(0, source.size, 32):
+            vector = vectors.load_u8x32(vectors.address_of(source) + i)
+            vectors.store_past_cache(vectors.address_of(target) + i, vector)
+        vectors.fence()
+
+    memory = np.zeros(320 + 31, "u1")
+    target = memory[-memory.ctypes.data % 32 :][:320]
+    source = np.arange(320).astype("u1")
+    run(source, target)
+    np.testing.assert_array_equal(target, source)
+    assert memory.sum() == source.sum()
+    (code,) = run.inspect_llvm().values()
+    assert "!nontemporal" in code
+    assert "fence seq_cst" in code
+
+
+def test_only_whole_aligned_vectors_are_stored_past_the_cache():
+    @njit(**JIT_OPTIONS)
+    def run(target):
+        address = vectors.address_of(target)
+        vectors.store_past_cache(address, vectors.load_u8x48(address))
+
+    with pytest.raises(TypingError):
+        run(np.zeros(48, "u1"))

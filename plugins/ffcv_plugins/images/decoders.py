@@ -80,6 +80,7 @@ class _ImageDecoder(SampleDecoder):
     _colors: int = 0
     _kind: int = UINT8
     _is_planar: bool = False
+    _is_past_cache: bool = False
 
     def declare(self, stored: Stored) -> State:
         """The declared size, uint8 RGB. Also notes how much scratch the field's images need.
@@ -134,6 +135,10 @@ class _ImageDecoder(SampleDecoder):
             return self._colors < MOST_COLORS
         return turn > self._turn
 
+    def write_past_cache(self) -> None:
+        """Do so if it is bytes pixel by pixel that are written."""
+        self._is_past_cache = self._kind == UINT8 and not self._is_planar
+
     def workspace(self) -> kernels.ImageWorkspace:
         """Room for the pixels of one JPEG, for decoding it and for resizing."""
         largest, length = self._largest, self._largest_region
@@ -142,7 +147,7 @@ class _ImageDecoder(SampleDecoder):
         if codec is not None:
             size = largest.height, largest.width
             decoder = codec.memory(length, *size, largest.plane_bytes)
-        finish = record(Finish(), *self._size)
+        finish = record(Finish(past_cache=self._is_past_cache), *self._size)
         finish[KIND], finish[IS_PLANAR] = self._kind, self._is_planar
         return kernels.ImageWorkspace(
             np.zeros(2, np.uint64),
@@ -191,16 +196,20 @@ class _ImageDecoder(SampleDecoder):
         workspace.decoded[0] = kernels.LIBRARY
 
     def remarks(self) -> list[str]:
-        """Who decodes."""
+        """Who decodes, and whether what comes out is written past the cache."""
+        past_cache = ["written past the cache"] if self._is_past_cache else []
+        return [self._who_decodes(), *past_cache]
+
+    def _who_decodes(self) -> str:
         if not self._largest.jpeg_pixels:
-            return ["raw pixels"]
+            return "raw pixels"
         index = "with" if self._side_index is not None else "without"
         library = installed_codec().name
         codec = region_codec()
         if codec is None:
-            return [f"JPEG: {library}"]
+            return f"JPEG: {library}"
         words = f"JPEG: {codec.name}, {index} side index; {library} for what that cannot decode"
-        return [f"{words}: {self._tally.count} so far" if self._tally.count else words]
+        return f"{words}: {self._tally.count} so far" if self._tally.count else words
 
 
 class SimpleRGBImageDecoder(_ImageDecoder):

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from ffcv.kernel import is_compiled, kernel
 from ffcv.pipeline import ASSIST
 from ffcv.pipeline.entry import call_entry
-from ffcv.vectors import address_of, load_i64
+from ffcv.vectors import address_of, fence, load_i64
 from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.eager import resize_with_numpy
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
-from ffcv_plugins.images.resampling.finish import COLORS, DESTINATION, HEIGHT, WIDTH
+from ffcv_plugins.images.resampling.finish import COLORS, DESTINATION, HEIGHT, PAST_CACHE, WIDTH
 from ffcv_plugins.images.resampling.workspace import ResizeWorkspace
-from ffcv_plugins.pixels.rows import copy_row
+from ffcv_plugins.pixels.rows import copy_row, stream_row
 
 __all__ = [
     "ERRORS",
@@ -278,6 +278,14 @@ def _deliver(
 
 
 @kernel
+def _end(workspace: Any) -> None:
+    """Leave nothing of this sample to the next one, and nothing on its way to memory."""
+    workspace.finish[COLORS] = 0
+    if is_compiled() and workspace.finish[PAST_CACHE]:
+        fence()
+
+
+@kernel
 def simple(
     record: Any, data: Any, destination: Any, params: Any, key: Any, sample: Any, workspace: Any
 ) -> int:
@@ -288,10 +296,13 @@ def simple(
     if code == 0 and (height != workspace.finish[HEIGHT] or width != workspace.finish[WIDTH]):
         code = _OTHER_SIZE
     if code == 0 and params.is_plain and record["mode"] == RAW and is_compiled():
-        copy_row(address_of(data), address_of(destination), data.shape[0])
+        if workspace.finish[PAST_CACHE]:
+            stream_row(address_of(data), address_of(destination), data.shape[0])
+        else:
+            copy_row(address_of(data), address_of(destination), data.shape[0])
     elif code == 0:
         code = _deliver(record, data, 0, 0, height, width, destination, source, sample, workspace)
-    workspace.finish[COLORS] = 0
+    _end(workspace)
     return code
 
 
@@ -312,7 +323,7 @@ def random_resized(
             key,
         )
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    workspace.finish[COLORS] = 0
+    _end(workspace)
     return code
 
 
@@ -326,5 +337,5 @@ def center(
         height, width = np.int64(record["height"]), np.int64(record["width"])
         y, x, h, w = center_crop(height, width, params.ratio)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    workspace.finish[COLORS] = 0
+    _end(workspace)
     return code

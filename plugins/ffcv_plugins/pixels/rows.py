@@ -35,6 +35,7 @@ from ffcv.vectors import (
     splat_u8x16,
     store,
     store_i32,
+    store_past_cache,
     store_u8,
     store_u16,
     to_f32,
@@ -59,6 +60,7 @@ __all__ = [
     "mirror_row",
     "normalise_row",
     "split_row",
+    "stream_row",
 ]
 
 
@@ -79,6 +81,25 @@ def copy_row(source: int, target: int, count: int) -> None:
         done = min(done, count - 16)
         store(target + done, load_u8x16(source + done))
         done += 16
+
+
+@kernel
+def stream_row(source: int, target: int, count: int) -> None:
+    """Copy ``count`` bytes past the cache, where they fill whole vectors of 32 aligned bytes.
+
+    Others are copied as usual. Before anyone else reads them, a ``fence`` is due.
+    """
+    if (target | count) & 31:
+        copy_row(source, target, count)
+        return
+    done = 0
+    while done + 64 <= count:
+        left, right = load_u8x32(source + done), load_u8x32(source + done + 32)
+        store_past_cache(target + done, left)
+        store_past_cache(target + done + 32, right)
+        done += 64
+    if done < count:
+        store_past_cache(target + done, load_u8x32(source + done))
 
 
 @kernel

@@ -17,6 +17,7 @@ from numba import cfunc, types
 from ffcv.kernel import JIT_OPTIONS
 from ffcv_plugins.images.jpeg.decoder import decode_rgb
 from ffcv_plugins.images.jpeg.row_index import index_rows
+from ffcv_plugins.images.resampling.rgb import copy_rgb
 
 SUPPORT = Path(__file__).parent.parent / "support"
 AARCH64 = "aarch64-unknown-linux-gnu"
@@ -35,7 +36,9 @@ def test_older_processors(cpu):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("function", "arguments"), [(decode_rgb, 11), (index_rows, 6)])
+@pytest.mark.parametrize(
+    ("function", "arguments"), [(decode_rgb, 11), (index_rows, 6), (copy_rgb, 8)]
+)
 def test_code_for_aarch64(function, arguments):
     """LLVM makes an object file for ARM of what Numba has made, in NEON instructions."""
     signature = types.int64(*[types.int64] * arguments)

@@ -25,7 +25,14 @@ from ffcv.pipeline.entry import Entry
 from ffcv.vectors import address_of, load_f64, load_i64, prefetch, store_f64
 from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION, blend_row, is_quick, saturate_row
 from ffcv_plugins.pixels.normalization import FLOAT32, UINT8
-from ffcv_plugins.pixels.rows import copy_row, fill_row, lookup_row, normalise_row, split_row
+from ffcv_plugins.pixels.rows import (
+    copy_row,
+    fill_row,
+    lookup_row,
+    normalise_row,
+    split_row,
+    stream_row,
+)
 
 __all__ = [
     "COLORS",
@@ -39,6 +46,7 @@ __all__ = [
     "MIRROR",
     "MOST_COLORS",
     "MOST_RECTANGLES",
+    "PAST_CACHE",
     "RECTANGLE",
     "RECTANGLES",
     "RECTANGLE_WORDS",
@@ -61,10 +69,11 @@ pixels, whether rows are mirrored, the kind of numbers (see ``ffcv_plugins.pixel
 whether channels are apart, address of a table or 0, and address of a normalisation (for kinds
 other than bytes)."""
 
-COLORS, RECTANGLES = 9, 10
-"""How many changes of colour and how many rectangles there are."""
+COLORS, RECTANGLES, PAST_CACHE = 9, 10, 11
+"""How many changes of colour and how many rectangles there are, and whether rows are written past
+the cache."""
 
-RECTANGLE = 11
+RECTANGLE = 12
 """From here on the rectangles: top, left, bottom, right, red, green and blue of each."""
 
 RECTANGLE_WORDS = 7
@@ -113,6 +122,8 @@ class Finish(NamedTuple):
         constants: what ``normalization`` gave for this kind; ``None`` for bytes.
         rectangles: up to four, filled after colours have changed.
         colors: up to four changes of colour, in this order.
+        past_cache: whether rows are written past the cache, of bytes pixel by pixel only. A
+            ``fence`` is due behind the sample's last row then.
     """
 
     mirror: bool = False
@@ -122,6 +133,7 @@ class Finish(NamedTuple):
     constants: NDArray[np.uint8] | None = None
     rectangles: tuple[Rectangle, ...] = ()
     colors: tuple[Color, ...] = ()
+    past_cache: bool = False
 
 
 def record(finish: Finish, height: int, width: int, destination: int = 0) -> NDArray[np.int64]:
@@ -152,6 +164,7 @@ def record(finish: Finish, height: int, width: int, destination: int = 0) -> NDA
         0 if finish.constants is None else finish.constants.ctypes.data,
         len(finish.colors),
         len(finish.rectangles),
+        finish.past_cache,
     )
     for i, rectangle in enumerate(finish.rectangles):
         begin = RECTANGLE + i * RECTANGLE_WORDS
@@ -168,7 +181,8 @@ def check(finish: Finish) -> None:
 
     Raises:
         ValueError: there are too many rectangles or changes of colour, the kind needs constants
-            that are missing, or an array has another shape or dtype.
+            that are missing, an array has another shape or dtype, or what is written past the cache
+            is not bytes pixel by pixel.
     """
     if len(finish.rectangles) > MOST_RECTANGLES:
         raise ValueError(f"at most {MOST_RECTANGLES} rectangles, not {len(finish.rectangles)}")
@@ -180,6 +194,8 @@ def check(finish: Finish) -> None:
         raise ValueError(
             "floating-point kinds need the constants of a normalisation, and bytes cannot have them"
         )
+    if finish.past_cache and (finish.kind != UINT8 or finish.planar):
+        raise ValueError("only bytes pixel by pixel are written past the cache")
     lookup = finish.lookup
     if lookup is not None and not (
         lookup.dtype == np.uint8 and lookup.shape == (3, 256) and lookup.flags.c_contiguous
@@ -237,7 +253,8 @@ def finish_row(finish: int, row: int, line: int, y: int) -> int:
         row = line
     place = _place(finish, y)
     # Bytes that stay as they lie come to their place with the last change, and not with a copy.
-    last = line if word(finish, KIND) | word(finish, IS_PLANAR) else place
+    apart = word(finish, KIND) | word(finish, IS_PLANAR) | word(finish, PAST_CACHE)
+    last = line if apart else place
     colors = min(word(finish, COLORS), MOST_COLORS)
     for i in range(colors):
         target = last if i == colors - 1 else line
@@ -273,10 +290,11 @@ def _prefetch(finish: int, y: int) -> None:
     """Have the place of a row on its way from memory.
 
     A hint may be about an address that is none, so the row may lie behind the last. Float32 side by
-    side fills whole lines of the cache, of which nothing needs to be fetched.
+    side fills whole lines of the cache, of which nothing needs to be fetched, and what is written
+    past the cache needs nothing of it at all.
     """
     planar, size = word(finish, IS_PLANAR), _size(finish)
-    if size == 4 and not planar:
+    if word(finish, PAST_CACHE) or (size == 4 and not planar):
         return
     place, count = _place(finish, y), size * word(finish, WIDTH)
     step = count * word(finish, HEIGHT) if planar else count
@@ -317,6 +335,8 @@ def _write_row(finish: int, row: int, place: int) -> None:
         normalise_row(row, place, width, plane, kind, word(finish, CONSTANTS))
     elif planar:
         split_row(row, place, width, plane)
+    elif word(finish, PAST_CACHE):
+        stream_row(row, place, 3 * width)
     else:
         copy_row(row, place, 3 * width)
 

@@ -18,13 +18,14 @@ from ffcv_plugins.images.resampling.finish import (
     FINISH_ROW,
     HEIGHT,
     MIRROR,
+    PAST_CACHE,
     WIDTH,
     is_plain,
     word,
 )
 from ffcv_plugins.images.resampling.ring import prepare
 from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows
-from ffcv_plugins.pixels.rows import copy_row, mirror_row
+from ffcv_plugins.pixels.rows import copy_row, mirror_row, stream_row
 
 __all__ = [
     "BAD_REGION",
@@ -121,8 +122,11 @@ def copy_rgb(
     line, target = load_i64(work + w.LINE), word(finish, DESTINATION)
     pixels = source + y * pitch + 3 * x
     plain, mirror = is_plain(finish), word(finish, MIRROR)
+    past_cache = word(finish, PAST_CACHE)
     for row in range(height):
-        if plain:
+        if plain and past_cache:
+            stream_row(pixels, target + 3 * width * row, 3 * width)
+        elif plain:
             copy_row(pixels, target + 3 * width * row, 3 * width)
         elif mirror:
             mirror_row(pixels, line, width)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import ArgumentError
+from ffcv.whole import whole as as_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,10 +35,10 @@ def os_cache_by_default() -> bool:
 def whole(name: str, value: Any, low: int) -> int:
     """A whole number of at least ``low``."""
     try:
-        number = int(value)
-    except (TypeError, ValueError):
+        number = as_whole(value)
+    except TypeError:
         number = low - 1
-    if number < low or number != value:
+    if number < low:
         raise ArgumentError(f"{name}: expected a whole number of at least {low}, got {value!r}")
     return number
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from ffcv.beton.field import Field
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
+from ffcv.whole import whole
 
 __all__ = ["check_arguments", "checked_count"]
 
@@ -33,11 +33,7 @@ def check_arguments(
     """
     problems = _path_problems(fname)
     problems += _fields_problems(fields)
-    if not isinstance(page_size, int) or not is_page_size(page_size):
-        problems.append(
-            f"page_size must be a power of two from 2 MiB (2**21) to 2 GiB (2**31), "
-            f"got {page_size!r}"
-        )
+    problems += _page_size_problems(page_size)
     problems += _metadata_problems(metadata)
     if isinstance(fields, Mapping):
         problems += _class_names_problems(class_names, list(fields))
@@ -55,12 +51,22 @@ def checked_count(name: str, value: Any, least: int) -> int:
     2
     """
     try:
-        count = operator.index(value)
+        count = whole(value)
     except TypeError:
         count = least - 1
-    if count < least or isinstance(value, bool):
+    if count < least:
         raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}")
     return count
+
+
+def _page_size_problems(page_size: Any) -> list[str]:
+    try:
+        if is_page_size(whole(page_size)):
+            return []
+    except TypeError:
+        pass
+    expected = "page_size must be a power of two from 2 MiB (2**21) to 2 GiB (2**31)"
+    return [f"{expected}, got {page_size!r}"]
 
 
 def _path_problems(fname: Any) -> list[str]:

@@ -18,6 +18,7 @@ from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
 from ffcv.beton.side_index import section_name
 from ffcv.errors import DatasetError, WriteError
+from ffcv.whole import whole
 from ffcv.writer.arguments import check_arguments, checked_count
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
 from ffcv.writer.entries import EntryCount, fields_with_side_index
@@ -123,7 +124,7 @@ class DatasetWriter:
         check_arguments(fname, fields, page_size, metadata, class_names)
         self._path = Path(fname)
         self._fields = dict(fields)
-        self._page_size = page_size
+        self._page_size = whole(page_size)
         self._num_workers = checked_count("num_workers", num_workers, least=-1)
         self._metadata = metadata
         self._class_names = class_names

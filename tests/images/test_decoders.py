@@ -115,7 +115,7 @@ def test_other_fields_are_refused():
     [
         (lambda: CenterCropRGBImageDecoder(0, 1.0), "output_size: expected 1 to 65535"),
         (lambda: CenterCropRGBImageDecoder((4, 4, 3), 1.0), "output_size: expected .height, width"),
-        (lambda: CenterCropRGBImageDecoder((4.0, 4), 1.0), "output_size: expected integers"),
+        (lambda: CenterCropRGBImageDecoder((4.5, 4), 1.0), "output_size: expected integers"),
         (lambda: CenterCropRGBImageDecoder("ab", 1.0), "output_size: expected integers"),
         (lambda: CenterCropRGBImageDecoder(4, 1.1), "ratio: expected more than 0 and at most 1"),
         (lambda: CenterCropRGBImageDecoder(4, None), "ratio: expected a number"),

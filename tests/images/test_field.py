@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -188,15 +189,39 @@ def test_proportion(probability):
     assert (modes[0] != modes[1]).any() == (0 < probability < 1)
 
 
+@pytest.mark.parametrize("kind", [float, np.float32, np.float16, np.int64, np.uint8, Fraction])
+def test_whole_numbers_of_any_type(kind):
+    field = RGBImageField("smart", kind(64), kind(200), kind(75), seed=kind(3))
+    numbers = (field.max_resolution, field.smart_threshold, field.jpeg_quality, field.seed)
+    assert numbers == (64, 200, 75, 3)
+    assert {type(number) for number in numbers} == {int}
+    right = RGBImageField("smart", 64, 200, 75, seed=3)
+    assert (
+        stored(field, picture(90, 70))[1].tobytes() == stored(right, picture(90, 70))[1].tobytes()
+    )
+
+
+@pytest.mark.parametrize("mode", ["raw", "jpg", "smart", "keep"])
+def test_no_probability_where_none_is_used(mode):
+    field, usual = RGBImageField(mode, compress_probability=None), RGBImageField(mode)
+    assert field.compress_probability is None
+    assert stored(field, picture(9, 9))[1].tobytes() == stored(usual, picture(9, 9))[1].tobytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ({"write_mode": "png"}, "write_mode: expected one of 'raw', 'jpg'.*'png'"),
         ({"max_resolution": 0}, "max_resolution: expected 1"),
-        ({"max_resolution": 1.5}, "max_resolution: expected an integer, got float"),
+        ({"max_resolution": 1.5}, "max_resolution: expected a whole number, got float 1.5"),
         ({"smart_threshold": -1}, "smart_threshold"),
         ({"jpeg_quality": 101}, "jpeg_quality: expected 1 to 100, got 101"),
-        ({"jpeg_quality": True}, "jpeg_quality: expected an integer, got bool"),
+        ({"jpeg_quality": True}, "jpeg_quality: expected a whole number, got bool"),
+        ({"jpeg_quality": 90.5}, "jpeg_quality: expected a whole number, got float 90.5"),
+        ({"jpeg_quality": "90"}, "jpeg_quality: expected a whole number, got str '90'"),
+        ({"max_resolution": float("inf")}, "max_resolution: expected a whole number"),
+        ({"write_mode": "proportion", "compress_probability": None}, 'compress_prob.*"proportion"'),
+        ({"compress_probability": "half"}, "compress_probability: expected 0 to 1, got str 'half'"),
         ({"compress_probability": 1.5}, "compress_probability: expected 0 to 1, got 1.5"),
         ({"seed": -1}, "seed"),
     ],

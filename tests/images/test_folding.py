@@ -53,7 +53,7 @@ COMBINATIONS = {
     "all turns": lambda: [
         area(),
         RandomHorizontalFlip(),
-        Cutout(9, (3, 200, 17)),
+        Cutout(9, (3.9, 200.5, 17.1)),
         normalize(np.float16),
         planar(),
     ],

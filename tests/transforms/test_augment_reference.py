@@ -172,3 +172,19 @@ def test_parameters_may_change_between_epochs():
     normalize.mean, normalize.std = [1, 2, 3], [4, 5, 6]
     expected = normalize_reference(batch, [1, 2, 3], [4, 5, 6], np.float32)
     np.testing.assert_array_equal(apply(normalize, batch), expected)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, np.float32])
+@pytest.mark.parametrize(
+    "make", [lambda fill: Cutout(4, fill), lambda fill: RandomTranslate(9, fill)]
+)
+def test_integers_take_the_whole_part_of_a_fill(make, dtype, jit):
+    batch, mean = np.zeros((6, 8, 7, 3), dtype), (125.3, 122.9, 255.8)
+    result = apply(make(np.array(mean)), batch, seed=1, jit=jit)
+    expected = np.array(mean).astype(dtype)
+    assert (result.max(axis=(0, 1, 2)) == expected).all()
+    covered = (result != 0).all(axis=-1)
+    assert 0 < covered.sum() < covered.size
+    assert (result[covered] == expected).all()
+    assert not result[~covered].any()

@@ -89,9 +89,43 @@ def test_what_is_no_dtype_of_numbers(operation, dtype):
         operation(dtype)
 
 
-def test_a_view_of_a_size_is_told_what_does_it():
-    with pytest.raises(TypeError, match=r"View: .* got the size -1; Squeeze\(\) makes"):
-        View(-1)
+@BOTH
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, np.bool_])
+@pytest.mark.parametrize(
+    ("view", "shape", "expected"),
+    [
+        (-1, (1,), ()),
+        (np.int64(-1), (), ()),
+        ([-1], (1, 1), ()),
+        ((-1, 1), (), (1,)),
+        ((-1, 12), (3, 4), (12,)),
+        (torch.Size([-1, 2, 6]), (3, 4), (2, 6)),
+        ((-1.0, 0), (0, 5), (0,)),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 3])
+def test_view_as_another_shape(make, dtype, view, shape, expected, size):
+    batch = random_batch((size, *shape), dtype)
+    result = as_array(run_batch(View(view), make(batch)))
+    np.testing.assert_array_equal(result, batch.reshape(size, *expected), strict=True)
+
+
+def test_view_of_batches_whose_values_do_not_lie_in_order():
+    batch = torch.arange(24).reshape(2, 3, 4).permute(0, 2, 1)
+    assert torch.equal(run_batch(View((-1, 12)), batch), batch.reshape(2, 12))
+
+
+@pytest.mark.parametrize("shape", [(3,), (0,), (2, 2), (64, 64, 3)])
+def test_a_view_that_would_mix_samples(shape):
+    state = State(True, "cpu", shape, np.uint8)
+    with pytest.raises(ValueError, match=rf"mixes samples.*such as \(-1, {np.prod(shape)}\)"):
+        View(-1).declare_state_and_memory(state)
+
+
+@pytest.mark.parametrize("shape", [(512, -1), (3, 4), (-1, -1), 3, -2])
+def test_a_view_that_does_not_begin_with_the_samples(shape):
+    with pytest.raises(TypeError, match="begins with -1, which stands for the samples"):
+        View(shape)
 
 
 @pytest.mark.parametrize("operation", [Convert(torch.float8_e5m2), View(torch.float8_e5m2)])

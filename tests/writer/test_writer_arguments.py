@@ -48,7 +48,7 @@ def test_both_spellings_write(path, make):
 
 
 def test_page_size_is_used(path):
-    for size in (1 << 21, 1 << 24):
+    for size in (1 << 21, 1 << 24, float(1 << 22), np.int64(1 << 21)):
         DatasetWriter(path, {"b": Blob()}, size, num_workers=0).from_indexed_dataset([b"x"])
         assert Parsed(path, [Blob.metadata_type]).header["page"] == size
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc, takes
+from ffcv.whole import whole
 from ffcv_plugins.arrays.convert import as_array, copy_members
 from ffcv_plugins.arrays.dtypes import dtype_from_text, dtype_from_torch, dtype_to_text
 
@@ -174,12 +176,15 @@ class TorchTensorField(NDArrayField):
 
 
 def _checked_shape(shape: Any) -> tuple[int, ...]:
-    lengths = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
-    if not all(isinstance(n, int | np.integer) and n >= 0 for n in lengths):
+    try:
+        lengths = tuple(whole(n) for n in ((shape,) if isinstance(shape, Real) else shape))
+    except TypeError:
+        lengths = (-1,)
+    if min(lengths, default=0) < 0:
         raise ValueError(f"expected a shape of integers, 0 or more, got {shape!r}")
     if len(lengths) > _MAX_DIMENSIONS:
         raise ValueError(f"expected at most {_MAX_DIMENSIONS} dimensions, got {len(lengths)}")
-    return tuple(int(n) for n in lengths)
+    return lengths
 
 
 def _checked_size(dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable
 from typing import Any, SupportsFloat
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from ffcv.pipeline.dtypes import bfloat16, dtype_name, is_half
 from ffcv.pipeline.state import State
+from ffcv.whole import whole
 
 __all__ = [
     "bounds",
@@ -40,7 +40,7 @@ def probability(name: str, value: SupportsFloat) -> float:
 def size(name: str, value: Any) -> int:
     """``value`` as a number of pixels from 0 to 2**31 - 1."""
     try:
-        number = operator.index(value)
+        number = whole(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer number of pixels, not {value!r}") from None
     if not 0 <= number <= _LARGEST_SIZE:
@@ -189,6 +189,10 @@ def check_fill(name: str, fill: Any, channels: int, state: State) -> None:
         )
     with np.errstate(over="ignore", invalid="ignore"):
         held = values.astype(state.dtype).astype(np.float64)
-    exact = np.isfinite(held) if state.dtype.kind == "f" else held == values
-    if not exact.all():
-        raise ValueError(f"{name}: an image of {state.dtype} cannot hold the fill {fill!r}")
+    is_float, is_mean = state.dtype.kind == "f", state.dtype.kind in "iu" and values.max() >= 1
+    # Fills are often the mean of a dataset, of which integers take the whole part, as in FFCV 1.x.
+    fits = np.isfinite(held) if is_float else held == (np.trunc(values) if is_mean else values)
+    if not fits.all():
+        is_share = bool(0 < np.abs(values).max() < 1)
+        hint = "; its values are whole: 127 is what 0.5 is in [0, 1]" if is_share else ""
+        raise ValueError(f"{name}: an image of {state.dtype} cannot hold the fill {fill!r}{hint}")

@@ -23,7 +23,8 @@ class Cutout(SampleOperation):
     Args:
         crop_size: side of the square in pixels; 0 hides nothing.
         fill: value of the square's pixels: one number, or one a channel. Equal values, such as
-            the default, fit any number of channels.
+            the default, fit any number of channels. Images of integers get the whole part, so that
+            125.3 is 125.
 
     Raises:
         ValueError, TypeError: ``crop_size`` is no size, or ``fill`` holds no numbers.

@@ -1,7 +1,8 @@
-"""Changing the dtype of batches."""
+"""Changing the dtype of batches, or how their values are read."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ffcv.pipeline import Operation, State, bfloat16
 from ffcv.pipeline.dtypes import dtype_name, from_bfloat16, to_bfloat16
+from ffcv.whole import whole
 from ffcv_plugins.augment.dtypes import check_numbers, numpy_dtype, same_kind, torch_dtype
 
 __all__ = ["Convert", "View"]
@@ -84,43 +86,65 @@ def _converted(batch: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 class View(Operation):
-    """Read the bits of batches as another dtype, without changing them.
+    """Read batches as another dtype, without changing their bits, or as another shape.
 
-    When the two dtypes differ in size, the last dimension grows or shrinks: ``(4,)`` uint8 is
+    When two dtypes differ in size, the last dimension grows or shrinks: ``(4,)`` uint8 is
     ``(1,)`` int32. NumPy batches stay NumPy batches and tensors stay tensors, whichever kind of
     dtype is given.
 
+    A shape is that of a batch, as in FFCV 1.x, and begins with -1, which stands for the samples:
+    ``View(-1)`` makes ``(B,)`` of labels ``(B, 1)``, and ``View((-1, 12))`` flattens samples
+    ``(3, 4)``. Each sample keeps its values, in C order.
+
     Args:
         target_dtype: a NumPy or torch dtype of numbers or bools, or its name; ``"bfloat16"`` is
-            one as well.
+            one as well. Or a shape that begins with -1: -1 alone, or a tuple or list of integers.
 
     Raises:
-        TypeError: ``target_dtype`` is no such dtype.
+        TypeError: ``target_dtype`` is neither.
 
     Example:
         >>> View("float16").target_dtype
         'float16'
+        >>> View((-1, 2)).generate_code()(np.zeros((3, 2, 1)), None).shape
+        (3, 2)
     """
 
     compiled = False
 
     def __init__(self, target_dtype: Any) -> None:
-        if isinstance(target_dtype, int):
-            raise TypeError(
-                f"View: expected a NumPy or torch dtype, got the size {target_dtype}; Squeeze() "
-                "makes labels (B,) of (B, 1)"
-            )
-        _check_dtype("View", target_dtype)
         self.target_dtype = target_dtype
+        if self._shape() is None:
+            _check_dtype("View", target_dtype)
+
+    def _shape(self) -> tuple[int, ...] | None:
+        """The shape of samples that is asked for; ``None`` if it is a dtype."""
+        given = self.target_dtype
+        sizes = given if isinstance(given, list | tuple) else (given,)
+        try:
+            batch, *sample = map(whole, sizes)
+        except (TypeError, ValueError):
+            return None
+        if batch != -1 or min(sample, default=0) < 0:
+            raise TypeError(
+                "View: expected a NumPy or torch dtype, or a shape that begins with -1, which "
+                f"stands for the samples of a batch, got {given!r}"
+            )
+        return tuple(sample)
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """The same with another dtype, and with another last dimension if sizes differ.
 
         Raises:
-            ValueError: the input holds no numbers, or its last dimension does not divide.
+            ValueError: the input holds no numbers, or its last dimension does not divide, or
+                samples have more or fewer values than the shape.
             TypeError: the input's framework has no such dtype.
         """
         check_numbers("View", previous_state)
+        asked = self._shape()
+        if asked is not None:
+            _check_count(self.target_dtype, asked, previous_state)
+            return replace(previous_state, shape=asked), None
         target = same_kind(self.target_dtype, previous_state)
         old, new = previous_state.dtype.itemsize, target.itemsize
         shape = previous_state.shape
@@ -140,10 +164,24 @@ class View(Operation):
 
     def generate_code(self) -> Callable[..., Any]:
         """``f(batch, memory)``; the result shares the batch's memory where that is possible."""
+        asked = self._shape()
+
+        def view_shape(batch: Any, memory: Any) -> Any:
+            return batch.reshape((len(batch), *(asked or ())))
 
         def view(batch: Any, memory: Any) -> Any:
             if isinstance(batch, np.ndarray):
                 return np.ascontiguousarray(batch).view(numpy_dtype(self.target_dtype))
             return batch.contiguous().view(torch_dtype(self.target_dtype))
 
-        return view
+        return view if asked is None else view_shape
+
+
+def _check_count(given: Any, asked: tuple[int, ...], state: State) -> None:
+    """Raise a ``ValueError`` unless samples of ``state`` have as many values as the shape asked."""
+    if math.prod(asked) != math.prod(state.shape):
+        raise ValueError(
+            f"View: samples of {math.prod(state.shape)} values ({state}) cannot be read as "
+            f"{given!r}, which mixes samples of a batch; (-1, …) with the lengths of a sample "
+            f"behind it keeps them apart, such as (-1, {math.prod(state.shape)})"
+        )

@@ -9,7 +9,6 @@ loader that have the same ``alpha`` and ``same_lambda`` mix alike, images, masks
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from ffcv.pipeline import AllocationQuery, Operation, State, kernel
 from ffcv.pipeline.random import beta, fork
+from ffcv.whole import whole
 from ffcv_plugins.augment.checks import check_arithmetic, numbers
 from ffcv_plugins.augment.dtypes import same_kind, torch_dtype
 
@@ -223,7 +223,7 @@ class MixupToOneHot(Operation):
 
     def _count(self) -> int:
         try:
-            count = operator.index(self.num_classes)
+            count = whole(self.num_classes)
         except TypeError:
             raise TypeError(
                 f"MixupToOneHot: num_classes must be an integer, not {self.num_classes!r}"

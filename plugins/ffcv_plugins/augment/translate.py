@@ -21,7 +21,8 @@ class RandomTranslate(SampleOperation):
     Args:
         padding: width of the border in pixels; 0 leaves images as they are.
         fill: value of the border's pixels: one number, or one a channel. Equal values, such as
-            the default, fit any number of channels.
+            the default, fit any number of channels. Images of integers get the whole part, so that
+            125.3 is 125.
 
     Raises:
         ValueError, TypeError: ``padding`` is no size, or ``fill`` holds no numbers.

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
-import numpy as np
-
+from ffcv.whole import whole
 from ffcv_plugins.images.layout import LARGEST_SIDE
 
 __all__ = ["as_choice", "as_range", "as_ratio", "as_region", "as_size"]
@@ -16,17 +15,17 @@ __all__ = ["as_choice", "as_range", "as_ratio", "as_region", "as_size"]
 
 def as_size(value: Any, name: str = "output_size") -> tuple[int, int]:
     """A size as ``(height, width)``."""
-    numbers = (value, value) if isinstance(value, int | np.integer) else value
     try:
-        height, width = numbers
+        height, width = (value, value) if isinstance(value, Real) else value
     except (TypeError, ValueError):
         raise ValueError(f"{name}: expected (height, width), got {value!r}") from None
-    for side in (height, width):
-        if not isinstance(side, int | np.integer) or isinstance(side, bool):
-            raise TypeError(f"{name}: expected integers (height, width), got {value!r}")
-        if not 1 <= side <= LARGEST_SIDE:
-            raise ValueError(f"{name}: expected 1 to {LARGEST_SIDE} a side, got {value!r}")
-    return int(height), int(width)
+    try:
+        height, width = whole(height), whole(width)
+    except TypeError:
+        raise TypeError(f"{name}: expected integers (height, width), got {value!r}") from None
+    if not 1 <= min(height, width) <= max(height, width) <= LARGEST_SIDE:
+        raise ValueError(f"{name}: expected 1 to {LARGEST_SIDE} a side, got {value!r}")
+    return height, width
 
 
 def as_range(name: str, value: Any, most: float) -> tuple[float, float]:
@@ -62,9 +61,7 @@ def as_choice(name: str, value: Any, choices: Mapping[str, int]) -> int:
 def as_region(value: Any, height: int, width: int) -> tuple[int, int, int, int]:
     """``(y, x, height, width)`` of a part of an image of this size; all of it for ``None``."""
     try:
-        y, x, h, w = (
-            operator.index(n) for n in ((0, 0, height, width) if value is None else value)
-        )
+        y, x, h, w = (whole(n) for n in ((0, 0, height, width) if value is None else value))
     except (TypeError, ValueError):
         message = f"region: expected integers (y, x, height, width), got {value!r}"
         raise ValueError(message) from None

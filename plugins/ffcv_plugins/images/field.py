@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc
+from ffcv.whole import whole
 from ffcv_plugins.images.codec import installed_codec
 from ffcv_plugins.images.inputs import GivenImage, shrink
 from ffcv_plugins.images.jpeg.stream import JpegStream, read_stream
@@ -59,7 +61,8 @@ class RGBImageField(Field):
         smart_threshold: bytes, for ``"smart"``. With ``None`` there is no threshold to exceed, so
             that all images are stored raw.
         jpeg_quality: 1 to 100; for what is encoded.
-        compress_probability: for ``"proportion"``, in ``[0, 1]``.
+        compress_probability: for ``"proportion"``, in ``[0, 1]``; ``None`` in other modes, where
+            it has no effect, is as good.
         seed: for ``"proportion"``. Seed and pixels decide, so that a file does not depend on the
             number of workers; equal images are stored equally.
 
@@ -83,20 +86,18 @@ class RGBImageField(Field):
         max_resolution: int | None = None,
         smart_threshold: int | None = None,
         jpeg_quality: int = 90,
-        compress_probability: float = 0.5,
+        compress_probability: float | None = 0.5,
         *,
         seed: int = 0,
     ) -> None:
         if write_mode not in get_args(WriteMode):
             modes = ", ".join(map(repr, get_args(WriteMode)))
             raise ValueError(f"write_mode: expected one of {modes}, got {write_mode!r}")
-        if not 0 <= compress_probability <= 1:
-            raise ValueError(f"compress_probability: expected 0 to 1, got {compress_probability!r}")
         self.write_mode: WriteMode = write_mode
         self.max_resolution = _integer_or_none("max_resolution", max_resolution, 1)
         self.smart_threshold = _integer_or_none("smart_threshold", smart_threshold, 0)
         self.jpeg_quality = _integer("jpeg_quality", jpeg_quality, 1, 100)
-        self.compress_probability = float(compress_probability)
+        self.compress_probability = _probability(write_mode, compress_probability)
         self.seed = _integer("seed", seed, 0, 2**64 - 1)
 
     @property
@@ -195,6 +196,7 @@ class RGBImageField(Field):
             from xxhash import xxh3_64_intdigest
 
             draw = xxh3_64_intdigest(pixels().data, seed=self.seed)
+            assert self.compress_probability is not None
             return draw < self.compress_probability * 2**64
         return self.write_mode != "raw"
 
@@ -258,12 +260,28 @@ def _spread(counts: NDArray[np.int64]) -> dict[str, int]:
 
 
 def _integer(name: str, value: Any, low: int, high: int) -> int:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {type(value).__name__} {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {value}")
-    return int(value)
+    try:
+        number = whole(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
+    return number
 
 
 def _integer_or_none(name: str, value: Any, low: int) -> int | None:
     return None if value is None else _integer(name, value, low, 2**63 - 1)
+
+
+def _probability(write_mode: str, value: Any) -> float | None:
+    """The share of images to compress; one mode needs it, and none of the others uses it."""
+    if value is None and write_mode != "proportion":
+        return None
+    if value is None:
+        raise ValueError('compress_probability: write_mode="proportion" needs one, got None')
+    if not isinstance(value, Real):
+        kind = type(value).__name__
+        raise TypeError(f"compress_probability: expected 0 to 1, got {kind} {value!r}")
+    if not 0 <= float(value) <= 1:
+        raise ValueError(f"compress_probability: expected 0 to 1, got {value!r}")
+    return float(value)

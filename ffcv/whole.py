@@ -1,0 +1,34 @@
+"""Whole numbers, as users give them."""
+
+from __future__ import annotations
+
+import operator
+from numbers import Real
+from typing import Any
+
+__all__ = ["whole"]
+
+
+def whole(value: Any) -> int:
+    """A whole number as an int, whichever type it has.
+
+    Floats with whole values count: that is what command lines and ``2**21 * 1.0`` give. Numbers of
+    NumPy do as well, and truth values do not.
+
+    Raises:
+        TypeError: it is no whole number; the message says what came.
+
+    Example:
+        >>> whole(90.0)
+        90
+        >>> whole(90.5)
+        Traceback (most recent call last):
+        TypeError: expected a whole number, got float 90.5
+    """
+    if not (isinstance(value, bool) or type(value).__name__ == "bool"):  # NumPy has its own
+        try:
+            return operator.index(value)
+        except TypeError:
+            if isinstance(value, Real) and float(value).is_integer() and value == float(value):
+                return int(float(value))
+    raise TypeError(f"expected a whole number, got {type(value).__name__} {value!r}")

@@ -16,10 +16,9 @@ from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.batch_function import BatchFunction
 from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
-from ffcv.pipeline.graph import BatchStage, Step
+from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.operation import Allocation
 from ffcv.pipeline.program import StageSource
-from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,10 +71,10 @@ class _Code:
 class _Program(ABC):
     """What programs of batch operations have in common."""
 
-    def __init__(
-        self, path: str, output: str, position: int, source: State | None, step: Step, jit: bool
-    ) -> None:
+    def __init__(self, path: str, output: str, position: int, stage: BatchStage, jit: bool) -> None:
+        source, step = stage.source, stage.step
         self.path, self.step = path, step
+        self._is_relied_on = stage.is_relied_on
         self.where = f"output {output!r}, step {position} ({step.name})"
         declared = bool(getattr(step.operation, "compiled", step.state.jit_mode))
         self.is_compiled = declared and jit
@@ -187,10 +186,10 @@ class _Program(ABC):
             raise
 
     def _checked(self, result: Any, size: int) -> Any:
-        """What came out, if it is what the operation declared.
+        """What came out, if it is what the operation declared, or if nobody relies on that.
 
         Raises:
-            PipelineError: it is something else.
+            PipelineError: it is something else, or there is not one row for each sample.
         """
         state = self.step.state
         if state.is_tensor:
@@ -200,9 +199,13 @@ class _Program(ABC):
         shape = (size, *state.shape)
         if isinstance(result, np.ndarray) and (result.shape, result.dtype) == (shape, state.dtype):
             return result
+        fits = _num_rows(result) == size
+        if fits and not self._is_relied_on:
+            return result
         raise PipelineError(
             f"{self.path}: {self.where}: declared a batch of {dtype_name(state.dtype)} {shape}, "
             f"but gave {_described(result)}"
+            + (", and a later step relies on what is declared" if fits else "")
         )
 
 
@@ -215,7 +218,7 @@ class BatchProgram(_Program):
 
     def __init__(self, path: str, output: str, position: int, stage: BatchStage, jit: bool) -> None:
         assert stage.source is not None
-        super().__init__(path, output, position, stage.source, stage.step, jit)
+        super().__init__(path, output, position, stage, jit)
         self._source = stage.source
         asked = self._asked(stage.step.operation.declare_shared_memory, stage.source)
         self.shared: Allocation = tuple(asked) if isinstance(asked, list) else asked
@@ -289,7 +292,7 @@ class BatchDecoderProgram(_Program):
         source: StageSource,
         jit: bool,
     ) -> None:
-        super().__init__(path, output, position, None, stage.step, jit)
+        super().__init__(path, output, position, stage, jit)
         assert source.records is not None
         self._metadata, self._storage = source.records["f0"], source.storage
         self._owner = source.owner
@@ -349,6 +352,12 @@ def _described(result: Any) -> str:
     if isinstance(result, np.ndarray):
         return f"{dtype_name(dtype)} {shape}"
     return f"a {type(result).__name__} of {dtype} {tuple(shape)}"
+
+
+def _num_rows(result: Any) -> int | None:
+    """How many samples an array or a tensor holds; ``None`` for anything else."""
+    shape = getattr(result, "shape", None)
+    return len(result) if shape and hasattr(result, "dtype") else None
 
 
 def _few(ids: Sequence[int] | NDArray[np.int64]) -> str:

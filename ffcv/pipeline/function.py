@@ -14,8 +14,8 @@ __all__ = ["PythonFunction"]
 class PythonFunction(Operation):
     """Calls ``function(batch)`` on each batch, as plain Python.
 
-    What comes out must have the shape and dtype of what went in; for anything else write an
-    :class:`~ffcv.pipeline.Operation`, which can say so.
+    Where later steps rely on it, what comes out must have the shape and dtype of what went in; for
+    anything else write an :class:`~ffcv.pipeline.Operation`, which can say so.
     """
 
     compiled: ClassVar[bool] = False

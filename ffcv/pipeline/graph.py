@@ -84,10 +84,13 @@ class BatchStage:
     Attributes:
         source: state of the batch that it works on, or ``None`` when it decodes.
         step: the operation.
+        is_relied_on: whether a later stage relies on its declaration: works on samples, is
+            compiled, or asks for memory. Otherwise arrays of another shape or dtype do no harm.
     """
 
     source: State | None
     step: Step
+    is_relied_on: bool = False
 
     @property
     def state(self) -> State:
@@ -160,7 +163,24 @@ def plan_pipeline(
                 f"output {name!r}, step {walk.position} ({_describe(operation)}): {problem}",
             )
     walk.close_stage()
-    return Pipeline(name, stored, tuple(walk.stages)), None
+    return Pipeline(name, stored, _with_reliance(walk.stages)), None
+
+
+def _with_reliance(
+    stages: Sequence[SampleStage | BatchStage],
+) -> tuple[SampleStage | BatchStage, ...]:
+    """The stages, each batch stage knowing whether a later one relies on what it declares."""
+    marked: list[SampleStage | BatchStage] = []
+    is_relied_on = False
+    for stage in reversed(stages):
+        if isinstance(stage, SampleStage):
+            marked.append(stage)
+            is_relied_on = True
+        else:
+            marked.append(replace(stage, is_relied_on=is_relied_on))
+            is_compiled = getattr(stage.step.operation, "compiled", stage.state.jit_mode)
+            is_relied_on = is_relied_on or is_compiled or stage.step.memory is not None
+    return tuple(reversed(marked))
 
 
 def _describe(operation: Any) -> str:

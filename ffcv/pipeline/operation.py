@@ -85,9 +85,11 @@ class Operation(LoaderHooks, ABC):
 
         Returns:
             The state after this operation, and the memory for one batch: a query, several, or
-            ``None``. Operations that answer with ``jit_mode=True`` are compiled. Float16,
-            which compiled code lacks, reaches it as the uint16 of its bits, and code that would
-            compute with those does not compile.
+            ``None``. What comes out is held to the state where a later step relies on it: a kernel,
+            compiled code, or one that asks for memory. There is always one row for each sample.
+            Operations that answer with ``jit_mode=True`` are compiled. Float16, which compiled code
+            lacks, reaches it as the uint16 of its bits, and code that would compute with those does
+            not compile.
 
         Raises:
             ValueError, TypeError: the input does not fit, in words that say what was needed.

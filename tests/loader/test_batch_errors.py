@@ -15,7 +15,7 @@ from ffcv.errors import CompilationError, PipelineError, SampleError
 from ffcv.fields.decoders import IntDecoder
 from ffcv.loader import Loader
 from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, kernel
-from ffcv.transforms import Convert, ToTensor
+from ffcv.transforms import Convert, ReplaceLabel, ToTensor
 
 OPAQUE = object()
 
@@ -134,28 +134,114 @@ def tensor(batch, memory):
     return torch.from_numpy(batch)
 
 
+def same(batch, memory):
+    return batch
+
+
+def same_batch(batch):
+    return batch
+
+
+def python(function, **more):
+    return Step(function, jit_mode=False, memory=None, **more)
+
+
+RELIES = {
+    "compiled": lambda: Step(same, memory=None),
+    "asks for memory": lambda: Step(same, jit_mode=False),
+    "kernel": lambda: ReplaceLabel([3], 4),
+}
+
+
 @pytest.mark.parametrize("jit_mode", [True, False])
+@pytest.mark.parametrize("later", RELIES)
 @pytest.mark.parametrize(
     ("function", "declared", "words"),
     [
-        (half, {}, ["int64 (10, 1)", "gave int64 (5, 1)"]),
-        (to_float, {}, ["int64 (10, 1)", "gave float64 (10, 1)"]),
+        (to_float, {}, ["int64 (10, 1)", "gave float64 (10, 1), and a later step relies on"]),
         (to_float, {"dtype": np.dtype("float32")}, ["float32 (10, 1)", "gave float64"]),
         (to_float, {"dtype": np.dtype("float64"), "shape": ()}, ["float64 (10,)", "(10, 1)"]),
-        (nothing, {}, ["int64 (10, 1)", "gave None"]),
-        (number, {}, ["int64 (10, 1)", "gave 3"]),
     ],
 )
-def test_what_breaks_the_declaration_is_refused(numbers, function, declared, words, jit_mode):
+def test_what_breaks_a_declaration_that_is_relied_on(
+    numbers, function, declared, words, later, jit_mode
+):
     with pytest.raises(PipelineError) as caught:
-        load(numbers, Step(function, jit_mode, **declared))
+        load(numbers, Step(function, jit_mode, **declared), python(same), RELIES[later]())
     for word in [*words, str(numbers), "output 'n', step 2 (Step)", "declared"]:
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize("jit_mode", [True, False])
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [(half, "gave int64 (5, 1)"), (nothing, "gave None"), (number, "gave 3")],
+)
+def test_a_batch_has_one_row_for_each_sample(numbers, function, word, jit_mode):
+    with pytest.raises(PipelineError) as caught:
+        load(numbers, Step(function, jit_mode))
+    for part in ["int64 (10, 1)", word, str(numbers), "output 'n', step 2 (Step)", "declared"]:
+        assert part in str(caught.value)
+
+
+def to_tensor_of_floats(batch, memory):
+    return torch.from_numpy(batch * 0.5)
+
+
+def to_halves(batch, memory):
+    return batch.astype(np.float16)
+
+
+def widen(batch, memory):
+    return np.concatenate((batch, batch), axis=1)
+
+
+@pytest.mark.parametrize("behind", [[], [same_batch], [ToTensor()], [ToTensor(), lambda b: b]])
+@pytest.mark.parametrize(
+    ("function", "jit_mode", "expected"),
+    [
+        (to_float, True, np.arange(100)[:, None] * 0.5),
+        (to_float, False, np.arange(100)[:, None] * 0.5),
+        (to_tensor_of_floats, False, np.arange(100)[:, None] * 0.5),
+        (to_halves, False, np.arange(100)[:, None].astype(np.float16)),
+        (widen, True, np.arange(100).repeat(2).reshape(100, 2)),
+        (widen, False, np.arange(100).repeat(2).reshape(100, 2)),
+    ],
+)
+def test_what_nobody_relies_on_may_differ(numbers, function, jit_mode, expected, behind):
+    batches = load(numbers, Step(function, jit_mode, memory=None), *behind)
+    found = np.concatenate([np.asarray(batch) for (batch,) in batches])
+    np.testing.assert_array_equal(found, expected, strict=True)
+
+
 def test_a_tensor_where_an_array_was_declared(numbers):
     with pytest.raises(PipelineError, match=r"gave a Tensor of torch\.int64 \(10, 1\)"):
-        load(numbers, Step(tensor, jit_mode=False))
+        load(numbers, Step(tensor, jit_mode=False), Step(same))
+
+
+class Rows(Operation):
+    """Decodes labels to another shape than it declares."""
+
+    def declare_state_and_memory(self, previous_state):
+        return replace(previous_state, jit_mode=True, shape=(1,), dtype=np.dtype("int64")), None
+
+    def generate_code(self):
+        def decode(indices, memory, metadata, storage_state):
+            return metadata[indices]
+
+        return decode
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_decoder_of_batches_may_differ_as_well(numbers, jit):
+    with Loader(
+        numbers, 10, num_workers=1, pipelines={"n": [Rows(), ToTensor()]}, jit=jit
+    ) as loader:
+        assert torch.cat([batch for (batch,) in loader]).tolist() == list(range(100))
+    pipelines = {"n": [Rows(), Step(same)]}
+    relied_on = Loader(numbers, 10, num_workers=1, pipelines=pipelines, jit=jit)
+    with relied_on, pytest.raises(PipelineError, match="step 1 .Rows.*a later step relies"):
+        next(iter(relied_on))
 
 
 def decode(indices, memory, metadata, storage_state):

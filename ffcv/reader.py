@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.extension import FieldManifest
-from ffcv.beton.field import Field
+from ffcv.beton.field import Field, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
-from ffcv.errors import DamagedFileError, FfcvError, MissingPluginError
+from ffcv.errors import ArgumentError, DamagedFileError, MissingPluginError, PluginError
 from ffcv.plugin import registry
 
 __all__ = ["Reader"]
@@ -41,6 +40,9 @@ class Reader:
     Raises:
         BetonError: the file cannot be used; see :class:`~ffcv.beton.file.BetonFile` for the causes.
         MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
+        PluginError: the class of a field is wrong: its ``from_binary`` gives no field, or records
+            are not as its ``metadata_type`` and ``pointer`` have to be.
+        ArgumentError: a custom handler is no class of a field.
     """
 
     def __init__(
@@ -121,16 +123,27 @@ class Reader:
         )
 
     def _build(self, descriptor: FieldDescriptor, kind: type[Field]) -> Field:
+        where = f"{self.file.path}: field {descriptor.name!r}"
+        if not (isinstance(kind, type) and issubclass(kind, Field)):
+            raise ArgumentError(f"{where}: expected a class that derives from Field, got {kind!r}")
         try:
             handler = kind.from_binary(descriptor.arguments)
-            if not isinstance(handler.metadata_type, np.dtype):
-                raise TypeError(f"its metadata_type is no dtype: {handler.metadata_type!r}")
-        except FfcvError:
+        except PluginError as error:
+            error.add_note(f"in {where}")
             raise
-        except Exception as error:
+        except (Exception, SystemExit, GeneratorExit) as error:
+            # A plugin is others' code: whatever it raises, the file is what cannot be used.
+            words = str(error) if isinstance(error, ValueError) else ""
             raise DamagedFileError(
                 self.file.path,
                 f"field {descriptor.name!r}: {kind.__qualname__} does not understand its "
-                f"arguments: {error}",
+                f"arguments: {words or f'{type(error).__name__}: {error}'}",
             ) from error
+        if not isinstance(handler, Field):
+            raise PluginError(
+                f"{where}: {kind.__qualname__}.from_binary must give a field, got {handler!r}"
+            )
+        wrong = record_problem(handler)
+        if wrong is not None:
+            raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         return handler

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARG_TYPE", "Field", "Malloc", "takes"]
+__all__ = ["ARG_TYPE", "Field", "Malloc", "record_problem", "takes"]
 
 ARG_TYPE = np.dtype([("", "<u1", 1024)])
 """The room that a field has in the file's header for its own description."""
@@ -101,6 +101,54 @@ class Field(ABC):
         raise NotImplementedError(
             f"{type(self).__name__} has the side index {self.side_index!r}, but no side_index_entry"
         )
+
+
+def record_problem(field: Field) -> str | None:
+    """What is wrong with a field's :attr:`Field.metadata_type` or :attr:`Field.pointer`.
+
+    Returns:
+        Words that follow the field's name, or ``None`` if nothing is.
+
+    Example:
+        >>> class Text(Field):
+        ...     pointer = "start"
+        ...     metadata_type = np.dtype([("ptr", "<u8")])
+        ...     def from_binary(binary): return Text()
+        ...     def to_binary(self): return np.zeros(0, np.uint8)
+        ...     def encode(self, destination, value, malloc): ...
+        ...     def get_decoder_class(self): ...
+        >>> record_problem(Text())
+        "`pointer` names the member 'start', but the members of its record are 'ptr'"
+    """
+    try:
+        dtype = field.metadata_type
+    except Exception as error:
+        return f"its metadata_type raised {type(error).__name__}: {error}"
+    if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.itemsize == 0:
+        return f"metadata_type must be a dtype of fixed size without objects, got {dtype!r}"
+    if dtype != dtype.newbyteorder("<"):
+        return (
+            f"records are little-endian, its metadata_type {dtype} is not; "
+            'metadata_type.newbyteorder("<") is'
+        )
+    return _pointer_problem(field.pointer, dtype)
+
+
+def _pointer_problem(pointer: Any, dtype: np.dtype[Any]) -> str | None:
+    if pointer is None:
+        return None
+    if not isinstance(pointer, str):
+        return f'`pointer` must be the name of a member, "" or None, got {pointer!r}'
+    names = dtype.names or ()
+    if pointer and pointer not in names:
+        there = ", ".join(map(repr, names))
+        what = f"the members of its record are {there}" if names else f"its record is one {dtype}"
+        return f"`pointer` names the member {pointer!r}, but {what}"
+    member = dtype[pointer] if pointer else dtype
+    if member != np.dtype("<u8"):
+        what = f"the member {pointer!r}" if pointer else "the whole record"
+        return f"`pointer` names {what}, which is {member}; a pointer is <u8"
+    return None
 
 
 def takes(kind: type, **arguments: Any) -> bool:

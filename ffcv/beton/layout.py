@@ -121,12 +121,16 @@ def pack_arguments(arguments: Any) -> NDArray[np.uint8]:
     """Zero-pad what ``Field.to_binary`` gave to ``(1024,)`` uint8.
 
     Raises:
-        ValueError: it is longer than 1024 bytes.
+        ValueError: it is longer than 1024 bytes, or holds Python objects.
 
     >>> pack_arguments(np.array([1, 2], "<u8")).shape
     (1024,)
     """
-    raw = np.asarray(arguments).tobytes()
+    array = np.asarray(arguments)
+    if array.dtype.hasobject:
+        # Their bytes would be addresses.
+        raise ValueError(f"to_binary must give numbers, got {type(arguments).__qualname__}")
+    raw = array.tobytes()
     if len(raw) > ARGUMENTS_SIZE:
         raise ValueError(f"a field has {ARGUMENTS_SIZE} bytes for its arguments, got {len(raw)}")
     return np.frombuffer(raw.ljust(ARGUMENTS_SIZE, b"\0"), np.uint8)

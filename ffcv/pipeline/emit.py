@@ -128,7 +128,7 @@ class _Body:
         lines = ['    record = records[sample]["f0"]']
         if pointer is None:
             return [*lines, "    data = buffer[:0]"]
-        member = f'["{pointer}"]' if pointer else ""
+        member = f"[{pointer!r}]" if pointer else ""
         where = f"record{member}"
         return [
             # What comes two samples later is on its way from memory meanwhile.

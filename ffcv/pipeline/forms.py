@@ -14,7 +14,7 @@ from typing import TypeGuard
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.sample import KernelOperation
 
-__all__ = ["runs_on_batches", "runs_on_samples"]
+__all__ = ["class_runs_on_samples", "runs_on_batches", "runs_on_samples"]
 
 _ON_SAMPLES = ("declare", "kernel")
 _ON_BATCHES = ("declare_state_and_memory", "generate_code")
@@ -34,22 +34,27 @@ def runs_on_samples(operation: object) -> bool:
         >>> runs_on_samples(Mirror()), runs_on_batches(Mirror())
         (False, True)
     """
-    if not isinstance(operation, KernelOperation):
+    return class_runs_on_samples(type(operation))
+
+
+def class_runs_on_samples(kind: type) -> bool:
+    """Whether the kernel is what operations of a class do."""
+    if not issubclass(kind, KernelOperation):
         return False
-    on_samples, on_batches = (_defined(operation, names) for names in (_ON_SAMPLES, _ON_BATCHES))
+    on_samples, on_batches = (_defined(kind, names) for names in (_ON_SAMPLES, _ON_BATCHES))
     # Who names Operation as a base adds the other form to a class that has but one.
-    adds = on_batches < _NOWHERE and Operation in type(operation).__mro__[on_batches].__bases__
+    adds = on_batches < _NOWHERE and Operation in kind.__mro__[on_batches].__bases__
     return on_samples <= on_batches or adds
 
 
 def runs_on_batches(operation: object) -> TypeGuard[Operation]:
     """Whether an operation has what works on a batch."""
-    return _defined(operation, _ON_BATCHES) < _NOWHERE
+    return _defined(type(operation), _ON_BATCHES) < _NOWHERE
 
 
-def _defined(operation: object, names: Sequence[str]) -> int:
-    """How many classes up from the operation's own one of the names is defined first."""
-    for number, cls in enumerate(type(operation).__mro__):
+def _defined(kind: type, names: Sequence[str]) -> int:
+    """How many classes up from ``kind`` one of the names is defined first."""
+    for number, cls in enumerate(kind.__mro__):
         found = (vars(cls)[name] for name in names if name in vars(cls))
         if any(not getattr(value, "__isabstractmethod__", False) for value in found):
             return number

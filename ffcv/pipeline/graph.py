@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Allocation, Operation
@@ -324,15 +325,16 @@ class _Walk:
                 f"pipeline, not after {_describe(self.previous)}"
             )
         names = {cls.__name__ for cls in type(self.stored.field).__mro__}
-        default = self.stored.field.get_decoder_class()
+        field = self.stored.field
+        default = field.get_decoder_class()
         # A field of another kind may name the decoder as its own.
         fits = not names.isdisjoint(decoder.fields) or isinstance(decoder, default)
         if decoder.fields and not fits:
             return (
                 f"decodes {' or '.join(decoder.fields)}, but field {self.stored.name!r} is a "
-                f"{type(self.stored.field).__name__}; use {default.__name__}()"
+                f"{type(field).__name__}; use {default.__name__}()"
             )
-        return None
+        return unannounced(decoder, field)
 
     def _first_tensor_step(self) -> str:
         for stage in self.stages:

@@ -36,6 +36,7 @@ from ffcv.pipeline import (
     SampleOperation,
     State,
 )
+from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.testing.kernels import KernelRun
 from ffcv.testing.memory import Allocate, Encoded, encode_values
@@ -264,6 +265,9 @@ def decode(
     decoder = field.get_decoder_class()() if decoder is None else decoder
     if not isinstance(decoder, SampleDecoder):
         raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
+    problem = unannounced(decoder, field)
+    if problem is not None:
+        raise ValueError(f"{type(decoder).__name__}: {problem}")
     positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
     state = decoder.declare(encoded.stored(positions))
     destination = allocate((len(encoded.records), *state.shape), state.dtype)

@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ffcv.beton.field import Field
+from ffcv.beton.field import Field, record_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
@@ -106,12 +104,9 @@ def _field_problems(name: Any, field: Any) -> list[str]:
         kind = type(field).__qualname__
         return [f"field {name!r} must be an instance of ffcv.fields.Field, got {kind}"]
     problems = []
-    record = field.metadata_type
-    if not isinstance(record, np.dtype) or record.hasobject or record.itemsize == 0:
-        problems.append(
-            f"field {name!r}: metadata_type must be a dtype of fixed size without objects, "
-            f"got {record!r}"
-        )
+    wrong = record_problem(field)
+    if wrong is not None:
+        problems.append(f"field {name!r} ({type(field).__qualname__}): {wrong}")
     if field.side_index is not None and not is_kind(field.side_index):
         problems.append(
             f"field {name!r}: side_index must be None or an identifier of ASCII letters, digits "
@@ -121,6 +116,9 @@ def _field_problems(name: Any, field: Any) -> list[str]:
         pack_arguments(field.to_binary())
     except (ValueError, TypeError) as error:
         problems.append(f"field {name!r} cannot be described in a file: {error}")
+    except Exception as error:
+        words = f"to_binary raised {type(error).__name__}: {error}"
+        problems.append(f"field {name!r} cannot be described in a file: {words}")
     return problems
 
 

@@ -16,6 +16,7 @@ from ffcv.beton.field import Field
 from ffcv.beton.layout import record_dtype
 from ffcv.beton.side_index import NoEntry, compute_entry
 from ffcv.errors import DatasetError, SampleEncodingError
+from ffcv.pipeline.announced import decoded_by_kernel
 from ffcv.writer.entries import fields_with_side_index
 from ffcv.writer.samples import IndexedDataset, SampleSplitter
 
@@ -48,13 +49,17 @@ class EncodedSample(NamedTuple):
 
 
 class _Slot(NamedTuple):
-    """A field, and where its record lies in the sample's: ``start`` to ``stop``, in bytes."""
+    """A field, and where its record lies in the sample's: ``start`` to ``stop``, in bytes.
+
+    ``announces`` is whether its decoder finds data only where ``field.pointer`` says.
+    """
 
     name: str
     field: Field
     member: str
     start: int
     stop: int
+    announces: bool
 
 
 class SampleEncoder:
@@ -81,7 +86,8 @@ class SampleEncoder:
         for number, (name, field) in enumerate(fields.items()):
             member = f"f{number}"
             start = int(self._dtype.fields[member][1])  # type: ignore[index]
-            self._slots.append(_Slot(name, field, member, start, start + types[number].itemsize))
+            stop, announces = start + types[number].itemsize, decoded_by_kernel(field)
+            self._slots.append(_Slot(name, field, member, start, stop, announces))
 
     def __call__(self, sample: Any, position: int) -> EncodedSample:
         """Encode ``sample``, which stands at ``position`` in the dataset.
@@ -97,6 +103,8 @@ class SampleEncoder:
             allocator = TokenAllocator()
             try:
                 slot.field.encode(record[slot.member], value, allocator)
+                if slot.announces and allocator.buffers:
+                    _check_announced(slot.field, record[slot.member][0], allocator)
                 if slot.name in self._indexed:
                     entries.append(_entry(slot.field, record[slot.member][0], allocator))
             except Exception as error:
@@ -187,6 +195,28 @@ class TokenAllocator:
                     "in a member of 8 bytes"
                 )
         return found
+
+
+def _check_announced(field: Field, record: Any, allocator: TokenAllocator) -> None:
+    """Refuse regions that the field's decoder would not find.
+
+    Raises:
+        ValueError: the field's ``pointer`` does not say where it stored the pointer to one.
+    """
+    kind = type(field).__name__
+    if field.pointer is None:
+        raise ValueError(
+            f"{kind} asked malloc for a region, but announces none: say in the class which member "
+            "of its record holds the pointer that malloc gave, as in "
+            '`pointer = "ptr"` ("" if the whole record is the pointer); without it, its decoder '
+            "gets no data"
+        )
+    if int(record[field.pointer] if field.pointer else record) not in allocator.buffers:
+        where = f"the member {field.pointer!r}" if field.pointer else "the whole record"
+        raise ValueError(
+            f"{kind} asked malloc for a region, but did not store its pointer where the attribute "
+            f"`pointer` says, in {where} of the record"
+        )
 
 
 def _entry(field: Field, record: Any, allocator: TokenAllocator) -> bytes | NoEntry:

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ffcv.beton.field import ARG_TYPE, Field
+from ffcv.beton.field import ARG_TYPE, Field, record_problem
 from ffcv.beton.side_index import is_kind
 from ffcv.pipeline import SampleDecoder
 from ffcv.testing.conformance.examples import check_all, check_refusals, choices, snapshot
@@ -76,17 +76,12 @@ class FieldConformance:
             check_all(strategy, lambda pair: body(*pair), examples or self.max_examples, shrink)
 
     def test_record_has_a_fixed_little_endian_type(self) -> None:
-        """Records have a size of at least one byte, hold no objects, and are little-endian."""
+        """Records have a size of at least one byte, hold no objects, and are little-endian; and
+        ``pointer``, if it is given, names a member of them."""
 
         def body(field: Field) -> None:
-            dtype = field.metadata_type
-            assert isinstance(dtype, np.dtype)
-            assert dtype.itemsize > 0
-            assert not dtype.hasobject
-            assert dtype == dtype.newbyteorder("<"), f"{dtype} is not little-endian"
-            if field.pointer is not None:
-                member = dtype[field.pointer] if field.pointer else dtype
-                assert member == np.dtype("<u8"), f"the pointer is {member}, not <u8"
+            problem = record_problem(field)
+            assert problem is None, f"{type(field).__name__}: {problem}"
 
         for fields in choices(self.fields()):
             check_all(fields, body, self.max_examples)

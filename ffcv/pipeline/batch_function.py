@@ -26,7 +26,7 @@ The function itself is made by its operation and given to this module.
 from numba import njit
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def run({parameters}):
     return function({parameters})
 '''
@@ -82,7 +82,7 @@ class BatchFunction:
         # What a module was given may have changed when another type comes: one type a module.
         name = f"batch_{digest(source, content, repr(types))}"
         part = njit(pipeline_class=PartCompiler)(self.function)
-        run = cache.load_emitted(name, source, True, {"function": part}).run
+        run = cache.keep(cache.load_emitted(name, source, {"function": part}).run, name)
         with cache.process_lock(name):
             try:
                 compile_types(run, types, self.where)
@@ -92,7 +92,7 @@ class BatchFunction:
         return run  # type: ignore[no-any-return]
 
     def _compiled_alone(self, types: tuple[Any, ...]) -> Callable[..., Any]:
-        compiled = njit(nogil=True)(self.function)
+        compiled = cache.keep(njit(nogil=True)(self.function), None)
         compile_types(compiled, types, self.where, self.function.__code__)
         return compiled  # type: ignore[no-any-return]
 

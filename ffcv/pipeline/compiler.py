@@ -33,7 +33,7 @@ from numba import njit
 from {module} import {root}
 
 
-@njit(cache=True, nogil=True, **{options})
+@njit(nogil=True, **{options})
 def run({parameters}):
     return {qualname}({parameters})
 '''
@@ -125,11 +125,11 @@ def _compiled_stage(
         [kernel.name for kernel in kernels],
         ["from numba import njit", *(k.import_line for k in kernels if k.import_line)],
         has_workspace,
-        f"@njit(cache={on_disk}, nogil=True, **{options})",
+        f"@njit(nogil=True, **{options})",
     )
     name = _stage_name(source) if on_disk else _private_name(source, kernels)
     injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
-    run = cache.load_emitted(name, source, on_disk, injected).stage
+    run = cache.keep(cache.load_emitted(name, source, injected).stage, name if on_disk else None)
     with cache.process_lock(name):
         _compile_kernels(output, stage, kernels, arguments)
         _compile_for(run, arguments, f"output {output!r}")
@@ -150,7 +150,7 @@ def _eager_stage(output: str, stage: SampleStage, has_workspace: Sequence[bool])
     names = [f"kernel_{i}" for i in range(len(functions))]
     source = emit_stage(output, stage, names, [], has_workspace)
     injected = dict(zip(names, functions, strict=True))
-    module = cache.load_emitted(f"eager_{next(_unique)}", source, False, injected)
+    module = cache.load_emitted(f"eager_{next(_unique)}", source, injected)
     return StageCode(module.stage, source, False)
 
 
@@ -181,7 +181,7 @@ def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
             parameters=", ".join(code.co_varnames[: code.co_argcount]),
             options=options,
         )
-        compiled = cache.load_emitted(module_name, source, True).run
+        compiled = cache.keep(cache.load_emitted(module_name, source).run, module_name)
         _kernels[module_name] = compiled
     line = f"from ffcv_emitted_{module_name} import run as {name}"
     return _Kernel(name, compiled, line, identity, borrows)
@@ -210,7 +210,8 @@ def _private_kernel(function: Any, borrows: bool) -> Any:
 
     key = function, borrows
     if key not in _private_kernels:
-        _private_kernels[key] = njit(nogil=True, **_options(borrows))(function)
+        compiled = njit(nogil=True, **_options(borrows))(function)
+        _private_kernels[key] = cache.keep(compiled, None)
     return _private_kernels[key]
 
 

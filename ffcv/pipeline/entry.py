@@ -32,6 +32,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 from ffcv.kernel import JIT_OPTIONS
@@ -42,12 +43,9 @@ __all__ = ["Entry", "call_entry", "compiled_entries"]
 
 _SOURCE = '''"""Emitted by ffcv: the entry point {name} of {module}, compiled by itself."""
 
-from numba import cfunc, types
-
 from {module} import {name}
 
 
-@cfunc(types.int64({types}), cache=True, **{options})
 def run({parameters}):
     return {name}({parameters})
 '''
@@ -113,12 +111,14 @@ class Entry:
         source = _SOURCE.format(
             name=self.function.__name__,
             module=self.function.__module__,
-            types=", ".join(["types.int64"] * len(self._parameters)),
             parameters=", ".join(self._parameters),
-            options=JIT_OPTIONS,
         )
+        words = (types.int64,) * len(self._parameters)
+        run = cache.load_emitted(name, source).run
+        entry = cache.keep(CFunc(run, (words, types.int64), {}, JIT_OPTIONS), name)
         with cache.process_lock(name):
-            return cache.load_emitted(name, source, True).run
+            entry.compile()
+        return entry
 
 
 @intrinsic

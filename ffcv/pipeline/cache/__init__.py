@@ -1,0 +1,19 @@
+"""The compile cache: what is compiled once and kept between processes.
+
+It can only help. Whatever is wrong with its directory (full, read-only, of another user, damaged)
+makes a miss, which is said once; it never makes an error.
+"""
+
+from ffcv.pipeline.cache.compiled import keep
+from ffcv.pipeline.cache.emitted import load_emitted
+from ffcv.pipeline.cache.locking import process_lock
+from ffcv.pipeline.cache.store import cache_directory, has_note, leave_note
+
+__all__ = [
+    "cache_directory",
+    "has_note",
+    "keep",
+    "leave_note",
+    "load_emitted",
+    "process_lock",
+]

@@ -1,0 +1,54 @@
+"""One process at a time compiles a thing; the others then find it in the cache."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+from ffcv.pipeline.cache import notice
+from ffcv.pipeline.cache.store import cache_directory
+
+__all__ = ["process_lock"]
+
+_PATIENCE = 600.0
+"""Seconds to wait for another process, which may have been stopped, before compiling as well."""
+
+_compiling = threading.RLock()
+
+
+@contextlib.contextmanager
+def process_lock(name: str) -> Iterator[None]:
+    """Let one process at a time compile ``name``.
+
+    Where that cannot be arranged, such as in a directory of another user, several may do the same
+    work at once, which does no harm.
+    """
+    with _compiling, contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError, NotImplementedError):  # Timeout is an OSError
+            stack.enter_context(_file_lock(name))
+        yield
+
+
+@contextlib.contextmanager
+def _file_lock(name: str) -> Iterator[None]:
+    import filelock
+
+    directory = cache_directory()
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{name}.lock"
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        notice.waiting()
+        lock.acquire(timeout=_PATIENCE)
+    try:
+        yield
+    finally:
+        # Whoever waits for it holds it all the same; who comes later makes a new one and finds
+        # what this process has compiled.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        with contextlib.suppress(OSError):
+            lock.release()

@@ -8,7 +8,8 @@
     │   ├── NotABetonFileError          too short for a header, or not a regular file
     │   ├── UnsupportedVersionError     another version of the format than 2
     │   ├── UnfinishedFileError         its writer never finished
-    │   ├── TruncatedFileError          shorter than its own header says
+    │   ├── TruncatedFileError          shorter than its own header says, or than when it was opened
+    │   ├── ChangedFileError            another file than before
     │   ├── DamagedFileError            its header, tables or extension make no sense
     │   ├── ChecksumError               stored bytes differ from their checksum
     │   └── BadPointerError             a record points to no region of the file
@@ -21,6 +22,7 @@
     │   └── CompilationError            an operation does not compile
     ├── SampleError                     a sample could not be decoded
     ├── LoaderClosedError               a closed loader was iterated
+    ├── NotCopyableError                what holds threads or files cannot be copied    (TypeError)
     └── WriteError                      a dataset could not be written
         ├── SampleEncodingError         one value was refused                   (ValueError)
         ├── DatasetError                the dataset failed, or has another shape than the fields
@@ -39,6 +41,7 @@ __all__ = [
     "ArgumentError",
     "BadPointerError",
     "BetonError",
+    "ChangedFileError",
     "ChecksumError",
     "CompilationError",
     "DamagedFileError",
@@ -49,6 +52,7 @@ __all__ = [
     "MissingFileError",
     "MissingPluginError",
     "NotABetonFileError",
+    "NotCopyableError",
     "PipelineError",
     "PluginError",
     "SampleEncodingError",
@@ -99,7 +103,11 @@ class UnfinishedFileError(BetonError):
 
 
 class TruncatedFileError(BetonError):
-    """The file is shorter than its own header says."""
+    """The file is shorter than its own header says, or shrank while it was open."""
+
+
+class ChangedFileError(BetonError):
+    """The file is another one than before: it was replaced or written over."""
 
 
 class DamagedFileError(BetonError):
@@ -160,6 +168,10 @@ class SampleError(FfcvError):
 
 class LoaderClosedError(FfcvError):
     """A loader was iterated after ``close()``."""
+
+
+class NotCopyableError(FfcvError, TypeError):
+    """Something that holds threads or an open file was to be copied or pickled."""
 
 
 class WriteError(FfcvError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -22,6 +24,10 @@ __all__ = ["Reader"]
 class Reader:
     """Opens a ``.beton`` file and finds the fields that it was written with.
 
+    A reader can be copied, deep-copied and pickled, also to another process. Each copy is closed by
+    itself. One that is unpickled opens the file again by its path, and checks that it holds the
+    same samples; a copy of it at the same place on another machine will do.
+
     Args:
         fname: the file.
         custom_handlers: field classes by the name of the field in the file, for fields that are
@@ -35,7 +41,6 @@ class Reader:
         page_size: bytes of a page.
         field_names: names of the fields, in their order.
         handlers: the fields by name, in their order.
-        metadata: the records, ``(num_samples,)`` with members ``f0``, ``f1``, …; mapped.
 
     Raises:
         BetonError: the file cannot be used; see :class:`~ffcv.beton.file.BetonFile` for the causes.
@@ -58,8 +63,7 @@ class Reader:
             self.page_size = self.file.header.page_size
             self.field_names = [descriptor.name for descriptor in self.file.descriptors]
             self.handlers = self._build_handlers(custom_handlers)
-            types = [handler.metadata_type for handler in self.handlers.values()]
-            self.metadata: NDArray[Any] = self.file.records(types)
+            _ = self.metadata
         except BaseException:
             self.file.close()
             raise
@@ -79,6 +83,18 @@ class Reader:
         """Path, number of samples and the fields."""
         fields = ", ".join(f"{n}: {type(h).__name__}" for n, h in self.handlers.items())
         return f"Reader({self.file_name!r}, {self.num_samples} samples, {fields})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in self.__dict__.items() if name != "metadata"}
+        return state | {"file": copy.copy(self.file)}
+
+    @cached_property
+    def metadata(self) -> NDArray[Any]:
+        """The records, ``(num_samples,)`` with members ``f0``, ``f1``, …; read-only.
+
+        They are in memory, or mapped if they are many. A reader that has been closed keeps them.
+        """
+        return self.file.records([handler.metadata_type for handler in self.handlers.values()])
 
     @property
     def alloc_table(self) -> NDArray[Any]:

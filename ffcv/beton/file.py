@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
 from ffcv.beton.extension import read_extension, schema_hash
+from ffcv.beton.identity import Identity
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import (
     DESCRIPTOR_DTYPE,
@@ -31,11 +31,12 @@ from ffcv.beton.layout import (
     record_dtype,
     records_start,
 )
-from ffcv.beton.opening import open_regular
+from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
 from ffcv.errors import (
     ArgumentError,
     BetonError,
+    ChangedFileError,
     ChecksumError,
     DamagedFileError,
     NotABetonFileError,
@@ -44,15 +45,26 @@ from ffcv.errors import (
     UnsupportedVersionError,
 )
 
-__all__ = ["BetonFile"]
+__all__ = ["MOST_IN_MEMORY", "BetonFile"]
+
+MOST_IN_MEMORY = 128 << 20
+"""Bytes of a table that are read into memory, where no change of the file reaches them. Larger ones
+are mapped, so that a file may have any number of samples."""
+
+_CHUNK = 1 << 20
 
 
 class BetonFile:
     """One ``.beton`` file, open for reading.
 
-    Opening reads the header, the field descriptors and the manifest, and maps the rest, so that it
-    takes the same short time for any number of samples. What is mapped stays valid as long as some
-    array refers to it, also after :meth:`close`.
+    Opening reads the header, the field descriptors and the manifest, so that it takes the same
+    short time for any number of samples. Tables are read when they are first asked for, or mapped
+    if they are large. What was taken from the file stays valid as long as some array refers to it,
+    also after :meth:`close`.
+
+    Copies share the open file, but each is closed by itself. One that is unpickled opens the file
+    again by its path, and checks that it is the same: number and kind of fields and samples, the
+    checksums that it holds, and pieces of its data; its place on the disk does not count.
 
     Attributes:
         path: the file, as it was given.
@@ -71,15 +83,15 @@ class BetonFile:
         BetonError: it may not be read, for lack of permission for example.
     """
 
-    # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
-    _close = staticmethod(os.close)
+    _open: OpenFile | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
-        self._fd = open_regular(self.path)
         self._intact: set[str] = set()
+        self._records: NDArray[Any] | None = None
+        self._open = OpenFile(self.path)
         try:
-            self.num_bytes = os.fstat(self._fd).st_size
+            self.num_bytes = self._open.num_bytes
             self.header = self._read_header()
             head = self._read_descriptors()
             self._refuse_unfinished(head)
@@ -89,10 +101,23 @@ class BetonFile:
             )
             self._check_extension(head)
             self._check_table()
-            self._data: NDArray[np.uint8] | None = self._map()
         except BaseException:
-            os.close(self._fd)
+            self._open.close()  # the error refers to it
             raise
+
+    def __copy__(self) -> Self:
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
+
+    def __deepcopy__(self, memo: Any) -> Self:
+        return self.__copy__()  # all that is shared is read-only
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._open is None:
+            return type(self).__new__, (type(self),), self.__dict__ | {"_records": None}
+        identity = Identity.of(self)
+        return _reopened, (type(self), self._open.place, self.path, identity)
 
     def __enter__(self) -> BetonFile:
         return self
@@ -105,28 +130,26 @@ class BetonFile:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0 and hasattr(self, "_data"):
-            self.close()
-
     def close(self) -> None:
         """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
-        if self._fd >= 0:
-            self._close(self._fd)
-        self._fd, self._data = -1, None
+        self._open = None
         self.__dict__.pop("regions", None)
 
+    @property
+    def opened(self) -> OpenFile:
+        """The owner of what is open. Whoever refers to it may read on when this is closed."""
+        if self._open is None:
+            raise BetonError(self.path, "this file was closed; open it again")
+        return self._open
+
     def fileno(self) -> int:
-        """Descriptor of the open file, for ``os.pread``; it is closed with this object."""
-        self._require_open()
-        return self._fd
+        """Descriptor of the open file, for ``os.pread``; refer to :attr:`opened` meanwhile."""
+        return self.opened.fileno()
 
     @property
     def data(self) -> NDArray[np.uint8]:
         """The whole file, ``(num_bytes,)`` uint8, mapped and read-only."""
-        self._require_open()
-        assert self._data is not None
-        return self._data
+        return self.opened.data
 
     @property
     def data_end(self) -> int:
@@ -139,7 +162,7 @@ class BetonFile:
         return schema_hash(self.descriptors, self.extension.fields if self.extension else ())
 
     def records(self, types: Sequence[np.dtype[Any]]) -> NDArray[Any]:
-        """Map the records.
+        """The records.
 
         Args:
             types: the record type of each field, in the order of the file.
@@ -150,6 +173,18 @@ class BetonFile:
         Raises:
             ArgumentError: not one type per field, or one holds Python objects.
             DamagedFileError: so many records of these types do not fit where the file has them.
+            TruncatedFileError: the file shrank meanwhile.
+        """
+        layout = self._record_layout(types)
+        if self._records is None or self._records.dtype != layout:
+            nbytes = self.header.num_samples * layout.itemsize
+            self._records = self._table(self._records_start, nbytes).view(layout)
+        return self._records
+
+    def _record_layout(self, types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+        """The type of a record that consists of the given types, if that is what the file holds.
+
+        Takes and raises the same as :meth:`records`.
         """
         if len(types) != self.header.num_fields or any(t.hasobject for t in types):
             raise ArgumentError(
@@ -171,19 +206,19 @@ class BetonFile:
                 f"{count} records of {layout.itemsize} bytes end at byte {end}, behind the start "
                 f"of the region table at byte {self.data_end}",
             )
-        return np.frombuffer(self.data, layout, count, start) if count else np.empty(0, layout)
+        return layout
 
     @cached_property
     def regions(self) -> NDArray[Any]:
         """The region table, ``(R,)`` rows of ``sample_id, ptr, size``, sorted by ptr; read-only.
 
-        It is mapped if the file has it sorted, as ours do; else this is a sorted copy. Its values
-        are not checked: see :meth:`region_sizes`.
+        It is as in the file if that has it sorted, as ours do; else this is a sorted copy. Its
+        values are not checked: see :meth:`region_sizes`.
         """
-        start = self.header.alloc_table_ptr
-        rows = np.frombuffer(self.data[start:], REGION_DTYPE)
+        start, file = self.header.alloc_table_ptr, self.opened
+        rows = self._table(start, self.num_bytes - start).view(REGION_DTYPE)
         if is_sorted(
-            lambda first, raw: self._read_into(start + first * REGION_SIZE, raw), len(rows)
+            lambda first, raw: file.read_into(start + first * REGION_SIZE, raw), len(rows)
         ):
             return rows
         return sort_rows(rows)
@@ -205,17 +240,18 @@ class BetonFile:
     def section(self, name: str) -> NDArray[np.uint8] | None:
         """A binary section of the extension block, uint8, or ``None`` if there is none.
 
-        It is mapped; its checksum is checked when it is asked for the first time.
+        Its checksum is checked when it is asked for the first time.
 
         Raises:
             ChecksumError: it is not what was written.
+            TruncatedFileError: the file shrank meanwhile.
         """
         place = self.extension.sections.get(name) if self.extension else None
         if place is None:
             return None
-        content = self.data[place.offset : place.offset + place.length]
+        content = self._table(place.offset, place.length)
         if name not in self._intact:
-            if xxhash.xxh3_64_intdigest(content.data) != place.checksum:
+            if self._checksum(place.offset, content) != place.checksum:
                 raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
             self._intact.add(name)
         return content
@@ -229,8 +265,25 @@ class BetonFile:
             TruncatedFileError: the file ends before.
         """
         buffer = np.empty(length, np.uint8)
-        self._read_into(offset, buffer)
+        self.opened.read_into(offset, buffer)
         return buffer.tobytes()
+
+    def _table(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """Bytes of the file, read-only: in memory, or mapped if they are many."""
+        if length > MOST_IN_MEMORY:
+            return self.data[offset : offset + length]
+        content = np.empty(length, np.uint8)
+        self.opened.read_into(offset, content)
+        content.flags.writeable = False
+        return content
+
+    def _checksum(self, offset: int, content: NDArray[np.uint8]) -> int:
+        if len(content) <= MOST_IN_MEMORY:
+            return xxhash.xxh3_64_intdigest(content.data)
+        digest = xxhash.xxh3_64()
+        for done in range(0, len(content), _CHUNK):
+            digest.update(self.read_at(offset + done, min(_CHUNK, len(content) - done)))
+        return digest.intdigest()
 
     def _bounded(
         self, pointers: NDArray[np.uint64], sizes: NDArray[np.uint64], found: NDArray[np.bool_]
@@ -247,28 +300,6 @@ class BetonFile:
     @property
     def _records_start(self) -> int:
         return records_start(self.header.num_fields)
-
-    def _require_open(self) -> None:
-        if self._fd < 0:
-            raise BetonError(self.path, "this file was closed; open it again")
-
-    def _map(self) -> NDArray[np.uint8]:
-        try:
-            mapped = mmap.mmap(self._fd, self.num_bytes, access=mmap.ACCESS_READ)
-        except OSError as error:
-            raise BetonError(self.path, f"it cannot be mapped: {error.strerror}") from error
-        return np.frombuffer(mapped, np.uint8)
-
-    def _read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
-        view, done = buffer.data, 0
-        while done < len(view):
-            try:
-                count = os.preadv(self.fileno(), [view[done:]], offset + done)
-            except OSError as error:
-                raise BetonError(self.path, f"it cannot be read: {error.strerror}") from error
-            if count == 0:
-                raise TruncatedFileError(self.path, f"it ends before byte {offset + len(view)}")
-            done += count
 
     def _read_header(self) -> Header:
         if self.num_bytes < HEADER_SIZE:
@@ -364,6 +395,24 @@ class BetonFile:
                 f"{length} bytes follow the start of its region table, whose rows have "
                 f"{REGION_SIZE}; something was appended, or the end is missing",
             )
+
+
+def _reopened(kind: type[BetonFile], place: str, path: str, identity: Identity) -> BetonFile:
+    """The file of a pickle, opened again.
+
+    Raises:
+        BetonError: it cannot be opened.
+        ChangedFileError: it is another one.
+    """
+    file = kind(place)
+    if Identity.of(file, identity.end) != identity:
+        raise ChangedFileError(
+            place,
+            "it is not the file that was open when this was pickled: its samples or fields are "
+            "other ones. Open it by its path instead",
+        )
+    file.path = path
+    return file
 
 
 def _parse_descriptors(path: str, head: bytes) -> tuple[FieldDescriptor, ...]:

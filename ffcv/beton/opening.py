@@ -1,16 +1,150 @@
-"""Opening a regular file, with one error for each reason why that fails."""
+"""Opening a regular file, and owning what is open.
+
+Opening has one error for each reason why it fails. What is open has one owner, an
+:class:`OpenFile`; everything else borrows from it.
+"""
 
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import stat
+import sys
+from functools import cached_property
+from typing import Any, NoReturn
 
-from ffcv.errors import BetonError, MissingFileError, NotABetonFileError
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["open_regular"]
+from ffcv.errors import (
+    BetonError,
+    MissingFileError,
+    NotABetonFileError,
+    NotCopyableError,
+    TruncatedFileError,
+)
+
+__all__ = ["OpenFile", "open_regular", "too_many_open"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_TOO_MANY = {
+    errno.EMFILE: "this process has as many files open as it may, see `ulimit -n`; close loaders "
+    "and readers that are done, or raise the limit, by `ulimit -n 4096` for example",
+    errno.ENFILE: "the system has as many files open as it may (fs.file-max on Linux)",
+}
+
+# Python's maps duplicate the descriptor, which nobody needs here, unless they are told not to.
+_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
+
+
+class OpenFile:
+    """A regular file, open for reading: the only owner of its descriptor and of its map.
+
+    Whoever reads from the file refers to one of these. The descriptor is closed when the last of
+    them is gone and not before, so that its number never becomes that of another file under a
+    thread that still reads. Copies within the process are the same object; what goes to another
+    process has to open the file anew.
+
+    Args:
+        path: the file.
+
+    Attributes:
+        path: the file, as it was given.
+        place: its absolute path.
+        num_bytes: its size when it was opened.
+
+    Raises:
+        MissingFileError, NotABetonFileError, BetonError: see :func:`open_regular`.
+    """
+
+    _fd = -1
+    # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
+    _close = staticmethod(os.close)
+
+    def __init__(self, path: str) -> None:
+        self.path, self.place = path, _absolute(path)
+        self._fd = open_regular(path)
+        self.num_bytes = os.fstat(self._fd).st_size
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor at once. Only for a file that nobody else can refer to yet."""
+        if self._fd >= 0:
+            self._close(self._fd)
+        self._fd = -1
+
+    def __copy__(self) -> OpenFile:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> OpenFile:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise NotCopyableError(
+            f"{self.path}: an open file cannot be sent to another process; send a Reader or a "
+            "Loader of it, which opens it again"
+        )
+
+    def fileno(self) -> int:
+        """The descriptor, as long as somebody refers to this object."""
+        return self._fd
+
+    @cached_property
+    def data(self) -> NDArray[np.uint8]:
+        """The whole file, ``(num_bytes,)`` uint8, read-only; mapped when it is first asked for.
+
+        Raises:
+            BetonError: it cannot be mapped.
+        """
+        try:
+            mapped = mmap.mmap(self._fd, self.num_bytes, access=mmap.ACCESS_READ, **_MAP_OPTIONS)
+        except OSError as error:
+            problem = too_many_open(error) or error.strerror
+            raise BetonError(self.path, f"it cannot be mapped: {problem}") from error
+        except ValueError as error:  # Python's word for a file that is shorter by now
+            raise self.truncated(self.num_bytes) from error
+        return np.frombuffer(mapped, np.uint8)
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether somebody has asked for :attr:`data`."""
+        return "data" in self.__dict__
+
+    def read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
+        """Fill ``buffer`` from a file offset on.
+
+        Raises:
+            TruncatedFileError: the file ends before.
+            BetonError: the system refuses.
+        """
+        view, done = buffer.data, 0
+        while done < len(view):
+            try:
+                count = os.preadv(self._fd, [view[done:]], offset + done)
+            except OSError as error:
+                raise BetonError(self.path, f"it cannot be read: {error.strerror}") from error
+            if count == 0:
+                raise self.truncated(offset + len(view))
+            done += count
+
+    def truncated(self, end: int) -> TruncatedFileError:
+        """The error to raise where the file was to have bytes up to ``end``."""
+        return TruncatedFileError(self.path, f"it ends before byte {end}")
+
+
+def _absolute(path: str) -> str:
+    try:
+        return os.path.abspath(path)
+    except OSError:  # the current folder was removed
+        return path
+
+
+def too_many_open(error: OSError) -> str | None:
+    """What to say about an error that means that too many files are open, or ``None``."""
+    return _TOO_MANY.get(error.errno or 0)
 
 
 def open_regular(path: str, writable: bool = False) -> int:
@@ -50,7 +184,7 @@ def _refusal(path: str, error: OSError, writable: bool) -> BetonError:
     if error.errno == errno.ENXIO:
         return NotABetonFileError(path, "expected a regular file, got a device")
     how = "opened for writing" if writable else "opened"
-    return BetonError(path, f"it cannot be {how}: {error.strerror}")
+    return BetonError(path, f"it cannot be {how}: {too_many_open(error) or error.strerror}")
 
 
 def _directory(path: str) -> MissingFileError:

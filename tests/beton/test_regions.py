@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ffcv.beton import file as file_module
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import REGION_DTYPE, REGION_SIZE
 from ffcv.beton.regions import bisect_right, find_sizes, is_sorted, sort_rows
@@ -77,10 +78,12 @@ def test_unsorted_tables_are_sorted_at_opening(tmp_path):
         assert not file.regions.flags.writeable
 
 
-def test_sorted_tables_are_mapped(tmp_path):
+@pytest.mark.parametrize("most", [file_module.MOST_IN_MEMORY, 0])
+def test_tables_are_mapped_if_they_are_large(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(file_module, "MOST_IN_MEMORY", most)
     path = build(tmp_path / "x.beton", [(i, b"a" * i, b"") for i in range(5)])
     with BetonFile(path) as file:
-        assert np.shares_memory(file.regions, file.data)
+        assert np.shares_memory(file.regions, file.data) is (most == 0)
         assert not file.regions.flags.writeable
         assert file.regions["size"].tolist() == [0, 0, 1, 0, 2, 0, 3, 0, 4, 0]
         assert file.regions["sample_id"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]

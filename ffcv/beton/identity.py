@@ -1,0 +1,68 @@
+"""Telling whether a file that is opened again is the same, wherever it lies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import xxhash
+
+from ffcv.beton.extension import PAGES_SECTION
+from ffcv.beton.layout import HEADER_SIZE, records_start
+
+if TYPE_CHECKING:
+    from ffcv.beton.file import BetonFile
+
+__all__ = ["Identity"]
+
+_PIECE = 1 << 16
+_MOST_PIECES = 256
+"""All of a file of up to 16 MiB is looked at, and as much of a larger one."""
+
+_HEAD = 16
+"""Bytes of the header in front of the pointer to the region table, which moves when a side index is
+added."""
+
+
+class Identity(NamedTuple):
+    """What two files have in common that hold the same samples.
+
+    Where a file lies does not count, nor does a side index that was added to it.
+
+    Attributes:
+        end: up to which byte its data was looked at.
+        digest: xxh3 of its description, of the checksums that it holds, and of pieces of its data.
+    """
+
+    end: int
+    digest: str
+
+    @classmethod
+    def of(cls, file: BetonFile, end: int | None = None) -> Self:
+        """The identity of an open file.
+
+        Args:
+            file: the file.
+            end: that of the identity to compare with; by default the end of the data pages.
+
+        Raises:
+            BetonError: it cannot be read.
+        """
+        start, end = records_start(file.header.num_fields), file.data_end if end is None else end
+        digest = xxhash.xxh3_64(file.read_at(0, _HEAD))
+        digest.update(file.read_at(HEADER_SIZE, start - HEADER_SIZE))
+        extension = file.extension
+        if extension is not None and extension.num_pages is not None:
+            pages = extension.sections[PAGES_SECTION].checksum
+            digest.update(f"{extension.records_checksum} {pages}".encode())
+        for offset in _places(start, min(end, file.num_bytes)):
+            digest.update(file.read_at(offset, min(_PIECE, end - offset, file.num_bytes - offset)))
+        return cls(end, digest.hexdigest())
+
+
+def _places(start: int, end: int) -> list[int]:
+    """Where the pieces of a file begin: side by side, or evenly spread."""
+    count = -(-(end - start) // _PIECE)
+    if count <= _MOST_PIECES:
+        return [start + i * _PIECE for i in range(count)]
+    last = end - _PIECE
+    return [start + (last - start) * i // (_MOST_PIECES - 1) for i in range(_MOST_PIECES)]

@@ -123,9 +123,7 @@ class OSCacheManager:
         Args:
             batches: what will be read; the operating system keeps it in memory by itself.
         """
-        file = self.reader.file
-        state = Storage.mapped(np.asarray(file.data), file.regions, self.reader.num_samples)
-        return StorageContext(state)
+        return StorageContext(Storage.of(self.reader.file))
 
     def compile_reader(self) -> Callable[..., Any]:
         """The function ``read(pointer, state)`` that gives the bytes of a region, ``(N,)`` uint8.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 import weakref
@@ -32,11 +33,9 @@ from ffcv.loader.sharing import share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.compiler import Compiler
-from ffcv.pipeline.program import StageSource
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
-from ffcv.storage.regions import Storage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -81,7 +80,8 @@ class Loader:
     everything: the same seed gives the same bytes for any number of workers.
 
     Args:
-        fname: the file.
+        fname: the file, or a reader of it: the loader shares what that has open, and either may be
+            closed first.
         batch_size: samples per batch, at least 1.
         num_workers: worker threads; -1 for as many as this process may use cores.
         os_cache: whether samples are read through a memory map, so that the operating system
@@ -132,7 +132,7 @@ class Loader:
 
     def __init__(
         self,
-        fname: str | os.PathLike[str],
+        fname: str | os.PathLike[str] | Reader,
         batch_size: int,
         num_workers: int = -1,
         os_cache: bool = DEFAULT_OS_CACHE,
@@ -164,15 +164,14 @@ class Loader:
         self.next_epoch = 0
         self.skipped = Skipped(0)
         self._is_closed = False
-        self.reader = Reader(fname, custom_fields)
+        self.reader = _reader_of(fname, custom_fields)
         self.indices = indices_of(indices, self.reader.num_samples)
         self._check_batches()
         self._order = _make_order(order, self, order_kwargs)
         self._os_cache = bool(os_cache)
-        self._descriptor = _Descriptor(self.reader.file_name)
         self._engine = Engine(self.num_workers)
         self._side_streams = SideStreams()
-        self._planner = self._make_planner(pipelines)
+        self._planner = Planner(self.reader, pipelines)
         self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
         self._routes = self._plan()
 
@@ -243,7 +242,7 @@ class Loader:
             condition: gets one value of the field, without the batch dimension. Samples whose
                 value is skipped are not among the chosen.
         """
-        arguments = dict(self._args)
+        arguments = {**self._args, "fname": self.reader}
         nothing: dict[str, Any] = dict.fromkeys(self.reader.handlers)
         given = dict(arguments["pipelines"])
         only = {**nothing, field_name: given[field_name]} if field_name in given else nothing
@@ -303,9 +302,8 @@ class Loader:
         routes = []
         for leg in share(self._planner.plan()):
             route = Trunk if leg.is_trunk else Route
-            field = leg.pipeline.stored.name
-            copied = leg.copies_regions or not self._os_cache
-            routes.append(route(leg, source(field, copied), self.batch_size, keep, self.jit))
+            field, mapped = leg.pipeline.stored.name, leg.is_mapped(self._os_cache)
+            routes.append(route(leg, source(field, mapped), self.batch_size, keep, self.jit))
         return routes
 
     def _attributes(self) -> tuple[Any, ...]:
@@ -331,16 +329,6 @@ class Loader:
             RuntimeWarning,
             stacklevel=3,
         )
-
-    def _make_planner(self, pipelines: Mapping[str, Any]) -> Planner:
-        file = self.reader.file
-        data = np.asarray(file.data)
-        mapped = Storage.mapped(data, file.regions, self.reader.num_samples)
-        sizes = file.regions["size"]
-        largest = min(int(sizes.max()) if len(sizes) else 0, len(data))
-        storage = mapped._replace(descriptor=self._descriptor.number)
-        copied = StageSource(storage, buffer_size=largest, owner=self._descriptor)
-        return Planner(self.reader, pipelines, StageSource(mapped), copied)
 
     def _check_batches(self) -> None:
         samples = -(-len(self.indices) // self.world_size)
@@ -394,19 +382,8 @@ class LoaderIterator(Iterator[tuple[Any, ...]]):
             engine.cancel(self._run)
 
 
-class _Descriptor:
-    """An open file, closed when the last pipeline that reads from it is gone."""
-
-    # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
-    _close = staticmethod(os.close)
-
-    def __init__(self, path: str) -> None:
-        self.number = os.open(path, os.O_RDONLY)
-
-    def __del__(self) -> None:
-        number = getattr(self, "number", None)
-        if number is not None:
-            self._close(number)
+def _reader_of(file: Any, custom_fields: Mapping[str, type[Field]]) -> Reader:
+    return copy.copy(file) if isinstance(file, Reader) else Reader(file, custom_fields)
 
 
 def _checked_order(order: Any, num_samples: int) -> NDArray[np.int64]:

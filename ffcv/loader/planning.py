@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +15,7 @@ from ffcv.loader.outputs import resolve_outputs
 from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
 from ffcv.pipeline.program import StageSource
 from ffcv.pipeline.sample import Stored
-from ffcv.storage.regions import memory_read
+from ffcv.storage.regions import Storage, memory_read
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,21 +31,13 @@ class Planner:
     Args:
         reader: the open file.
         pipelines: the user's argument; see :func:`~ffcv.loader.outputs.resolve_outputs`.
-        mapped: how compiled code reads the file through its map.
-        copied: how it reads regions into memory of its own.
 
     Raises:
         PipelineError: the argument makes no sense, whatever the operations are.
     """
 
-    def __init__(
-        self,
-        reader: Reader,
-        pipelines: Mapping[str, Any],
-        mapped: StageSource,
-        copied: StageSource,
-    ) -> None:
-        self.reader, self._mapped, self._copied = reader, mapped, copied
+    def __init__(self, reader: Reader, pipelines: Mapping[str, Any]) -> None:
+        self.reader, self._storages = reader, dict[bool, Storage]()
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
 
     def operations(self) -> Iterator[Any]:
@@ -81,15 +72,24 @@ class Planner:
             field=self.reader.handlers[field],
             records=self._records(field)["f0"],
             region_sizes=self.reader.file.region_sizes,
-            num_bytes=len(self._mapped.storage.data),
-            largest_region=self._copied.buffer_size,
+            num_bytes=self.reader.file.num_bytes,
+            largest_region=self._largest_region,
             side_index=functools.partial(read_side_index, self.reader.file, field),
         )
 
-    def source(self, field: str, copied: bool) -> StageSource:
-        """A field as compiled code reads it: its regions copied to memory, or through the map."""
-        source = self._copied if copied else self._mapped
-        return dataclasses.replace(source, records=self._records(field))
+    def source(self, field: str, mapped: bool) -> StageSource:
+        """A field as compiled code reads it: through the map, or its regions copied to memory."""
+        if mapped not in self._storages:
+            self._storages[mapped] = Storage.of(self.reader.file, mapped)
+        size = 0 if mapped else self._largest_region
+        owner = self.reader.file.opened
+        return StageSource(self._storages[mapped], self._records(field), size, owner)
+
+    @functools.cached_property
+    def _largest_region(self) -> int:
+        """Bytes of the largest region; nothing stored in the file is larger than the file."""
+        file = self.reader.file
+        return min(int(file.regions["size"].max(initial=0)), file.num_bytes)
 
     def _records(self, field: str) -> NDArray[Any]:
         """The file's records with one field as their only member: what is compiled for it serves

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from ffcv.pipeline.graph import Pipeline, SampleStage, Step
+from ffcv.pipeline.graph import BatchStage, Pipeline, SampleStage, Step
 from ffcv.pipeline.state import State
 
 __all__ = ["Leg", "share"]
@@ -33,11 +33,18 @@ class Leg:
     origin: int | None = None
     source: State | None = None
 
-    @property
-    def copies_regions(self) -> bool:
-        """Whether it decodes, and the decoder wants regions in memory of its own."""
-        steps = _lead(self.pipeline) if self.origin is None and self.pipeline.stages else ()
-        return bool(steps) and getattr(steps[0].operation, "copies_regions", False)
+    def is_mapped(self, os_cache: bool) -> bool:
+        """Whether it reads regions through the map of the file.
+
+        Args:
+            os_cache: whether the loader's samples are read so where nothing speaks against it.
+        """
+        if self.origin is not None or not self.pipeline.stages:
+            return False
+        first = self.pipeline.stages[0]
+        if isinstance(first, BatchStage):
+            return True  # it has no other way
+        return os_cache and not getattr(first.steps[0].operation, "copies_regions", False)
 
     @property
     def is_trunk(self) -> bool:

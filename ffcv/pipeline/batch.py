@@ -293,7 +293,6 @@ class BatchDecoderProgram(_Program):
         jit: bool,
     ) -> None:
         super().__init__(path, output, position, stage, jit)
-        assert source.records is not None
         self._metadata, self._storage = source.records["f0"], source.storage
         self._owner = source.owner
 

@@ -22,6 +22,8 @@ from ffcv.storage.regions import READ_ERRORS, Storage, read_region
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffcv.beton.opening import OpenFile
+
 __all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory", "coerce"]
 
 
@@ -74,13 +76,16 @@ class StageSource:
         storage: the file.
         records: records with the stage's field as their only member ``f0``.
         buffer_size: bytes that one region can take, when regions are read into a buffer.
-        owner: what keeps the storage open.
+        owner: who keeps the storage open.
     """
 
     storage: Storage
-    records: NDArray[Any] | None = None
+    records: NDArray[Any]
     buffer_size: int = 0
-    owner: Any = None
+    owner: OpenFile | None = None
+
+    def __deepcopy__(self, memo: Any) -> StageSource:
+        return self  # all of it is read-only, and may be as large as the file
 
 
 class SampleProgram:
@@ -248,7 +253,6 @@ class EpochStage:
         assert program.source is not None
         decoder = program.stage.steps[0].operation
         assert isinstance(decoder, SampleDecoder)
-        assert program.source.records is not None
         record = program.source.records[sample]["f0"]
         pointer = program.stage.stored.field.pointer if program.stage.stored else None
         data = memory.buffer[:0]

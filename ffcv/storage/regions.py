@@ -7,17 +7,20 @@ checked against the length of the file when it is used; nothing outside is ever 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 from numba import types
 from numba.extending import overload
 
+from ffcv.errors import NotCopyableError
 from ffcv.kernel import is_compiled, kernel
 from ffcv.vectors import address_of, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ffcv.beton.file import BetonFile
 
 __all__ = [
     "BAD_POINTER",
@@ -53,22 +56,48 @@ class Storage(NamedTuple):
     """One open file.
 
     Attributes:
-        data: the whole file, mapped read-only, uint8.
+        data: the whole file, mapped read-only, uint8; nothing if it is read by its descriptor.
         regions: rows ``sample_id``, ``ptr``, ``size`` (uint64), sorted by ``ptr``, then ``size``.
         per_sample: how many regions each sample has, see :func:`regions_per_sample`.
         descriptor: ``-1`` to read through the map; otherwise an open file descriptor, from which
-            each region is read into the caller's buffer.
+            each region is read into the caller's buffer. It is borrowed: whoever reads refers to
+            the file's :class:`~ffcv.beton.opening.OpenFile` meanwhile.
+        num_bytes: size of the file.
     """
 
     data: NDArray[np.uint8]
     regions: NDArray[Any]
     per_sample: int
     descriptor: int
+    num_bytes: int
 
     @classmethod
-    def mapped(cls, data: NDArray[np.uint8], regions: NDArray[Any], num_samples: int) -> Storage:
-        """A file of so many samples that is read through its map."""
-        return cls(data, regions, regions_per_sample(regions, num_samples), -1)
+    def of(cls, file: BetonFile, mapped: bool = True) -> Storage:
+        """An open file.
+
+        Args:
+            file: the file.
+            mapped: whether to read through its map, or else by its descriptor.
+        """
+        regions = file.regions
+        data, descriptor = (file.data, -1) if mapped else (_NOTHING, file.fileno())
+        each = regions_per_sample(regions, file.header.num_samples)
+        return cls(np.asarray(data), regions, each, descriptor, file.num_bytes)
+
+    def __copy__(self) -> Storage:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Storage:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise NotCopyableError(
+            "an open file cannot be sent to another process; send a Reader or a Loader of it"
+        )
+
+
+_NOTHING = np.empty(0, np.uint8)
+_NOTHING.flags.writeable = False
 
 
 def regions_per_sample(regions: NDArray[Any], num_samples: int) -> int:
@@ -191,7 +220,7 @@ def read_region(storage: Any, buffer: Any, pointer: Any, sample: Any) -> tuple[i
     start = np.int64(np.uint64(pointer))
     size = np.int64(storage.regions[row]["size"])
     # Both are unsigned in the file; those that are negative here had their highest bit set.
-    if start < 0 or size < 0 or start > len(storage.data) - size:
+    if start < 0 or size < 0 or start > storage.num_bytes - size:
         return BAD_POINTER, storage.data[:0]
     if storage.descriptor < 0:
         return 0, storage.data[start : start + size]
@@ -213,7 +242,7 @@ def memory_read(pointer: Any, storage: Any) -> Any:
     Raises:
         ValueError: there is no region at ``pointer``.
     """
-    mapped = Storage(storage.data, storage.regions, storage.per_sample, -1)
+    mapped = Storage(storage.data, storage.regions, storage.per_sample, -1, storage.num_bytes)
     code, data = read_region(mapped, storage.data[:0], pointer, -1)
     if code != 0:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from loader_support import AddNoise, Refuse
 
+from ffcv.beton.layout import records_start
 from ffcv.errors import (
     FfcvError,
     LoaderClosedError,
@@ -138,8 +139,9 @@ def test_a_pointer_to_nowhere_names_its_sample(mixed, tmp_path):
     path = tmp_path / "nowhere.beton"
     shutil.copy(mixed, path)
     with Reader(mixed) as reader:
-        record = reader.metadata[7:8]
-        offset = record["f1"].ctypes.data - reader.file.data.ctypes.data
+        layout = reader.metadata.dtype
+        record = records_start(reader.num_fields) + 7 * layout.itemsize
+        offset = record + layout.fields["f1"][1]
     with open(path, "r+b") as file:
         file.seek(offset)
         file.write((2**63 + 5).to_bytes(8, "little"))

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loader_support import NUM_SAMPLES, AddNoise, Indices
 
+from ffcv.beton.layout import records_start
 from ffcv.errors import ArgumentError, SampleError
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder
@@ -276,17 +277,16 @@ class Damager:
         shutil.copy(path, copy)
         self.bytes = np.memmap(copy, np.uint8, "r+")
         with Reader(path) as reader:
-            records = reader.metadata
-            base = reader.file.data.ctypes.data
+            records, start = reader.metadata, records_start(reader.num_fields)
             self.records = {
-                name: self._writable(records[member], base)
+                name: self._writable(records, member, start)
                 for name, member in (("jpeg", "f0"), ("raw", "f1"))
             }
             self.sizes = {int(r["ptr"]): int(r["size"]) for r in reader.file.regions}
 
-    def _writable(self, records, base):
-        offset = records.ctypes.data - base
-        return np.ndarray(records.shape, records.dtype, self.bytes, offset, records.strides)
+    def _writable(self, records, member, start):
+        dtype, offset = records.dtype.fields[member][:2]
+        return np.ndarray(records.shape, dtype, self.bytes, start + offset, records.strides)
 
     def region(self, field, sample):
         pointer = int(self.records[field]["data_ptr"][sample])

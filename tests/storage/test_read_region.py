@@ -58,7 +58,7 @@ def storage(request, file):
     number = -1 if request.param == "map" else file.fileno()
     data = CONTENT.copy()
     data.flags.writeable = False
-    return lambda rows, each=0: Storage(data, table(rows), each, number)
+    return lambda rows, each=0: Storage(data, table(rows), each, number, data.size)
 
 
 @given(
@@ -141,7 +141,7 @@ def test_an_empty_table(storage):
 
 
 def test_a_buffer_that_is_too_small_is_not_overrun(file):
-    storage = Storage(CONTENT, table([(0, 100)]), 0, file.fileno())
+    storage = Storage(CONTENT, table([(0, 100)]), 0, file.fileno(), CONTENT.size)
     assert read(storage, 0, np.empty(99, np.uint8))[0] == BAD_POINTER
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_was_truncated_meanwhile(tmp_path):
     path = tmp_path / "shrinking"
     path.write_bytes(CONTENT.tobytes())
     with open(path, "r+b") as opened:
-        storage = Storage(CONTENT, table([(100, 1000)]), 0, opened.fileno())
+        storage = Storage(CONTENT, table([(100, 1000)]), 0, opened.fileno(), CONTENT.size)
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == 0
         opened.truncate(600)
         assert read(storage, 100, np.empty(1000, np.uint8))[0] == SHORT_READ

@@ -59,5 +59,5 @@ __all__ = [
 _CLASSES = {"DatasetWriter": "ffcv.writer", "Loader": "ffcv.loader", "Reader": "ffcv.reader"}
 _MODULES = (
     *("errors", "fields", "libffcv", "loader", "memory_managers", "pipeline", "reader"),
-    *("transforms", "traversal_order", "writer"),
+    *("transforms", "traversal_order", "types", "utils", "writer"),
 )

@@ -5,12 +5,15 @@ They are imported under the paths that they had, see :mod:`ffcv.ffcv1_paths`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ffcv.beton.field import Field
+from ffcv.beton.layout import DESCRIPTOR_DTYPE, HEADER_DTYPE, REGION_DTYPE, VERSION, record_dtype
 from ffcv.kernel import is_compiled, kernel, python_only
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
@@ -19,7 +22,64 @@ from ffcv.pipeline.state import State
 from ffcv.reader import Reader
 from ffcv.storage.regions import Storage, memory_read
 
-__all__ = ["BasicDecoder", "OSCacheManager", "memcpy"]
+__all__ = [
+    "ALLOC_TABLE_TYPE",
+    "CURRENT_VERSION",
+    "BasicDecoder",
+    "FieldDescType",
+    "HeaderType",
+    "OSCacheManager",
+    "align_to_page",
+    "chunks",
+    "decode_null_terminated_string",
+    "get_metadata_type",
+    "is_power_of_2",
+    "memcpy",
+]
+
+CURRENT_VERSION = VERSION
+HeaderType, FieldDescType, ALLOC_TABLE_TYPE = HEADER_DTYPE, DESCRIPTOR_DTYPE, REGION_DTYPE
+"""What a file consists of."""
+
+
+def chunks(lst: Any, n: int) -> Iterator[Any]:
+    """Pieces of ``n`` elements of a sequence, the last one perhaps shorter.
+
+    Example:
+        >>> list(chunks("abcde", 2))
+        ['ab', 'cd', 'e']
+    """
+    return (lst[i : i + n] for i in range(0, len(lst), n))
+
+
+def is_power_of_2(n: int) -> bool:
+    """Whether ``n`` is 1, 2, 4, 8 and so on."""
+    return n > 0 and n & (n - 1) == 0
+
+
+def align_to_page(ptr: int, page_size: int) -> int:
+    """``ptr``, or where the next page begins if it lies inside of one.
+
+    Example:
+        >>> align_to_page(5, 4), align_to_page(8, 4)
+        (8, 8)
+    """
+    return -(-ptr // page_size) * page_size
+
+
+def decode_null_terminated_string(bytes: NDArray[np.uint8]) -> str:
+    """The ASCII text before the first zero byte.
+
+    Example:
+        >>> decode_null_terminated_string(np.frombuffer(b"ab" + bytes(3), np.uint8))
+        'ab'
+    """
+    return bytes.tobytes().split(b"\0")[0].decode("ascii")
+
+
+def get_metadata_type(handlers: Sequence[Field]) -> np.dtype[Any]:
+    """The dtype of records of these fields."""
+    return record_dtype([handler.metadata_type for handler in handlers])
 
 
 @python_only

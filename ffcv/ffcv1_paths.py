@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from ffcv.ffcv1_absent import words_on
+
 __all__ = ["PATHS", "install", "submodule"]
 
 _FIELDS, _DECODERS = "ffcv.fields", "ffcv.fields.decoders"
@@ -34,6 +36,7 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "ffcv.libffcv": {_NAMES: ("memcpy",)},
     "ffcv.memory_managers": {_NAMES: ("OSCacheManager",)},
+    "ffcv.memory_managers.os_cache": {_NAMES: ("OSCacheManager",)},
     "ffcv.transforms.color_jitter": {
         _TRANSFORMS: ("RandomBrightness", "RandomContrast", "RandomSaturation")
     },
@@ -55,6 +58,15 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ffcv.traversal_order.quasi_random": {_ORDERS: ("QuasiRandom",)},
     "ffcv.traversal_order.random": {_ORDERS: ("Random",)},
     "ffcv.traversal_order.sequential": {_ORDERS: ("Sequential",)},
+    "ffcv.types": {
+        _NAMES: (
+            *("ALLOC_TABLE_TYPE", "CURRENT_VERSION", "FieldDescType", "HeaderType"),
+            "get_metadata_type",
+        )
+    },
+    "ffcv.utils": {
+        _NAMES: ("align_to_page", "chunks", "decode_null_terminated_string", "is_power_of_2")
+    },
 }
 """Module path of FFCV 1.x to where its names live here."""
 
@@ -70,10 +82,16 @@ def submodule(package: str, name: str) -> ModuleType | None:
 
     In FFCV 1.x a bare ``import ffcv`` loaded all modules, so that programs name them without
     importing them. Here they are loaded when that is done.
+
+    Raises:
+        AttributeError: FFCV 1.x had this, and something else takes its place.
     """
     from importlib.util import find_spec
 
     path = f"{package}.{name}"
+    words = words_on(path)
+    if words is not None:
+        raise AttributeError(words, name=name)
     is_package = "__path__" in vars(sys.modules[package])
     if not is_package or name.startswith("_") or find_spec(path) is None:
         return None
@@ -81,7 +99,7 @@ def submodule(package: str, name: str) -> ModuleType | None:
 
 
 class _Finder:
-    """Finds the modules of the table, after all real ones."""
+    """Finds the modules of the table, after all real ones; refuses in words what is not here."""
 
     def find_spec(
         self,
@@ -89,11 +107,13 @@ class _Finder:
         path: Sequence[str] | None = None,
         target: ModuleType | None = None,
     ) -> ModuleSpec | None:
-        if fullname not in PATHS:
-            return None
-        is_package = any(other.startswith(f"{fullname}.") for other in PATHS)
-        # Both classes have the methods of importlib.abc, whose import would take 20 ms.
-        return ModuleSpec(fullname, _TableLoader(), is_package=is_package)  # type: ignore[arg-type]
+        if fullname in PATHS:
+            # Both classes have the methods of importlib.abc, whose import would take 20 ms.
+            return ModuleSpec(fullname, _TableLoader(), is_package=True)  # type: ignore[arg-type]
+        words = words_on(fullname) if fullname.startswith("ffcv.") else None
+        if words is not None:
+            raise ImportError(words)
+        return None
 
 
 class _TableLoader:

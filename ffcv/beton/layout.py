@@ -17,6 +17,7 @@ __all__ = [
     "HEADER_DTYPE",
     "HEADER_SIZE",
     "MAX_FIELDS",
+    "MAX_PAGE_SIZE",
     "MIN_PAGE_SIZE",
     "NAME_SIZE",
     "REGION_DTYPE",
@@ -35,6 +36,8 @@ __all__ = [
 
 VERSION = 2
 MIN_PAGE_SIZE = 1 << 21
+MAX_PAGE_SIZE = 1 << 32
+"""The first size that a file has no room to name."""
 MAX_FIELDS = (1 << 16) - 1
 NAME_SIZE = 16
 ARGUMENTS_SIZE = 1024
@@ -105,7 +108,7 @@ def is_page_size(size: int) -> bool:
     >>> is_page_size(1 << 23), is_page_size(3 << 20), is_page_size(1 << 20)
     (True, False, False)
     """
-    return MIN_PAGE_SIZE <= size < 1 << 32 and size & (size - 1) == 0
+    return MIN_PAGE_SIZE <= size < MAX_PAGE_SIZE and size & (size - 1) == 0
 
 
 def is_field_name(name: str) -> bool:

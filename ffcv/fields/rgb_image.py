@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+__path__: list[str] = []  # see ffcv.ffcv1_absent
+
 if TYPE_CHECKING:
     # Written by `python -m ffcv.plugin.generate_faces`.
     from ffcv_plugins.images.decoders import (
         CenterCropRGBImageDecoder,
         RandomResizedCropRGBImageDecoder,
+        ResizedCropRGBImageDecoder,
         SimpleRGBImageDecoder,
     )
     from ffcv_plugins.images.field import IMAGE_MODES, RGBImageField
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
         "CenterCropRGBImageDecoder",
         "RGBImageField",
         "RandomResizedCropRGBImageDecoder",
+        "ResizedCropRGBImageDecoder",
         "SimpleRGBImageDecoder",
     ]
 

@@ -46,8 +46,9 @@ __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
 
 DEFAULT_OS_CACHE = os_cache_by_default()
+DEFAULT_PROCESS_CACHE = not DEFAULT_OS_CACHE
 
-_ORDERS: dict[OrderOption, type[TraversalOrder]] = {
+ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
     OrderOption.SEQUENTIAL: Sequential,
     OrderOption.RANDOM: Random,
     OrderOption.QUASI_RANDOM: QuasiRandom,
@@ -394,7 +395,7 @@ def _make_order(order: Any, loader: Loader, kwargs: Mapping[str, Any]) -> Traver
     if isinstance(order, str):
         order = registry.lookup(order, Kind.ORDER)
     if isinstance(order, OrderOption):
-        order = _ORDERS[order]
+        order = ORDER_MAP[order]
     if not (isinstance(order, type) and issubclass(order, TraversalOrder)):
         raise ArgumentError(
             f"order: expected an OrderOption or a subclass of TraversalOrder, got {order!r}"

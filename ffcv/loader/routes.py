@@ -10,10 +10,9 @@ import numpy as np
 from ffcv.loader.handover import cuda_device
 from ffcv.loader.memory import BufferPool, last_level_cache
 from ffcv.loader.sharing import Leg
-from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
-from ffcv.pipeline.operation import Allocation
 from ffcv.pipeline.program import SampleProgram, StageSource
 from ffcv.pipeline.state import State
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["AllocationQuery"]
+__path__: list[str] = []  # see ffcv.ffcv1_absent
+
+__all__ = ["Allocation", "AllocationQuery"]
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,7 @@ class AllocationQuery:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         if isinstance(self.dtype, type | str):
             object.__setattr__(self, "dtype", np.dtype(self.dtype))
+
+
+Allocation = AllocationQuery | tuple[AllocationQuery, ...] | None
+"""What an operation asks for."""

@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import CompilationError, PipelineError
-from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.batch_function import BatchFunction
 from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage
-from ffcv.pipeline.operation import Allocation
 from ffcv.pipeline.program import StageSource
 
 if TYPE_CHECKING:

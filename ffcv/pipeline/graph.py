@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
-from ffcv.pipeline.operation import Allocation, Operation
+from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
+
+__path__: list[str] = []  # see ffcv.ffcv1_absent
 
 __all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "fold", "plan_pipeline"]
 

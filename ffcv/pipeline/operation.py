@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.allocation_query import Allocation
 from ffcv.pipeline.state import State
 
 if TYPE_CHECKING:
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
     from ffcv.beton.field import Field
 
-__all__ = ["Allocation", "LoaderHooks", "Operation"]
-
-Allocation = AllocationQuery | tuple[AllocationQuery, ...] | None
+__all__ = ["LoaderHooks", "Operation"]
 
 
 class LoaderHooks:

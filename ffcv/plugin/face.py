@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ffcv.errors import UnknownNameError
+from ffcv.ffcv1_absent import words_on
 from ffcv.ffcv1_paths import submodule
 from ffcv.plugin.records import Kind
 
@@ -69,7 +70,10 @@ FACES: Mapping[str, Face] = {
             "RandomResizedCropRGBImageDecoder",
             "SimpleRGBImageDecoder",
         ),
-        beside={"IMAGE_MODES": "RGBImageField"},
+        beside={
+            "IMAGE_MODES": "RGBImageField",
+            "ResizedCropRGBImageDecoder": "CenterCropRGBImageDecoder",
+        },
     ),
     "ffcv.transforms": Face((Kind.TRANSFORM,)),
 }
@@ -91,7 +95,8 @@ def attach(
         if name == "__all__":
             return shown.listing()
         if not shown.shows(name):
-            raise AttributeError(f"module {module!r} has no attribute {name!r}", name=name)
+            words = words_on(f"{module}.{name}")
+            raise AttributeError(words or f"module {module!r} has no attribute {name!r}", name=name)
         try:
             found = shown.find(name)
         except UnknownNameError:

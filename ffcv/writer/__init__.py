@@ -1,5 +1,6 @@
 """Writing of ``.beton`` files."""
 
+from ffcv.beton.layout import MAX_PAGE_SIZE, MIN_PAGE_SIZE
 from ffcv.writer.dataset_writer import DatasetWriter
 
-__all__ = ["DatasetWriter"]
+__all__ = ["MAX_PAGE_SIZE", "MIN_PAGE_SIZE", "DatasetWriter"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import operator
 import subprocess
 import sys
@@ -15,7 +16,13 @@ from numba import njit
 from ffcv.fields import BytesField, IntField
 from ffcv.fields.base import ARG_TYPE, Field
 from ffcv.fields.basics import BasicDecoder
-from ffcv.fields.rgb_image import IMAGE_MODES, RGBImageField
+from ffcv.fields.rgb_image import (
+    IMAGE_MODES,
+    CenterCropRGBImageDecoder,
+    RandomResizedCropRGBImageDecoder,
+    ResizedCropRGBImageDecoder,
+    RGBImageField,
+)
 from ffcv.libffcv import memcpy
 from ffcv.loader import Loader
 from ffcv.loader.loader import ORDER_TYPE, OrderOption
@@ -26,7 +33,9 @@ from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from ffcv.reader import Reader
 from ffcv.traversal_order.base import TraversalOrder
-from ffcv.writer import DatasetWriter
+from ffcv.types import CURRENT_VERSION, FieldDescType, HeaderType, get_metadata_type
+from ffcv.utils import align_to_page, chunks, decode_null_terminated_string, is_power_of_2
+from ffcv.writer import MIN_PAGE_SIZE, DatasetWriter
 
 BOX = np.dtype([("corner", "<i4", (2,)), ("size", "<f8", (2, 2)), ("kind", "u1")])
 
@@ -188,14 +197,17 @@ def test_image_modes_are_those_of_records():
 
 REACHED = {
     "libffcv": "memcpy",
-    "loader": "Loader loader.DEFAULT_OS_CACHE",
+    "loader": "Loader loader.DEFAULT_OS_CACHE loader.DEFAULT_PROCESS_CACHE loader.ORDER_MAP",
     "reader": "Reader",
-    "writer": "DatasetWriter",
+    "writer": "DatasetWriter MIN_PAGE_SIZE MAX_PAGE_SIZE",
     "pipeline": "Compiler PipelineSpec compiler.Compiler state.State operation.Operation "
-    "allocation_query.AllocationQuery",
+    "allocation_query.AllocationQuery allocation_query.Allocation",
     "traversal_order": "Random base.TraversalOrder random.Random",
+    "types": "CURRENT_VERSION HeaderType FieldDescType ALLOC_TABLE_TYPE",
+    "utils": "chunks is_power_of_2 align_to_page",
     "fields": "base.ARG_TYPE basics.IntDecoder bytes.BytesField decoders.IntDecoder "
-    "json.JSONField ndarray.NDArrayField rgb_image.IMAGE_MODES",
+    "json.JSONField ndarray.NDArrayField rgb_image.IMAGE_MODES "
+    "rgb_image.ResizedCropRGBImageDecoder",
     "transforms": "ops.ToTensor common.Squeeze cutout.Cutout",
 }
 
@@ -207,6 +219,77 @@ def test_a_bare_import_reaches(name):
     code = f"import ffcv; print(ffcv.{name} is not None)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "True", done.stderr
+
+
+ABSENT = {
+    "libffcv": "imdecode resize_crop pad read ctypes_imdecode",
+    "fields.rgb_image": "get_random_crop get_center_crop encode_jpeg resizer",
+    "memory_managers": "MemoryManager ProcessCacheManager base process_cache",
+    "pipeline": "Pipeline pipeline",
+    "pipeline.allocation_query": "allocate_query",
+    "pipeline.graph": "Graph Node",
+    "transforms": "utils",
+    "types": "get_handlers",
+    "utils": "s_print",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [f"ffcv.{module}.{name}" for module, names in ABSENT.items() for name in names.split()]
+)
+def test_names_that_are_absent_on_purpose_say_what_to_use(name):
+    module, _, last = name.rpartition(".")
+    for statement in (f"from {module} import {last}", f"import {name}"):
+        with pytest.raises(ImportError, match=f"{last}, which FFCV 1.x had. Instead, use "):
+            exec(statement)
+    holder = importlib.import_module(module)
+    assert not hasattr(holder, last)
+    assert last not in dir(holder)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from ffcv.loader.epoch_iterator import EpochIterator",
+        "from ffcv.loader import Loader, epoch_iterator",
+        "import ffcv.memory_managers.process_cache.context",
+        "from ffcv.transforms.utils.fast_crop import resize_crop",
+        "from ffcv.writer import DatasetWriter, worker_job_webdataset",
+        "from ffcv.libffcv import memcpy, imdecode",
+    ],
+)
+def test_other_ways_to_import_what_is_absent(statement):
+    with pytest.raises(ImportError, match=r"which FFCV 1\.x had\. Instead, use "):
+        exec(statement)
+
+
+@pytest.mark.parametrize("name", ["get_random_crop", "resizer"])
+def test_attributes_that_are_absent_on_purpose(name):
+    with pytest.raises(AttributeError, match="Instead, use "):
+        getattr(importlib.import_module("ffcv.fields.rgb_image"), name)
+
+
+def test_sizes_and_dtypes_of_files(tmp_path):
+    DatasetWriter(tmp_path / "x.beton", {"n": IntField()}, MIN_PAGE_SIZE, 0).from_indexed_dataset(
+        range(5)
+    )
+    data = (tmp_path / "x.beton").read_bytes()
+    header = np.frombuffer(data, HeaderType, 1)[0]
+    fields = np.frombuffer(data, FieldDescType, int(header["num_fields"]), HeaderType.itemsize)
+    assert (header["version"], header["page_size"]) == (CURRENT_VERSION, MIN_PAGE_SIZE)
+    assert decode_null_terminated_string(fields["name"][0]) == "n"
+    start = HeaderType.itemsize + FieldDescType.itemsize
+    records = np.frombuffer(data, get_metadata_type([IntField()]), 5, start)
+    assert records["f0"].tolist() == list(range(5))
+    assert align_to_page(start, MIN_PAGE_SIZE) == MIN_PAGE_SIZE
+    assert [is_power_of_2(n) for n in (-2, 0, 1, 6, MIN_PAGE_SIZE)] == [0, 0, 1, 0, 1]
+    assert [list(piece) for piece in chunks(range(5), 2)] == [[0, 1], [2, 3], [4]]
+
+
+def test_decoders_that_crop_have_a_base():
+    assert issubclass(RandomResizedCropRGBImageDecoder, ResizedCropRGBImageDecoder)
+    assert isinstance(CenterCropRGBImageDecoder(8, 1), ResizedCropRGBImageDecoder)
+    assert ResizedCropRGBImageDecoder((4, 6.0)).output_size == (4, 6)
 
 
 @pytest.mark.parametrize("name", ["", "fields.", "fields.basics.", "pipeline.", "traversal_order."])

@@ -32,6 +32,7 @@ __all__ = [
     "Interpolation",
     "Mode",
     "RandomResizedCropRGBImageDecoder",
+    "ResizedCropRGBImageDecoder",
     "SimpleRGBImageDecoder",
 ]
 
@@ -257,16 +258,37 @@ class SimpleRGBImageDecoder(_ImageDecoder):
         return sizes[0]
 
 
-class _CropDecoder(_ImageDecoder):
-    """A decoder that resizes a part of each image to ``output_size``."""
+class ResizedCropRGBImageDecoder(_ImageDecoder):
+    """Base of decoders that resize a part of each image to ``output_size``.
 
-    output_size: int | tuple[int, int]
+    A subclass has the kernel and the parameters that choose the part; or, as in FFCV 1.x,
+    ``declare_state_and_memory`` and ``generate_code``.
+
+    Args:
+        output_size: ``(height, width)``, or one number for squares.
+        interpolation: the filter, see :class:`RandomResizedCropRGBImageDecoder`.
+        mode: whether JPEGs are resized before or after their colours are converted; likewise.
+
+    Raises:
+        ValueError, TypeError: an argument is out of its range or of the wrong kind.
+    """
+
+    def __init__(
+        self,
+        output_size: int | tuple[int, int],
+        *,
+        interpolation: Interpolation = "bilinear",
+        mode: Mode = DEFAULT_MODE,
+    ) -> None:
+        self.interpolation, self.mode = interpolation, mode
+        self._check_choices()
+        self.output_size: int | tuple[int, int] = as_size(output_size)
 
     def _shape(self, stored: Stored) -> tuple[int, int]:
         return as_size(self.output_size)
 
 
-class RandomResizedCropRGBImageDecoder(_CropDecoder):
+class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """Decode a random part of each image, resized to ``output_size``.
 
     Area, aspect ratio and position are drawn as by torchvision's ``RandomResizedCrop``; resizing
@@ -298,9 +320,7 @@ class RandomResizedCropRGBImageDecoder(_CropDecoder):
         interpolation: Interpolation = "bilinear",
         mode: Mode = DEFAULT_MODE,
     ) -> None:
-        self.interpolation, self.mode = interpolation, mode
-        self._check_choices()
-        self.output_size = as_size(output_size)
+        super().__init__(output_size, interpolation=interpolation, mode=mode)
         self.scale = as_range("scale", scale, 1.0)
         self.ratio = as_range("ratio", ratio, math.inf)
 
@@ -317,7 +337,7 @@ class RandomResizedCropRGBImageDecoder(_CropDecoder):
         )
 
 
-class CenterCropRGBImageDecoder(_CropDecoder):
+class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """Decode the square in the middle of each image, resized to ``output_size``.
 
     Resizing is antialiased. Batches are ``(B, H, W, 3)`` uint8. All attributes may be
@@ -347,9 +367,7 @@ class CenterCropRGBImageDecoder(_CropDecoder):
         interpolation: Interpolation = "bilinear",
         mode: Mode = DEFAULT_MODE,
     ) -> None:
-        self.interpolation, self.mode = interpolation, mode
-        self._check_choices()
-        self.output_size = as_size(output_size)
+        super().__init__(output_size, interpolation=interpolation, mode=mode)
         self.ratio = as_ratio(ratio)
 
     def params(self) -> kernels.CenterCropParams:

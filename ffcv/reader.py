@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +15,7 @@ from ffcv.beton.field import Field, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
 from ffcv.errors import ArgumentError, DamagedFileError, MissingPluginError, PluginError
+from ffcv.forking import lazy
 from ffcv.plugin import registry
 
 __all__ = ["Reader"]
@@ -88,7 +88,7 @@ class Reader:
         state = {name: value for name, value in self.__dict__.items() if name != "metadata"}
         return state | {"file": copy.copy(self.file)}
 
-    @cached_property
+    @lazy
     def metadata(self) -> NDArray[Any]:
         """The records, ``(num_samples,)`` with members ``f0``, ``f1``, …; read-only.
 

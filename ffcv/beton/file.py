@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
@@ -44,6 +43,7 @@ from ffcv.errors import (
     UnfinishedFileError,
     UnsupportedVersionError,
 )
+from ffcv.forking import lazy
 
 __all__ = ["MOST_IN_MEMORY", "BetonFile"]
 
@@ -208,7 +208,7 @@ class BetonFile:
             )
         return layout
 
-    @cached_property
+    @lazy
     def regions(self) -> NDArray[Any]:
         """The region table, ``(R,)`` rows of ``sample_id, ptr, size``, sorted by ptr; read-only.
 

@@ -11,7 +11,6 @@ import mmap
 import os
 import stat
 import sys
-from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -24,6 +23,7 @@ from ffcv.errors import (
     NotCopyableError,
     TruncatedFileError,
 )
+from ffcv.forking import lazy
 
 __all__ = ["OpenFile", "open_regular", "too_many_open"]
 
@@ -92,7 +92,7 @@ class OpenFile:
         """The descriptor, as long as somebody refers to this object."""
         return self._fd
 
-    @cached_property
+    @lazy
     def data(self) -> NDArray[np.uint8]:
         """The whole file, ``(num_bytes,)`` uint8, read-only; mapped when it is first asked for.
 

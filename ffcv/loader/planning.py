@@ -11,6 +11,7 @@ import numpy as np
 
 from ffcv.beton.side_index import read_side_index
 from ffcv.errors import PipelineError
+from ffcv.forking import lazy
 from ffcv.loader.outputs import resolve_outputs
 from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
 from ffcv.pipeline.program import StageSource
@@ -85,7 +86,7 @@ class Planner:
         owner = self.reader.file.opened
         return StageSource(self._storages[mapped], self._records(field), size, owner)
 
-    @functools.cached_property
+    @lazy
     def _largest_region(self) -> int:
         """Bytes of the largest region; nothing stored in the file is larger than the file."""
         file = self.reader.file

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -35,6 +34,7 @@ from numba import types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
+from ffcv.forking import lazy
 from ffcv.kernel import JIT_OPTIONS
 from ffcv.pipeline import cache
 from ffcv.pipeline.fingerprint import fingerprint
@@ -100,12 +100,12 @@ class Entry:
         code = self.function.__code__
         return code.co_varnames[: code.co_argcount]
 
-    @functools.cached_property
+    @lazy
     def _callable(self) -> Any:
         prototype = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_int64] * len(self._parameters))
         return prototype(self._compiled.address)
 
-    @functools.cached_property
+    @lazy
     def _compiled(self) -> Any:
         name = f"entry_{fingerprint(self.function)}"
         source = _SOURCE.format(

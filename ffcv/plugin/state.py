@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from ffcv.forking import keep_across_forks
 from ffcv.plugin.catalogue import Catalogue, Registered
 from ffcv.plugin.discovery import (
     DISABLE_VARIABLE,
@@ -54,7 +55,7 @@ class PluginState:
         self.plugins: list[Plugin] = []
         self._problems: list[Problem] = []
         self._pending: list[Candidate] | None = None
-        self._lock = threading.RLock()
+        self._lock = keep_across_forks(threading.RLock())
         self._busy = self._complete = False
 
     def settle(self) -> None:

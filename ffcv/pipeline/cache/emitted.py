@@ -8,10 +8,12 @@ import threading
 import types
 from typing import Any
 
+from ffcv.forking import keep_across_forks
+
 __all__ = ["load_emitted"]
 
 _PREFIX = "ffcv_emitted_"
-_loading = threading.RLock()
+_loading = keep_across_forks(threading.RLock())
 
 
 def load_emitted(name: str, source: str, names: dict[str, Any] | None = None) -> types.ModuleType:

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
+from ffcv.forking import keep_across_forks
 from ffcv.pipeline.cache import notice
 from ffcv.pipeline.cache.store import cache_directory
 
@@ -14,7 +15,7 @@ __all__ = ["process_lock"]
 _PATIENCE = 600.0
 """Seconds to wait for another process, which may have been stopped, before compiling as well."""
 
-_compiling = threading.RLock()
+_compiling = keep_across_forks(threading.RLock())
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.forking import keep_across_forks
 from ffcv.pipeline import SampleDecoder, SampleOperation, SideIndex, State, Stored
 from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
@@ -46,15 +47,17 @@ _NOTHING = Survey(1, 1, 0, 0)
 _SMALL = 64 * 64
 
 
+_counting = keep_across_forks(threading.Lock())
+
+
 class _Tally:
     """Counts, in several threads."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._lock = threading.Lock()
 
     def add(self) -> None:
-        with self._lock:
+        with _counting:
             self.count += 1
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import os
 import sys
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ffcv.forking import lazy
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,7 +62,7 @@ class GivenImage:
             return None
         return np.frombuffer(self._encoded, np.uint8)
 
-    @cached_property
+    @lazy
     def pixels(self) -> NDArray[np.uint8]:
         """``(H, W, 3)``, contiguous; it may be the value itself.
 

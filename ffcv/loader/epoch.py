@@ -103,7 +103,7 @@ class Epoch:
         with self._handover.transfer() as transfer, transfer.on(bound.route.places[0]):
             memory = bound.route.allocate(0, len(ids))
             transfer.keep(memory)
-            value = decoder(ids, memory)
+            value = decoder(ids, memory, self._batch_key)
             transfer.arrived(memory, value)
         return value
 

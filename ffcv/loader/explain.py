@@ -12,6 +12,9 @@ from ffcv.pipeline.program import SampleProgram
 __all__ = ["explain", "in_bytes"]
 
 
+_DRAWS = "Python; what it draws at random, it draws once for the whole batch"
+
+
 def in_bytes(size: float) -> str:
     """A size for people to read."""
     for unit in ("B", "KB", "MB", "GB"):
@@ -47,7 +50,8 @@ def _title(leg: Leg) -> str:
 def _stage(number: int, program: object, with_source: bool) -> list[str]:
     if not isinstance(program, SampleProgram):
         step = program.step  # type: ignore[attr-defined]
-        return [f"  stage {number}, per batch:", f"    {step.name} → {step.state}"]
+        remark = f" ({_DRAWS})" if program.may_draw else ""  # type: ignore[attr-defined]
+        return [f"  stage {number}, per batch:", f"    {step.name} → {step.state}{remark}"]
     lines = [
         f"  stage {number}, per sample, compiled:" if program.jit else f"  stage {number}, eager:"
     ]

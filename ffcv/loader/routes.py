@@ -15,6 +15,7 @@ from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import SampleProgram, StageSource
 from ffcv.pipeline.state import State
+from ffcv.plugin import registry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -199,9 +200,10 @@ class Trunk(Route):
 def _batch_program(
     path: str, output: str, stage: BatchStage, source: StageSource, jit: bool
 ) -> BatchProgram | BatchDecoderProgram:
+    seeders = registry.seeders()
     if stage.source is None:
-        return BatchDecoderProgram(path, output, stage.step.position, stage, source, jit)
-    return BatchProgram(path, output, stage.step.position, stage, jit)
+        return BatchDecoderProgram(path, output, stage, source, jit, seeders)
+    return BatchProgram(path, output, stage, jit, seeders)
 
 
 def _devices(program: SampleProgram | BatchProgram | BatchDecoderProgram) -> list[Any]:

@@ -18,6 +18,7 @@ from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import StageSource
+from ffcv.pipeline.seeding import Seeder, StepSeeds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,13 +71,17 @@ class _Code:
 class _Program(ABC):
     """What programs of batch operations have in common."""
 
-    def __init__(self, path: str, output: str, position: int, stage: BatchStage, jit: bool) -> None:
+    def __init__(
+        self, path: str, output: str, stage: BatchStage, jit: bool, seeders: Sequence[Seeder]
+    ) -> None:
         source, step = stage.source, stage.step
         self.path, self.step = path, step
         self._is_relied_on = stage.is_relied_on
-        self.where = f"output {output!r}, step {position} ({step.name})"
+        self.where = f"output {output!r}, step {step.position} ({step.name})"
         declared = bool(getattr(step.operation, "compiled", step.state.jit_mode))
         self.is_compiled = declared and jit
+        self.may_draw = not declared and _may_draw(type(step.operation))
+        self.seeds = StepSeeds(step.slot, seeders if self.may_draw else ())
         self._code: _Code | None = None
         self._check_memory(step.memory)
         if declared and source is not None and source.is_tensor:
@@ -170,16 +175,24 @@ class _Program(ABC):
         is_array = isinstance(query.dtype, np.dtype)
         return np.empty((1, *query.shape), query.dtype) if is_array else None
 
-    def _call(self, code: _Code, arguments: tuple[Any, ...], ids: NDArray[np.int64]) -> Any:
-        """Run a function of the operation's.
+    def _call(
+        self,
+        code: _Code,
+        arguments: tuple[Any, ...],
+        ids: NDArray[np.int64],
+        key: np.uint64,
+        part: int = 0,
+    ) -> Any:
+        """Run a function of the operation's; ``part`` says which, for what it draws.
 
         Raises:
             Exception: what it raised, with a note that says where.
         """
         try:
-            if not self.is_compiled:
+            if self.is_compiled:
+                return code.function(*_halves_as(np.uint16, arguments))
+            with self.seeds(key, ids, part):
                 return code.function(*arguments)
-            return code.function(*_halves_as(np.uint16, arguments))
         except Exception as error:
             error.add_note(f"in {self.where} of {self.path}, for the samples {_few(ids)}")
             raise
@@ -215,9 +228,16 @@ class BatchProgram(_Program):
         shared: the memory that all places of the operation have in common.
     """
 
-    def __init__(self, path: str, output: str, position: int, stage: BatchStage, jit: bool) -> None:
+    def __init__(
+        self,
+        path: str,
+        output: str,
+        stage: BatchStage,
+        jit: bool,
+        seeders: Sequence[Seeder] = (),
+    ) -> None:
         assert stage.source is not None
-        super().__init__(path, output, position, stage, jit)
+        super().__init__(path, output, stage, jit, seeders)
         self._source = stage.source
         asked = self._asked(stage.step.operation.declare_shared_memory, stage.source)
         self.shared: Allocation = tuple(asked) if isinstance(asked, list) else asked
@@ -267,7 +287,7 @@ class BatchProgram(_Program):
         """Give the shared memory of a batch its first content; ``key`` is the epoch's."""
         code = self._shared_code
         if code is not None:
-            self._call(code, (shared, *code.extras(ids, key)), ids)
+            self._call(code, (shared, *code.extras(ids, key)), ids, key, part=1)
 
     def __call__(
         self, batch: Any, memory: Any, shared: Any, ids: NDArray[np.int64], key: np.uint64
@@ -276,7 +296,7 @@ class BatchProgram(_Program):
         code = self._code
         assert code is not None
         arguments = (batch, memory, *code.extras(ids, key), *self._last(shared))
-        return self._checked(self._call(code, arguments, ids), len(ids))
+        return self._checked(self._call(code, arguments, ids, key), len(ids))
 
 
 class BatchDecoderProgram(_Program):
@@ -286,12 +306,12 @@ class BatchDecoderProgram(_Program):
         self,
         path: str,
         output: str,
-        position: int,
         stage: BatchStage,
         source: StageSource,
         jit: bool,
+        seeders: Sequence[Seeder] = (),
     ) -> None:
-        super().__init__(path, output, position, stage, jit)
+        super().__init__(path, output, stage, jit, seeders)
         self._metadata, self._storage = source.records["f0"], source.storage
         self._owner = source.owner
 
@@ -299,14 +319,27 @@ class BatchDecoderProgram(_Program):
         ids, _ = _EXAMPLE
         return ids, self._example_of(self.step.memory), self._metadata, self._storage
 
-    def __call__(self, ids: NDArray[np.int64], memory: Any) -> Any:
-        """Decode a batch."""
+    def __call__(self, ids: NDArray[np.int64], memory: Any, key: np.uint64) -> Any:
+        """Decode a batch; ``key`` is the epoch's."""
         assert self._code is not None
         arguments = (ids, memory, self._metadata, self._storage)
-        return self._checked(self._call(self._code, arguments, ids), len(ids))
+        return self._checked(self._call(self._code, arguments, ids, key), len(ids))
 
 
 _EXAMPLE = (np.zeros(1, np.int64), np.uint64(0))
+
+
+def _may_draw(operation: type) -> bool:
+    """Whether an operation that runs as Python may draw from a framework's generator.
+
+    What a class says holds for the function that it has itself, and for no derived class's.
+    """
+    for cls in operation.__mro__:
+        if "draws_from_frameworks" in vars(cls):
+            return bool(vars(cls)["draws_from_frameworks"])
+        if "generate_code" in vars(cls):
+            break
+    return True
 
 
 def _has_half(argument: Any) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ffcv.pipeline.allocation_query import Allocation
 from ffcv.pipeline.state import State
@@ -72,7 +72,13 @@ class Operation(LoaderHooks, ABC):
     Attributes:
         compiled: whether its functions are compiled, for classes that say so whatever state they
             declare. With ``False`` they may call anything.
+        draws_from_frameworks: whether functions that run as Python may draw from the generators of
+            a framework, such as torch's. They then run where such draws follow from the loader's
+            seed, one after the other for the whole batch. ``False`` spares a batch the few
+            microseconds that this takes.
     """
+
+    draws_from_frameworks: ClassVar[bool] = True
 
     @abstractmethod
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, Allocation]:

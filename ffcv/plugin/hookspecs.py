@@ -6,7 +6,8 @@ these functions, marked with :data:`hookimpl`. Our own fields and operations com
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pluggy
@@ -52,4 +53,21 @@ def ffcv_adapt(step: object) -> Any:
 
     Returns:
         An operation, or ``None`` if this plugin does not know such objects.
+    """
+
+
+@hookspec
+def ffcv_seed_draws() -> Callable[[int], AbstractContextManager[Any]] | None:
+    """Let what a framework draws follow from the loader's seed.
+
+    Steps that run as Python may draw from a framework's generator, which the whole process shares.
+    A plugin for the framework lends them another one.
+
+    Returns:
+        A function from a key of 64 bits to a context manager. A worker enters it around each run of
+        such a step on a batch, with a key that is fixed by the loader's seed, the epoch, the
+        operation and the batch's samples. Inside, what the framework draws in this thread must
+        follow from the key alone, and generators that other threads use must neither be set nor
+        be drawn from. It is called once a batch and step, so it had better be quick: where the
+        framework has not been imported, ``contextlib.nullcontext()`` will do.
     """

@@ -15,7 +15,11 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
+
+import pluggy
 
 from ffcv.errors import FfcvError, MissingPluginError, UnknownNameError
 from ffcv.plugin import messages
@@ -42,6 +46,7 @@ __all__ = [
     "plugins",
     "problems",
     "reset",
+    "seeders",
     "type_id",
 ]
 
@@ -192,13 +197,37 @@ def adapt(obj: object) -> Any:
         except (FfcvError, ValueError):
             raise
         except Exception as error:
-            plugin = next(p for p in state.plugins if p.name == implementation.plugin_name)
-            text = f"ffcv_adapt failed for a {type(obj).__name__}: {type(error).__name__}: {error}"
-            state.report(Problem(plugin.name, plugin.distribution, " ".join(text.split())))
+            _report(state, implementation, f"ffcv_adapt failed for a {type(obj).__name__}", error)
             continue
         if operation is not None:
             return operation
     return None
+
+
+def seeders() -> list[Callable[[int], AbstractContextManager[Any]]]:
+    """How the draws of frameworks are seeded, from the hook ``ffcv_seed_draws``.
+
+    A plugin that fails is reported and left out.
+    """
+    state, found = _settled(), list[Any]()
+    for implementation in reversed(state.manager.hook.ffcv_seed_draws.get_hookimpls()):
+        try:
+            seeder = implementation.function()
+        except Exception as error:
+            _report(state, implementation, "ffcv_seed_draws failed", error)
+            continue
+        if seeder is not None:
+            found.append(seeder)
+    return found
+
+
+def _report(
+    state: PluginState, implementation: pluggy.HookImpl, text: str, error: Exception
+) -> None:
+    """Remember that the implementation of a hook failed."""
+    plugin = next(p for p in state.plugins if p.name == implementation.plugin_name)
+    text = f"{text}: {type(error).__name__}: {error}"
+    state.report(Problem(plugin.name, plugin.distribution, " ".join(text.split())))
 
 
 def default_transform() -> type | None:

@@ -28,7 +28,7 @@ def test_hook_is_documented_and_typed(name: str) -> None:
 
 
 def test_every_hook_has_a_caller_and_every_kind_a_hook() -> None:
-    assert set(SPECS) == {*HOOKS, "ffcv_adapt"}
+    assert set(SPECS) == {*HOOKS, "ffcv_adapt", "ffcv_seed_draws"}
     assert {kind for kinds in HOOKS.values() for kind in kinds} == set(Kind)
 
 

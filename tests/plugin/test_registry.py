@@ -215,6 +215,38 @@ def test_adapt_asks_all_plugins(site, problems_of) -> None:
         registry.adapt("odd")
 
 
+def test_every_framework_seeds_its_draws(site, problems_of) -> None:
+    site.plugin(
+        "faulty",
+        """
+        @hookimpl
+        def ffcv_seed_draws(): raise RuntimeError("no luck")
+        """,
+    )
+    site.plugin(
+        "dice",
+        """
+        import contextlib
+
+        @hookimpl
+        def ffcv_seed_draws(): return lambda key: contextlib.nullcontext(("dice", key))
+        """,
+    )
+    site.plugin(
+        "nothing",
+        """
+        @hookimpl
+        def ffcv_seed_draws(): return None
+        """,
+    )
+    site.use()
+    found = {seeder.__module__: seeder for seeder in registry.seeders()}
+    assert set(found) == {"ffcv_plugins.torch", "dice_plugin"}
+    with found["dice_plugin"](7) as entered:
+        assert entered == ("dice", 7)
+    assert "ffcv_seed_draws failed: RuntimeError: no luck" in problems_of("faulty")
+
+
 def test_default_transform_needs_its_framework(monkeypatch) -> None:
     pytest.importorskip("torch")
     assert registry.default_transform() is registry.lookup("ToTensor", Kind.TRANSFORM)

@@ -50,6 +50,7 @@ class Convert(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def __init__(self, target_dtype: Any) -> None:
         _check_dtype("Convert", target_dtype)
@@ -111,6 +112,7 @@ class View(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def __init__(self, target_dtype: Any) -> None:
         self.target_dtype = target_dtype

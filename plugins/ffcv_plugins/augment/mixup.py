@@ -216,6 +216,7 @@ class MixupToOneHot(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def __init__(self, num_classes: int) -> None:
         self.num_classes = num_classes

@@ -65,6 +65,8 @@ class NormalizeImage(SampleOperation, Operation):
         'bfloat16'
     """
 
+    draws_from_frameworks = False
+
     def __init__(
         self, mean: float | Sequence[float], std: float | Sequence[float], type: Any
     ) -> None:

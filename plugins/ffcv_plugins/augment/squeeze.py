@@ -33,6 +33,7 @@ class Squeeze(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def __init__(self, *dims: int | Sequence[int]) -> None:
         self.dims = _flat(dims)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from ffcv.plugin.hookspecs import hookimpl
 from ffcv.plugin.records import Contribution, Kind
 
-__all__ = ["ffcv_adapt", "ffcv_operations"]
+__all__ = ["ffcv_adapt", "ffcv_operations", "ffcv_seed_draws"]
 
 
 def _transform(name: str, module: str, summary: str, default: bool = False) -> Contribution:
@@ -42,3 +44,17 @@ def ffcv_adapt(step: object) -> Any:
     from ffcv_plugins.torch.module import ModuleWrapper
 
     return ModuleWrapper(step)
+
+
+@hookimpl
+def ffcv_seed_draws() -> Callable[[int], contextlib.AbstractContextManager[Any]]:
+    """Let torch draw from generators of the loader's."""
+    return _seeded
+
+
+def _seeded(key: int) -> contextlib.AbstractContextManager[Any]:
+    if "torch" not in sys.modules:
+        return contextlib.nullcontext()
+    from ffcv_plugins.torch.seeding import SeededDraws
+
+    return SeededDraws(key)

@@ -49,6 +49,7 @@ class ToDevice(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def __init__(self, device: Any, non_blocking: bool = True) -> None:
         self.device = _parse(device)

@@ -58,6 +58,7 @@ class ToTorchImage(SampleOperation, Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
     kernel = staticmethod(_to_planes)
 
     def __init__(self, channels_last: bool = True, convert_back_int16: bool = True) -> None:

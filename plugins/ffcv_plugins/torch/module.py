@@ -17,8 +17,8 @@ class ModuleWrapper(Operation):
     """Run a module on each batch, without gradients.
 
     A ``torch.nn.Module`` in a pipeline is wrapped into one of these by itself. The module is used
-    as it is: it is not copied, moved or switched to evaluation. Random choices inside it come from
-    torch's generator, not from the loader's seed.
+    as it is: it is not copied, moved or switched to evaluation. What it draws at random follows
+    from the loader's seed, but it draws once for the whole batch: all samples share a choice.
 
     What comes out of a module is not known before it runs, so the declared shape and dtype stay
     those of the input, and a later operation that relies on them may be refused wrongly.

@@ -37,6 +37,7 @@ class ToTensor(Operation):
     """
 
     compiled = False
+    draws_from_frameworks = False
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """The same as a tensor.

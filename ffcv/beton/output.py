@@ -9,6 +9,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TypeVar
 
 import xxhash
 
@@ -19,12 +20,16 @@ __all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BUFFER_SIZE = 1 << 20
+_T = TypeVar("_T")
 
 
 class OutputFile:
-    """A hidden temporary file beside its target, which it replaces at the end.
+    """A file without a name in the folder of its target, which it replaces at the end.
 
-    When the system refuses to write, the temporary file is removed before the exception is raised.
+    However the process ends before that, nothing is left behind. Where the file system has no such
+    files, as most of those of networks, it is a hidden temporary file, which a process that is
+    killed leaves behind. When the system refuses to write, it is given up before the exception is
+    raised.
 
     Args:
         path: the target. A symbolic link is followed: the file that it names is replaced.
@@ -37,11 +42,14 @@ class OutputFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
         self._fd = -1
+        self._temporary: str | None = None
         with self.explained():
             self._target = os.path.realpath(self.path)
             self._folder = os.path.dirname(self._target)
             self._refuse_other_kinds()
-            self._fd, self._temporary = _create_beside(self._target)
+            self._fd = _create_nameless(self._folder)
+            if self._fd < 0:
+                self._fd, self._temporary = _create_beside(self._target)
 
     @property
     def is_open(self) -> bool:
@@ -66,23 +74,38 @@ class OutputFile:
         """Make the file durable and give it its name, atomically."""
         with self.explained():
             os.fsync(self._fd)
-            os.replace(self._temporary, self._target)
-            os.close(self._fd)
-            self._fd = -1
             folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
             try:
+                self._appear(folder)
                 os.fsync(folder)
             finally:
                 os.close(folder)
-
-    def discard(self) -> None:
-        """Remove the temporary file. Safe to call again, and after :meth:`commit`."""
-        if self._fd < 0:
-            return
         os.close(self._fd)
         self._fd = -1
-        with suppress(FileNotFoundError):
-            os.unlink(self._temporary)
+
+    def _appear(self, folder: int) -> None:
+        """Give the file its name in ``folder``."""
+        target = os.path.basename(self._target)
+        if self._temporary is None:
+            with suppress(FileExistsError):
+                _link(self._fd, target, folder)
+                return
+            # A link replaces nothing, renaming does.
+            _, self._temporary = _with_free_name(
+                self._target, lambda path: _link(self._fd, os.path.basename(path), folder)
+            )
+        os.rename(os.path.basename(self._temporary), target, src_dir_fd=folder, dst_dir_fd=folder)
+        self._temporary = None
+
+    def discard(self) -> None:
+        """Give the file up. Safe to call again, and after :meth:`commit`."""
+        if self._fd < 0:
+            return
+        if self._temporary is not None:
+            with suppress(OSError):
+                os.unlink(self._temporary)
+        os.close(self._fd)
+        self._fd = -1
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -168,13 +191,41 @@ class OutputStream:
         return self._digest.intdigest()
 
 
+def _create_nameless(folder: str) -> int:
+    """A file that vanishes with the process unless it is given a name; -1 if there are none."""
+    if not hasattr(os, "O_TMPFILE"):
+        return -1
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError:
+        return -1  # if the folder is the reason, opening a named file there says so
+    if os.path.exists(_path_of(fd)):
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _path_of(fd: int) -> str:
+    return f"/proc/self/fd/{fd}"
+
+
+def _link(fd: int, path: str, folder: int) -> None:
+    """Give a nameless file a name. A descriptor of the folder makes Python follow the link."""
+    os.link(_path_of(fd), path, dst_dir_fd=folder, follow_symlinks=True)
+
+
 def _create_beside(target: str) -> tuple[int, str]:
+    return _with_free_name(target, lambda path: os.open(path, _NEW_FILE, 0o666))
+
+
+def _with_free_name(target: str, make: Callable[[str], _T]) -> tuple[_T, str]:
+    """What ``make`` makes of a hidden name beside ``target`` that is not taken, and the name."""
     folder, name = os.path.split(target)
     # A killed process may have left its file, and another one may have got its number since.
     for attempt in itertools.count():
-        temporary = os.path.join(folder, f".{name[:60]}.{os.getpid()}.{attempt}.tmp")
+        path = os.path.join(folder, f".{name[:50]}.{os.getpid()}.{attempt}.tmp")
         with suppress(FileExistsError):
-            return os.open(temporary, _NEW_FILE, 0o666), temporary
+            return make(path), path
     raise AssertionError("unreachable")
 
 

@@ -54,6 +54,16 @@ class ChunkEncoder:
             return Chunk(samples, time.perf_counter() - start, error, trace)
         return Chunk(samples, time.perf_counter() - start)
 
+    def describe(self, positions: Sequence[int]) -> str:
+        """Which samples these are, for messages."""
+        first, last = positions[0], positions[-1]
+        if len(positions) == 1:
+            return f"sample {first}"
+        if list(positions) == list(range(first, last + 1)):
+            return f"one of the samples {first} to {last}"
+        shown = ", ".join(map(str, positions[:8])) + (", …" if len(positions) > 8 else "")
+        return f"one of the samples {shown}"
+
 
 @dataclass
 class ChunkPlanner:

@@ -17,13 +17,13 @@ from ffcv.beton.builder import BetonBuilder
 from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
 from ffcv.beton.side_index import section_name
-from ffcv.errors import DatasetError, WriteError
+from ffcv.errors import DatasetError, WorkerDiedError, WriteError
 from ffcv.whole import whole
 from ffcv.writer.arguments import check_arguments, checked_count
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
 from ffcv.writer.entries import EntryCount, fields_with_side_index
 from ffcv.writer.manifest import describe_fields
-from ffcv.writer.parallel import encoded_samples, encoded_shards, is_worker_death, worker_death
+from ffcv.writer.parallel import encoded_samples, encoded_shards, number_of_workers
 from ffcv.writer.progress import progress_bar
 from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
 from ffcv.writer.shards import Pipeline, ShardEncoder, expand_shards
@@ -212,19 +212,20 @@ class DatasetWriter:
         """
         self._check_unused()
         urls = expand_shards(shards)
+        workers = number_of_workers(self._num_workers, len(urls))
         with self._explaining(), spool_folder(self._path) as spools:
             encode_sample = SampleEncoder(self._fields, side_indexes=bool(self._side_indexes))
             encode = ShardEncoder(urls, pipeline, encode_sample, spools)
-            counts = self._spooled(encode, len(urls))
+            counts = self._spooled(encode, len(urls), workers)
             self._check_count(sum(counts))
             with self._building(sum(counts)) as builder:
                 self._add(builder, _unspooled(spools, counts), sum(counts))
 
-    def _spooled(self, encode: ShardEncoder, number: int) -> list[int]:
+    def _spooled(self, encode: ShardEncoder, number: int, workers: int) -> list[int]:
         """How many samples each of the shards has, once they are encoded."""
         counts = [0] * number
         bar = progress_bar(number, self._path.name, self._progress, "shards")
-        with closing(encoded_shards(encode, number, self._num_workers)) as shards, bar as advance:
+        with closing(encoded_shards(encode, number, workers)) as shards, bar as advance:
             for shard in shards:
                 counts[shard.number] = shard.count
                 advance()
@@ -240,11 +241,12 @@ class DatasetWriter:
         seed: int,
         num_workers: int,
     ) -> None:
-        workers = checked_count("num_workers", num_workers, least=-1)
+        asked = checked_count("num_workers", num_workers, least=-1)
         limit = checked_count("chunksize", chunksize, least=1)
         positions = sample_order(dataset_length(dataset), indices, shuffle, seed)
         self._check_unused()
         self._check_count(len(positions))
+        workers = number_of_workers(asked, len(positions))
         encode = DatasetEncoder(dataset, self._fields, bool(self._side_indexes))
         with self._explaining(), self._building(len(positions)) as builder:
             samples = encoded_samples(encode, positions, workers, limit)
@@ -303,13 +305,13 @@ class DatasetWriter:
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
-        """Say with every exception that there is no file, and what torch means."""
+        """Say with every exception that there is no file."""
         try:
             yield
+        except WorkerDiedError:
+            raise  # the last line is what to do
         except BaseException as error:
             error.add_note(f"Nothing was written to {self._path}.")
-            if isinstance(error, RuntimeError) and is_worker_death(error):
-                raise worker_death(error) from error
             raise
 
     def __enter__(self) -> Self:

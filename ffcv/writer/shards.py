@@ -96,6 +96,10 @@ class ShardEncoder:
             trace = "".join(traceback.format_exception(error))
             return EncodedShard(number, 0, error, trace)
 
+    def describe(self, number: int) -> str:
+        """Which shard this is, for messages."""
+        return f"the shard {self._shards[number]}"
+
     def _spooled(self, number: int) -> int:
         shard = self._shards[number]
         try:

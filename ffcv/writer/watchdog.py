@@ -5,37 +5,41 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any
 
-__all__ = ["end_with_parent", "watching"]
+from ffcv.writer.interrupts import forget_held_back
 
-_GRACE_SECONDS = 6.0
+__all__ = ["begin_worker", "watching"]
+
 _POLL_SECONDS = 1.0
 
 
 @contextmanager
-def watching(iterator: Any) -> Iterator[None]:
-    """Break up a wait for data of a worker that died while it was sending them.
+def watching(iterator: Any) -> Iterator[list[BaseProcess]]:
+    """End the wait for workers as soon as one of them has died.
 
-    A process that is killed amid a message leaves its reader waiting for the rest. In the main
-    thread torch's handler of SIGCHLD interrupts that; elsewhere nothing would. So when a worker is
-    dead and the reader has not noticed within a few seconds, the other workers are killed and the
-    last open end of the pipe is closed: the reader sees its end.
+    A process that is killed amid a message leaves its reader waiting for the rest, and one that is
+    killed amid a lock leaves the others waiting for that. So when a worker is dead, the others are
+    killed and the last open end of the pipe is closed: the reader sees its end.
 
     Args:
         iterator: the iterator of a ``DataLoader`` with worker processes.
+
+    Yields:
+        The workers that died by themselves: none, until the reader is told.
     """
     over, wake = multiprocessing.Pipe(duplex=False)
+    dead: list[BaseProcess] = []
     watch = threading.Thread(
-        target=_watch, args=(iterator, over), name="ffcv-writer-watch", daemon=True
+        target=_watch, args=(iterator, over, dead), name="ffcv-writer-watch", daemon=True
     )
     watch.start()
     try:
-        yield
+        yield dead
     finally:
         wake.send_bytes(b"over")
         watch.join()
@@ -43,20 +47,20 @@ def watching(iterator: Any) -> Iterator[None]:
         over.close()
 
 
-def _watch(iterator: Any, over: Connection) -> None:
-    """Until ``over`` speaks, no worker has a reason to end."""
+def _watch(iterator: Any, over: Connection, dead: list[BaseProcess]) -> None:
+    """Until ``over`` speaks or the iterator is at its end, no worker has a reason to end."""
     workers = list(iterator._workers)
     ready = wait([over, *(process.sentinel for process in workers)])
-    # Exit codes stay unread: fetching one here would hide the death from torch's handler.
-    if over in ready or over.poll(_GRACE_SECONDS):
+    if over in ready or iterator._shutdown:
         return
+    dead += [process for process in workers if process.sentinel in ready]
     for process in workers:
         process.kill()
     iterator._worker_result_queue._writer.close()
 
 
-def end_with_parent(worker: int) -> None:
-    """In a worker: end when the writing process is gone, without a word.
+def begin_worker(worker: int) -> None:
+    """In a worker, before anything else: end without a word when the writing process is gone.
 
     A worker that holds an answer would wait for somebody to take it: the pipe stays open as long
     as other workers live.
@@ -64,10 +68,18 @@ def end_with_parent(worker: int) -> None:
     Args:
         worker: number of the worker, which does not matter.
     """
-    threading.Thread(target=_wait_for_parent, args=(os.getppid(),), daemon=True).start()
+    forget_held_back()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _wait_for_parent(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_POLL_SECONDS)
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    # A process whose parent ended gets another one, which may have happened before this line. Only
+    # workers of a fork server are nobody's own; there the pipe to the writing process tells alone,
+    # which elsewhere others that were forked from it may hold open.
+    own = multiprocessing.get_start_method() != "forkserver"
+    while not (own and os.getppid() != parent.pid):
+        if wait([parent.sentinel], _POLL_SECONDS):
+            break
     os._exit(1)

@@ -42,19 +42,20 @@ def child(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-# Where the process is when it is killed; the last one is the last moment before the name appears.
+# Where the process is when it ends; the last one is the last moment before the name appears.
 STAGES = {
     "before the first sample": "wait()",
     "between samples": "add(300); wait()",
     "after the last sample": "add(1000); wait()",
     "before the file is durable": "os.fsync = lambda fd: wait(); add(1000); target.finish()",
-    "before the name appears": "os.replace = lambda *a: wait(); add(1000); target.finish()",
+    "before the name appears": "os.link = lambda *a, **k: wait(); add(1000); target.finish()",
 }
 
 
 @pytest.mark.parametrize("existing", [False, True], ids=["new", "replaced"])
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM], ids=str)
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path, stage, existing):
+def test_a_writer_that_is_ended_leaves_nothing_behind(tmp_path, stage, end, existing):
     path = tmp_path / "x.beton"
     if existing:
         build(path, [(7, b"old", b"file")])
@@ -67,15 +68,49 @@ def test_a_killed_writer_leaves_nothing_under_the_name(tmp_path, stage, existing
     """
     with child(code, path) as process:
         assert process.stdout.readline() == "waiting\n"
-        process.send_signal(signal.SIGKILL)
-    assert path.exists() == existing
+        process.send_signal(end)
+    assert os.listdir(tmp_path) == ["x.beton"] * existing
     if existing:
         with BetonFile(path) as file:
             assert read_back(file) == [(7, b"old", b"file")]
-    # The next attempt is not hindered by what is left.
     build(path, [(8, b"new", b"file")])
     with BetonFile(path) as file:
         assert read_back(file) == [(8, b"new", b"file")]
+
+
+@pytest.mark.parametrize("existing", [False, True], ids=["new", "replaced"])
+def test_where_every_file_has_a_name(tmp_path, existing):
+    """As on most file systems of networks; what a killed process leaves is hidden there."""
+    path = tmp_path / "x.beton"
+    if existing:
+        build(path, [(7, b"old", b"file")])
+    code = """
+        os.O_TMPFILE = 0  # what a kernel sees that does not know the flag
+        target = make(sys.argv[1], 2)
+        target.add_sample(bytes(8), [PendingRegion(b"a", (0,))])
+        wait()
+        target.add_sample(bytes(8), [PendingRegion(b"b", (0,))])
+        target.finish()
+    """
+    with child(code, path) as process:
+        assert process.stdout.readline() == "waiting\n"
+        (hidden,) = set(os.listdir(tmp_path)) - {"x.beton"}
+        assert hidden.startswith(".x.beton.")
+        assert hidden.endswith(".tmp")
+        process.stdin.close()
+    assert process.returncode == 0
+    assert os.listdir(tmp_path) == ["x.beton"]
+    with BetonFile(path) as file:
+        assert file.header.num_samples == 2
+
+
+def test_a_folder_that_was_removed_meanwhile(tmp_path):
+    (tmp_path / "folder").mkdir()
+    target = builder(tmp_path / "folder" / "x.beton", 0)
+    (tmp_path / "folder").rmdir()
+    with pytest.raises(WriteError, match=r"No such file or directory\. Nothing was left behind"):
+        target.finish()
+    assert os.listdir(tmp_path) == []
 
 
 # A limit on file sizes needs no privilege, and refuses to write in the same way as a full disk.

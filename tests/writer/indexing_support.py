@@ -16,7 +16,7 @@ from ffcv.beton.side_index import read_side_index
 from ffcv.writer.indexing import IndexReport, add_side_indexes
 from tests.indexed_field import Strings
 
-STEPS = ("pwrite", "fsync", "replace", "unlink", "ftruncate")
+STEPS = ("pwrite", "fsync", "link", "rename", "unlink", "ftruncate")
 """Calls of the system that change something; each is a step at which something can happen."""
 
 HANDLERS = {"text": Strings}

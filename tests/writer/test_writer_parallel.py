@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import random
+import re
 import sys
 import threading
 
@@ -116,12 +117,25 @@ def test_failures_in_workers(path, what, error, words):
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("what", ["killed", "leaves"])
-def test_workers_that_die(path, what):
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("killed", r"killed \(SIGKILL\) while it was at {}.* out of memory .* fewer workers"),
+        ("leaves", r"ended with status 3 while it was at {}.* sys.exit .* num_workers=0"),
+        ("interrupts", r"ended with status 0 while it was at {}.* KeyboardInterrupt .*"),
+        ("crashes", r"ended by SIGSEGV while it was at {}.* fault in a library .* num_workers=0"),
+    ],
+)
+@pytest.mark.parametrize("chunksize", [1, 100])
+def test_workers_that_die(path, what, words, chunksize):
     pytest.importorskip("torch")
     path.write_bytes(b"precious")
-    with pytest.raises(WorkerDiedError, match=r"out of memory .* fewer workers"):
-        write(path, Faulty(100, 30, what), 2)
+    samples = r"(sample|one of the samples) (\d+)( to (\d+))?"
+    with pytest.raises(WorkerDiedError, match=words.format(samples)) as caught:
+        write(path, Faulty(100, 30, what), 2, chunksize=chunksize)
+    _, first, _, last = re.search(samples, str(caught.value)).groups()
+    # The work before it may not have been handed over; that of two workers alternates.
+    assert int(first) <= 30 <= int(last or first) + 2 * chunksize
     assert not children()
     assert path.read_bytes() == b"precious"
     assert list(path.parent.iterdir()) == [path]

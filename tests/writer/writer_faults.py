@@ -38,6 +38,12 @@ class Faulty:
     def leaves(self, index):
         sys.exit(3)
 
+    def interrupts(self, index):
+        raise KeyboardInterrupt
+
+    def crashes(self, index):
+        os.kill(os.getpid(), signal.SIGSEGV)
+
     def raises(self, index):
         raise LookupError(f"no picture {index}")
 

@@ -138,6 +138,8 @@ class Appender:
         """Append block and table; return the header that points to them."""
         block = BlockWriter(self.path, self._write_at, -(-file.num_bytes // 8) * 8)
         document = _manifest(file, record_size)
+        if file.extension is not None and file.extension.num_pages is not None:
+            document["checksums"]["replaced"] = f"{_replaced(file, block.start):016x}"
         kept = file.extension.sections if file.extension else ()
         for name in [*kept, *(name for name in sections if name not in kept)]:
             pieces = sections[name] if name in sections else _kept(file, name)
@@ -244,6 +246,16 @@ def _manifest(file: BetonFile, record_size: int) -> dict[str, Any]:
         )
     document["checksums"]["table"] = f"{_digest(_rows(file)):016x}"
     return document
+
+
+def _replaced(file: BetonFile, end: int) -> int:
+    """Checksum of what lies between the data and a block that begins at ``end``."""
+    assert file.extension is not None
+    digest = xxhash.xxh3_64()
+    for piece in _pieces(file, file.extension.content_end(file.header), file.num_bytes):
+        digest.update(piece)
+    digest.update(bytes(end - file.num_bytes))
+    return digest.intdigest()
 
 
 def _first_manifest(file: BetonFile, record_size: int) -> dict[str, Any]:

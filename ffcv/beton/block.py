@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import xxhash
 
+from ffcv.beton import json_text
 from ffcv.beton.extension import (
-    CHECKED_SIZE,
     EXTENSION_VERSION,
     MAGIC,
-    MAX_MANIFEST_SIZE,
     TRAILER_DTYPE,
     TRAILER_SIZE,
+    block_checksum,
 )
 from ffcv.errors import WriteError
 
@@ -31,11 +30,14 @@ class BlockWriter:
         path: the file, for messages.
         write_at: ``write_at(offset, data)`` writes to it.
         start: file offset at which the block begins, a multiple of 8.
+
+    Attributes:
+        start: the same.
     """
 
     def __init__(self, path: str, write_at: WriteAt, start: int) -> None:
         self._path, self._write_at = path, write_at
-        self._start = self._end = start
+        self.start = self._end = start
         self._sections: dict[str, dict[str, Any]] = {}
         self._manifest = b""
 
@@ -48,7 +50,7 @@ class BlockWriter:
         length = self._end - offset
         self._append(bytes(-length % 8))
         self._sections[name] = {
-            "offset": offset - self._start,
+            "offset": offset - self.start,
             "length": length,
             "checksum": digest.hexdigest(),
         }
@@ -63,19 +65,13 @@ class BlockWriter:
             Where the block will end and the region table is to begin.
 
         Raises:
-            WriteError: it is no JSON, or is larger than 64 MiB.
+            WriteError: it is no JSON, or exceeds the limits of :mod:`ffcv.beton.json_text`.
         """
         complete = {**document, "sections": self._sections}
         try:
-            text = json.dumps(complete, allow_nan=False, separators=(",", ":")).encode("ascii")
-        except (ValueError, TypeError) as error:
+            text = json_text.encode(complete)
+        except ValueError as error:
             raise WriteError(f"{self._path}: the manifest cannot be written: {error}") from error
-        text += b" " * (-len(text) % 8)
-        if len(text) > MAX_MANIFEST_SIZE:
-            raise WriteError(
-                f"{self._path}: the manifest cannot be written: it takes {len(text)} bytes, "
-                f"{MAX_MANIFEST_SIZE} are allowed"
-            )
         self._append(text)
         self._manifest = text
         return self._end + TRAILER_SIZE
@@ -88,13 +84,12 @@ class BlockWriter:
                 that :meth:`add_manifest` gave.
         """
         trailer = np.zeros(1, TRAILER_DTYPE)
-        trailer["length"] = self._end - self._start + TRAILER_SIZE
+        trailer["length"] = self._end - self.start + TRAILER_SIZE
         trailer["manifest_length"] = len(self._manifest)
         trailer["version"] = EXTENSION_VERSION
         trailer["header_checksum"] = xxhash.xxh3_64_intdigest(head)
         trailer["magic"] = MAGIC
-        checked = self._manifest + trailer.tobytes()[:CHECKED_SIZE]
-        trailer["checksum"] = xxhash.xxh3_64_intdigest(checked)
+        trailer["checksum"] = block_checksum(self._manifest, trailer.tobytes())
         self._append(trailer.tobytes())
 
     def _append(self, data: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ffcv.beton import json_text
 from ffcv.beton.block import BlockWriter
 from ffcv.beton.extension import PAGES_SECTION, Extension, FieldManifest, schema_hash
 from ffcv.beton.layout import (
@@ -100,12 +100,13 @@ class BetonBuilder:
         side_indexes: Sequence[str] = (),
     ) -> None:
         self.path = os.fsdecode(path)
-        _check_arguments(self.path, num_samples, page_size, metadata)
+        _check_arguments(self.path, num_samples, page_size)
         _check_fields(self.path, descriptors, record_types, manifest_fields)
         self._num_samples, self._page_size = num_samples, page_size
         self._descriptors = tuple(descriptors)
         self._fields = tuple(manifest_fields) or (FieldManifest(),) * len(self._descriptors)
         self._metadata, self._sections = metadata, dict[str, bytes]()
+        self._check_manifest()
         layout = record_dtype(record_types)
         self._record_size, self._gaps = layout.itemsize, _gaps(layout)
         self._start = records_start(len(self._descriptors))
@@ -262,6 +263,17 @@ class BetonBuilder:
             metadata=self._metadata,
         )
 
+    def _check_manifest(self) -> None:
+        """Refuse now what could not be written at the end."""
+        names = (descriptor.name for descriptor in self._descriptors)
+        try:
+            json_text.encode(self._metadata)
+            json_text.encode([f.to_json(n) for f, n in zip(self._fields, names, strict=True)])
+        except ValueError as error:
+            raise WriteError(
+                f"{self.path}: metadata, and what is known about fields, must be JSON: {error}"
+            ) from error
+
     def _check_sample(
         self, record: bytearray, regions: Sequence[PendingRegion], entries: Sequence[bytes]
     ) -> None:
@@ -307,7 +319,7 @@ class BetonBuilder:
             raise
 
 
-def _check_arguments(path: str, num_samples: int, page_size: int, metadata: Any) -> None:
+def _check_arguments(path: str, num_samples: int, page_size: int) -> None:
     if not is_page_size(page_size):
         raise ArgumentError(
             f"{path}: page_size must be a power of two from {MIN_PAGE_SIZE} bytes (2 MiB) up to "
@@ -315,10 +327,6 @@ def _check_arguments(path: str, num_samples: int, page_size: int, metadata: Any)
         )
     if not 0 <= num_samples < 1 << 48:
         raise ArgumentError(f"{path}: num_samples must be a count, got {num_samples}")
-    try:
-        json.dumps(metadata, allow_nan=False)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise WriteError(f"{path}: metadata must be a JSON value: {error}") from error
 
 
 def _check_fields(

@@ -19,20 +19,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import xxhash
 
-from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor, descriptors_to_bytes
+from ffcv.beton import json_text
+from ffcv.beton.layout import (
+    CUSTOM_TYPE_ID,
+    FieldDescriptor,
+    Header,
+    data_start,
+    descriptors_to_bytes,
+    records_start,
+)
 from ffcv.errors import ChecksumError, DamagedFileError, UnsupportedVersionError
 
 __all__ = [
     "CHECKED_SIZE",
     "EXTENSION_VERSION",
     "MAGIC",
-    "MAX_MANIFEST_SIZE",
     "PAGES_SECTION",
     "TRAILER_DTYPE",
     "TRAILER_SIZE",
     "Extension",
     "FieldManifest",
     "Section",
+    "block_checksum",
     "read_extension",
     "read_manifest",
     "schema_hash",
@@ -40,9 +48,6 @@ __all__ = [
 
 EXTENSION_VERSION = 1
 MAGIC = b"\x8fBETONX\n"
-MAX_MANIFEST_SIZE = 64 << 20
-"""Parsing JSON takes many times its size in memory, so a manifest has a limit."""
-
 _MAX_TEXT = 1024
 
 PAGES_SECTION = "pages"
@@ -121,6 +126,11 @@ class Extension:
         fields: one entry per field of the file, in its order.
         metadata: the user's own JSON value, or ``None``.
         sections: binary sections by name.
+        manifest_start: file offset of the manifest, behind all sections; 0 in a block that has not
+            been written.
+        replaced_checksum: xxh3 of what lies between the last data page and the block, where
+            another block was replaced; ``None`` if nothing but zeros lies there, or if that is
+            unknown.
     """
 
     start: int
@@ -135,9 +145,14 @@ class Extension:
     fields: tuple[FieldManifest, ...]
     metadata: Any = None
     sections: Mapping[str, Section] = field(default_factory=dict)
+    manifest_start: int = 0
+    replaced_checksum: int | None = None
 
     def to_json(self, field_names: Sequence[str]) -> dict[str, Any]:
-        """The manifest, without its sections, which a ``BlockWriter`` places."""
+        """The manifest, without its sections, which a ``BlockWriter`` places.
+
+        What was replaced, an ``Appender`` adds to it.
+        """
         return {
             "writer": self.writer,
             "record_size": self.record_size,
@@ -151,6 +166,13 @@ class Extension:
             "fields": [f.to_json(n) for f, n in zip(self.fields, field_names, strict=True)],
             "metadata": self.metadata,
         }
+
+    def content_end(self, header: Header) -> int:
+        """File offset behind the last data page; behind the records, if there are no pages."""
+        records_end = records_start(header.num_fields) + header.num_samples * self.record_size
+        if not self.num_pages:
+            return records_end
+        return data_start(records_end, header.page_size) + self.num_pages * header.page_size
 
 
 def schema_hash(descriptors: Sequence[FieldDescriptor], fields: Sequence[FieldManifest]) -> str:
@@ -167,6 +189,13 @@ def schema_hash(descriptors: Sequence[FieldDescriptor], fields: Sequence[FieldMa
         if descriptor.type_id == CUSTOM_TYPE_ID:
             digest.update(json.dumps([entry.distribution, entry.name, entry.version]).encode())
     return digest.hexdigest()
+
+
+def block_checksum(manifest: bytes, trailer: bytes) -> int:
+    """What the trailer's ``checksum`` has to be."""
+    digest = xxhash.xxh3_64(manifest)
+    digest.update(trailer[:CHECKED_SIZE])
+    return digest.intdigest()
 
 
 def read_extension(
@@ -195,7 +224,7 @@ def read_extension(
     length, manifest_length = int(row["length"]), len(text)
     try:
         return _parse(text, table_ptr - length, length - TRAILER_SIZE - manifest_length, row)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise DamagedFileError(path, f"its extension block is malformed: {error!r}") from error
 
 
@@ -207,7 +236,7 @@ def read_manifest(
     Takes the same arguments, and returns ``None`` if there is no block.
     """
     found = _read_text(path, read_at, records_start, table_ptr)
-    return None if found is None else dict(json.loads(found[0]))
+    return None if found is None else dict(json_text.decode(found[0]))
 
 
 def _read_text(
@@ -227,13 +256,11 @@ def _read_text(
             f"its extension block says it takes {length} bytes, {manifest_length} of them for the "
             f"manifest, but only {table_ptr - records_start} lie before the region table",
         )
-    if manifest_length > MAX_MANIFEST_SIZE:
-        raise DamagedFileError(
-            path,
-            f"its manifest takes {manifest_length} bytes; at most {MAX_MANIFEST_SIZE} are allowed",
-        )
+    problem = json_text.size_problem(manifest_length)
+    if problem is not None:
+        raise DamagedFileError(path, f"its manifest is too large: {problem}")
     text = read_at(table_ptr - TRAILER_SIZE - manifest_length, manifest_length)
-    if xxhash.xxh3_64_intdigest(text + raw[:CHECKED_SIZE]) != int(row["checksum"]):
+    if block_checksum(text, raw) != int(row["checksum"]):
         raise ChecksumError(
             path, "its extension block does not match its checksum; the file is damaged"
         )
@@ -247,7 +274,7 @@ def _read_text(
 
 
 def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
-    document = _expect(json.loads(text), dict)
+    document = _expect(json_text.decode(text), dict)
     checksums = _expect(document["checksums"], dict)
     sections = {
         name: _parse_section(entry, start, room)
@@ -265,6 +292,8 @@ def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
         schema=_text(document["schema"]),
         fields=tuple(_parse_field(entry) for entry in _expect(document["fields"], list)),
         metadata=document.get("metadata"),
+        replaced_checksum=_checksum(checksums["replaced"]) if "replaced" in checksums else None,
+        manifest_start=start + room,
         sections=sections,
     )
     _check_pages(extension)

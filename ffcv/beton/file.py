@@ -30,6 +30,7 @@ from ffcv.beton.layout import (
     record_dtype,
     records_start,
 )
+from ffcv.beton.lost_block import block_behind_changed_byte, block_without_magic
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
 from ffcv.errors import (
@@ -99,6 +100,7 @@ class BetonFile:
             self.extension = read_extension(
                 self.path, self.read_at, self._records_start, self.header.alloc_table_ptr
             )
+            self._refuse_lost_block(head)
             self._check_extension(head)
             self._check_table()
         except BaseException:
@@ -355,6 +357,20 @@ class BetonFile:
                 self.path,
                 "a side index is being added to it, or that was interrupted; wait until it is "
                 f"done, or run `ffcv index {shlex.quote(self.path)}` again",
+            )
+
+    def _refuse_lost_block(self, head: bytes) -> None:
+        if self.extension is not None:
+            return
+        if block_without_magic(self.read_at, self.header):
+            raise ChecksumError(self.path, "the magic number of its extension block is damaged")
+        found = block_behind_changed_byte(self.read_at, self.header, head, self.num_bytes)
+        if found is not None:
+            said = self.header.alloc_table_ptr
+            raise ChecksumError(
+                self.path,
+                f"its header says that its region table begins at byte {said}, it begins at byte "
+                f"{found}; the header is damaged",
             )
 
     def _check_extension(self, head: bytes) -> None:

@@ -11,9 +11,10 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ffcv.beton.extension import PAGES_SECTION
+from ffcv.beton.extension import PAGES_SECTION, Extension
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import data_start, records_start
+from ffcv.beton.lost_block import displaced_block
 from ffcv.beton.regions import bisect_right
 from ffcv.beton.side_index import is_kind, read_side_index
 from ffcv.errors import (
@@ -40,7 +41,7 @@ class Damage:
     """One thing that is wrong.
 
     Attributes:
-        part: ``"file"``, ``"records"``, ``"table"``, ``"page"`` or ``"section"``.
+        part: ``"file"``, ``"records"``, ``"table"``, ``"page"``, ``"section"`` or ``"padding"``.
         problem: what is wrong, in words.
         page: number of the damaged page: its file offset divided by the page size.
         samples: positions of the samples that it hits, sorted; empty if that cannot be told.
@@ -143,15 +144,26 @@ class _Verifier:
         self.progress(self.records_start)
         try:
             self.check_table()
-            if file.extension is not None:
-                self.check_checksums()
+            if file.extension is None:
+                self.check_no_block()
+            else:
+                self.check_checksums(file.extension)
+                self.check_rest(file.extension)
         except BetonError as error:
             # The file shrank meanwhile.
             report.damages.append(Damage("file", error.problem))
 
-    def check_checksums(self) -> None:
-        extension = self.file.extension
-        assert extension is not None
+    def check_no_block(self) -> None:
+        """Make sure that a file which seems to have no block has none."""
+        found = displaced_block(self.file.read_at, self.file.header, self.file.num_bytes)
+        if found is not None:
+            self.add(
+                "file",
+                f"its header says that its region table begins at byte "
+                f"{self.file.header.alloc_table_ptr}, it begins at byte {found}",
+            )
+
+    def check_checksums(self, extension: Extension) -> None:
         found = self.checksum(self.records_start, self.records_end - self.records_start)
         if found != extension.records_checksum:
             self.add("records", "the records do not match their checksum; any sample may be hit")
@@ -162,6 +174,34 @@ class _Verifier:
         damaged = [name for name in extension.sections if not self.section_ok(name)]
         if PAGES_SECTION not in damaged:
             self.check_pages()
+
+    def check_rest(self, extension: Extension) -> None:
+        """Check what lies between the parts that have checksums of their own."""
+        if extension.num_pages is None:
+            return
+        content_end = extension.content_end(self.file.header)
+        gaps = [(self.records_end, self.first_page)] if extension.num_pages else []
+        if extension.replaced_checksum is not None:
+            length = extension.start - content_end
+            if self.checksum(content_end, length) != extension.replaced_checksum:
+                self.add("padding", "what was replaced in front of its extension block is damaged")
+        elif extension.start - content_end < 8:
+            # Where there is more, a block was replaced by a release that noted no checksum of it.
+            gaps.append((content_end, extension.start))
+        end = extension.start
+        for section in sorted(extension.sections.values()):
+            gaps.append((end, section.offset))
+            end = max(end, section.offset + section.length)
+        for start, stop in [*gaps, (end, extension.manifest_start)]:
+            if self.has_content(start, stop):
+                self.add("padding", f"bytes {start} to {stop}, which have no meaning, are not 0")
+
+    def has_content(self, start: int, stop: int) -> bool:
+        """Whether some of these bytes are not 0."""
+        return any(
+            self.file.read_at(at, min(_CHUNK_SIZE, stop - at)).strip(b"\0")
+            for at in range(start, stop, _CHUNK_SIZE)
+        )
 
     def section_ok(self, name: str) -> bool:
         """Whether a section is what was written, and, if it is a side index, makes sense."""

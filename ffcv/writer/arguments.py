@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ffcv.beton import json_text
 from ffcv.beton.field import Field, record_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
@@ -124,8 +124,8 @@ def _field_problems(name: Any, field: Any) -> list[str]:
 
 def _metadata_problems(metadata: Any) -> list[str]:
     try:
-        json.dumps(metadata, allow_nan=False)
-    except (ValueError, TypeError, RecursionError) as error:
+        json_text.encode(metadata)
+    except ValueError as error:
         return [f"metadata must be JSON: {error}"]
     return []
 

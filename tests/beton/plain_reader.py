@@ -75,6 +75,23 @@ class PlainFile:
             if name.partition(".")[2] in names and name.partition(".")[0].isidentifier()
         }
         self._check_pages()
+        self._check_zeros(self.table - 48 - size)
+
+    def _check_zeros(self, manifest: int) -> None:
+        """Nothing but zeros lies between the parts, or what was replaced."""
+        pages = self.manifest["num_pages"]
+        if pages is None:
+            return
+        end = self.first_page + pages * self.page_size if pages else self.records_end
+        if pages:
+            assert not self.raw[self.records_end : self.first_page].strip(b"\0")
+        between, expected = self.raw[end : self.block], self.manifest["checksums"].get("replaced")
+        assert (xxhash.xxh3_64_hexdigest(between) == expected) if expected else not any(between)
+        at = self.block
+        for section in sorted(self.manifest["sections"].values(), key=lambda s: s["offset"]):
+            assert not any(self.raw[at : self.block + section["offset"]])
+            at = self.block + section["offset"] + section["length"]
+        assert not any(self.raw[at:manifest])
 
     def _check_pages(self) -> None:
         if self.manifest["num_pages"] is None:

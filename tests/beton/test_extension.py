@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import xxhash
 
-from ffcv.beton.extension import MAX_MANIFEST_SIZE, FieldManifest, schema_hash
+from ffcv.beton import json_text
+from ffcv.beton.extension import FieldManifest, schema_hash
 from ffcv.beton.file import BetonFile
 from ffcv.errors import (
     BetonError,
@@ -89,7 +90,9 @@ def test_a_changed_manifest_is_noticed(ours):
     for offset in range(table - 48, table - 8):
         with patched(ours, [(offset, bytes([raw[offset] ^ 1]))]):
             assert outcome(ours) in ("ChecksumError", "DamagedFileError")
-    with patched(ours, [(table - 8, b"\0" * 8)]), BetonFile(ours) as file:
+    with patched(ours, [(table - 8, b"\0" * 8)]):
+        assert "magic number" in str(refused(ours, ChecksumError))
+    with patched(ours, [(table - 48, b"\0" * 48)]), BetonFile(ours) as file:
         assert file.extension is None
         assert len(read_back(file)) == 4
 
@@ -230,7 +233,7 @@ def test_newer_blocks_are_named_as_such(ours):
 
 def test_huge_manifests_are_refused_before_they_are_read(ours):
     table = struct.unpack_from("<Q", ours.read_bytes(), 16)[0]
-    size = MAX_MANIFEST_SIZE + 8
+    size = json_text.MAX_SIZE + 8
     trailer = TRAILER.pack(size + 48, size, 1, 0, 0, 0, b"\x8fBETONX\n")
     moved = table + size + 48
     with ours.open("r+b") as file:
@@ -239,7 +242,7 @@ def test_huge_manifests_are_refused_before_they_are_read(ours):
         file.write(struct.pack("<Q", moved))
         file.seek(moved - 48)
         file.write(trailer)
-    assert str(MAX_MANIFEST_SIZE) in str(refused(ours, DamagedFileError))
+    assert str(json_text.MAX_SIZE) in str(refused(ours, DamagedFileError))
 
 
 def test_sections_are_checked_when_they_are_used(tmp_path):

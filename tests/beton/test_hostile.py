@@ -40,7 +40,7 @@ class Victim:
         raw = bytearray(path.read_bytes())
         self.table = struct.unpack_from("<Q", raw, 16)[0]
         if not extended:
-            raw[self.table - 8 : self.table] = bytes(8)
+            raw[self.table - 48 : self.table] = bytes(48)
             path.write_bytes(raw)
         self.raw, self.extended = bytes(raw), extended
         self.records_end = HEAD + 40 * LAYOUT.itemsize

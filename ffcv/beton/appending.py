@@ -32,7 +32,7 @@ from ffcv.beton.extension import Extension, FieldManifest, read_manifest
 from ffcv.beton.file import BetonFile
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import HEADER_DTYPE, HEADER_SIZE, Header, records_start
-from ffcv.beton.opening import open_regular
+from ffcv.beton.opening import Uncopyable, open_regular
 from ffcv.beton.output import Spool, write_all, write_error
 from ffcv.errors import BetonError, ChecksumError, WriteError
 
@@ -47,7 +47,7 @@ _PIECE = 1 << 20
 _CHUNK_ROWS = 1 << 16
 
 
-class Appender:
+class Appender(Uncopyable):
     """A file that may get another extension block; a context manager.
 
     Opening it undoes what an interrupted process has left. Only one process at a time may do this.

@@ -11,7 +11,7 @@ import mmap
 import os
 import stat
 import sys
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 
-__all__ = ["OpenFile", "open_regular", "too_many_open"]
+__all__ = ["OpenFile", "Uncopyable", "open_regular", "too_many_open"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _TOO_MANY = {
@@ -38,7 +38,23 @@ _TOO_MANY = {
 _MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
-class OpenFile:
+class Uncopyable:
+    """Base of what owns threads, locks or open files, which no copy could have as well.
+
+    Attributes:
+        instead: what to copy instead, in words.
+    """
+
+    instead: ClassVar[str] = "make another one where it is needed"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise NotCopyableError(
+            f"{type(self).__module__}.{type(self).__qualname__} owns threads or open files, so it "
+            f"cannot be copied or pickled; {self.instead}"
+        )
+
+
+class OpenFile(Uncopyable):
     """A regular file, open for reading: the only owner of its descriptor and of its map.
 
     Whoever reads from the file refers to one of these. The descriptor is closed when the last of
@@ -57,6 +73,8 @@ class OpenFile:
     Raises:
         MissingFileError, NotABetonFileError, BetonError: see :func:`open_regular`.
     """
+
+    instead = "send a Reader or a Loader of the file, which opens it again"
 
     _fd = -1
     # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
@@ -81,12 +99,6 @@ class OpenFile:
 
     def __deepcopy__(self, memo: Any) -> OpenFile:
         return self
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise NotCopyableError(
-            f"{self.path}: an open file cannot be sent to another process; send a Reader or a "
-            "Loader of it, which opens it again"
-        )
 
     def fileno(self) -> int:
         """The descriptor, as long as somebody refers to this object."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import xxhash
 
+from ffcv.beton.opening import Uncopyable
 from ffcv.errors import DiskFullError, WriteError
 
 __all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]
@@ -23,7 +24,7 @@ _BUFFER_SIZE = 1 << 20
 _T = TypeVar("_T")
 
 
-class OutputFile:
+class OutputFile(Uncopyable):
     """A file without a name in the folder of its target, which it replaces at the end.
 
     However the process ends before that, nothing is left behind. Where the file system has no such
@@ -125,7 +126,7 @@ class OutputFile:
                 )
 
 
-class Spool:
+class Spool(Uncopyable):
     """Bytes that are written now and copied to their place at the end; nobody else sees them.
 
     Args:

@@ -20,6 +20,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ffcv.beton.opening import Uncopyable
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -72,7 +74,7 @@ class Batch:
         return self.next_slot >= len(self.ids) and self.outstanding == 0
 
 
-class EpochRun:
+class EpochRun(Uncopyable):
     """One pass over the data.
 
     Args:
@@ -123,7 +125,7 @@ class EpochRun:
         return started
 
 
-class Engine:
+class Engine(Uncopyable):
     """Worker threads, started at first use and again after a fork."""
 
     def __init__(self, num_workers: int) -> None:

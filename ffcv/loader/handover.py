@@ -26,6 +26,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ffcv.beton.opening import Uncopyable
+
 __all__ = ["Handover", "SideStreams", "Transfer", "cuda_device"]
 
 
@@ -46,7 +48,7 @@ def cuda_device(device: Any) -> Any:
     return torch.device("cuda", torch.cuda.current_device()) if found.index is None else found
 
 
-class SideStreams:
+class SideStreams(Uncopyable):
     """The side streams of one loader, made when a pass first needs them, and anew after a fork.
 
     Args:
@@ -107,7 +109,7 @@ class SideStreams:
         return self.cuda.current_device() if self.cuda.is_initialized() else None
 
 
-class Handover:
+class Handover(Uncopyable):
     """One pass: where its stages run, and how its batches get to whoever fetches them.
 
     Args:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from ffcv.beton.opening import Uncopyable
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
 from ffcv.loader.arguments import indices_of, os_cache_by_default, skips, whole, workers
@@ -55,6 +56,10 @@ ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
 }
 
 
+_OF_ONE = {"_engine", "_side_streams", "_passes", "_routes", "_planned"}
+"""Attributes of a loader that its copies make anew."""
+
+
 class MemoryBudget(NamedTuple):
     """Bytes that a loader takes for itself, beside compiled code and the mapped file.
 
@@ -79,6 +84,12 @@ class Loader:
     arrays or tensors of shape ``(B, …)``. The pipelines are checked here, all at once; they are
     compiled at the first pass (or loaded from the cache of earlier processes). One seed decides
     everything: the same seed gives the same bytes for any number of workers.
+
+    A loader can be copied, deep-copied and pickled, also to another process, and while a pass runs.
+    The copy goes on as the original would: with its seed, the number of its next epoch, its
+    indices, order and operations. Its passes, threads and batches are its own, and either can be
+    closed first. One that is unpickled opens the file again by its path, see
+    :class:`~ffcv.reader.Reader`. Passes themselves cannot be copied.
 
     Args:
         fname: the file, or a reader of it: the loader shares what that has open, and either may be
@@ -170,11 +181,27 @@ class Loader:
         self._check_batches()
         self._order = _make_order(order, self, order_kwargs)
         self._os_cache = bool(os_cache)
+        self._planner = Planner(self.reader, pipelines)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make what no other loader shares."""
         self._engine = Engine(self.num_workers)
         self._side_streams = SideStreams()
-        self._planner = Planner(self.reader, pipelines)
         self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
-        self._routes = self._plan()
+        self._routes: list[Route] = [] if self._is_closed else self._plan()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy of any kind begins with: all but threads, passes and compiled code."""
+        return {name: value for name, value in self.__dict__.items() if name not in _OF_ONE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._args, self.skipped = dict(self._args), copy.deepcopy(self.skipped)
+        self.reader = copy.copy(self.reader)
+        self._planner = self._planner.over(self.reader)
+        self._order = self._order.belonging_to(self)
+        self._begin()
 
     def __len__(self) -> int:
         """Batches per epoch, for this process; at most, where samples are skipped."""
@@ -341,8 +368,10 @@ class Loader:
             )
 
 
-class LoaderIterator(Iterator[tuple[Any, ...]]):
+class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
     """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
+
+    instead = "copy the loader, and begin another pass"
 
     def __init__(
         self, loader: Loader, engine: Engine, run: EpochRun, skipped: Skipped, handover: Handover

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -62,6 +63,16 @@ class TraversalOrder(ABC):
         self.seed = loader.seed
         self.distributed = loader.distributed
         self.rank, self.world_size = loader.rank, loader.world_size
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy belongs to the copy of the loader, which says so."""
+        return {name: value for name, value in self.__dict__.items() if name != "loader"}
+
+    def belonging_to(self, loader: Loader) -> TraversalOrder:
+        """A copy for another loader of the same samples."""
+        order = copy.copy(self)
+        order.loader = weakref.proxy(loader)
+        return order
 
     @abstractmethod
     def sample_order(self, epoch: int) -> Sequence[int] | NDArray[Any]:

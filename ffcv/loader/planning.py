@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping
@@ -38,8 +39,20 @@ class Planner:
     """
 
     def __init__(self, reader: Reader, pipelines: Mapping[str, Any]) -> None:
-        self.reader, self._storages = reader, dict[bool, Storage]()
+        self._attach(reader)
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_outputs": self._outputs}
+
+    def over(self, reader: Reader) -> Planner:
+        """A planner of the same operations for another reader of the file."""
+        planner = copy.copy(self)
+        planner._attach(reader)
+        return planner
+
+    def _attach(self, reader: Reader) -> None:
+        self.reader, self._storages = reader, dict[bool, Storage]()
 
     def operations(self) -> Iterator[Any]:
         """All operations of all outputs."""

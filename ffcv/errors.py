@@ -20,7 +20,9 @@
     ├── ArgumentError                   an argument is out of its range         (ValueError)
     ├── PipelineError                   operations do not fit each other   (ValueError, TypeError)
     │   └── CompilationError            an operation does not compile
-    ├── SampleError                     a sample could not be decoded
+    ├── SampleError                     a sample could not be decoded, or a kernel refused it
+    ├── OperationError                  a step raised what would end a loop or the program, such as
+    │                                   StopIteration                       (RuntimeError)
     ├── LoaderClosedError               a closed loader was iterated
     ├── NotCopyableError                what holds threads or files cannot be copied    (TypeError)
     └── WriteError                      a dataset could not be written
@@ -53,6 +55,7 @@ __all__ = [
     "MissingPluginError",
     "NotABetonFileError",
     "NotCopyableError",
+    "OperationError",
     "PipelineError",
     "PluginError",
     "SampleEncodingError",
@@ -150,7 +153,7 @@ class CompilationError(PipelineError):
 
 
 class SampleError(FfcvError):
-    """A sample could not be decoded.
+    """A sample could not be decoded, or a kernel raised an exception for it, which is the cause.
 
     Attributes:
         path: the file.
@@ -164,6 +167,14 @@ class SampleError(FfcvError):
 
     def __reduce__(self) -> tuple[type[SampleError], tuple[str, str, int, str]]:
         return type(self), (self.path, self.field, self.sample, self.problem)
+
+
+class OperationError(FfcvError, RuntimeError):
+    """The user's code raised something that would end a loop or the program without a word.
+
+    Such as ``StopIteration`` or ``SystemExit``. It is the cause of this error. All other exceptions
+    arrive as they are, with a note that says where they were raised.
+    """
 
 
 class LoaderClosedError(FfcvError):

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ffcv.beton.opening import Uncopyable
+from ffcv.pipeline.raising import is_signal, raise_instead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -165,6 +166,8 @@ class Engine(Uncopyable):
         if error is not None:
             self.cancel(run)
             try:
+                if is_signal(error):  # it may not end the loop over the batches
+                    raise_instead(error, "a step of a pipeline")
                 raise error
             finally:
                 error = None  # its traceback has this frame: it would keep itself, and the batch

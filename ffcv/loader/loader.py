@@ -34,6 +34,7 @@ from ffcv.loader.sharing import share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.compiler import Compiler
+from ffcv.pipeline.raising import Told
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
@@ -118,11 +119,11 @@ class Loader:
         order_kwargs: further arguments of the order.
         jit: ``False`` runs all operations as plain Python, for debuggers. By default the
             environment variable ``FFCV_JIT=0`` says so.
-        on_error: what to do about a sample that cannot be decoded, or that an operation on samples
-            refuses: ``"raise"`` ends the pass with a ``SampleError``; ``"skip"`` leaves the sample
-            out of all outputs. Its batch is smaller by one then, and a batch with no other sample
-            is not delivered. Batch operations, what comes after them in a pipeline, and decoders
-            for whole batches raise all the same.
+        on_error: what to do about a sample that cannot be decoded, that an operation on samples
+            refuses, or for which a kernel raises an exception: ``"raise"`` ends the pass with a
+            ``SampleError``; ``"skip"`` leaves the sample out of all outputs. Its batch is smaller
+            by one then, and a batch with no other sample is not delivered. Batch operations, what
+            comes after them in a pipeline, and decoders for whole batches raise all the same.
 
     Attributes:
         skipped: what the latest pass has left out so far: ``len`` says how many samples,
@@ -208,7 +209,7 @@ class Loader:
         if visits_all(self._order):
             samples = -(-len(self.indices) // self.world_size)
         else:
-            samples = len(self._order.sample_order(self.next_epoch))
+            samples = len(self._asked_order(self.next_epoch))
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     def __iter__(self) -> LoaderIterator:
@@ -221,7 +222,7 @@ class Loader:
         routes, handover = self._prepared_routes(), self._begin_handover()
         keeps_step = self.world_size > 1
         bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover)
-        order = _checked_order(self._order.sample_order(epoch), self.reader.num_samples)
+        order = _checked_order(self._asked_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
@@ -255,8 +256,11 @@ class Loader:
 
     def next_traversal_order(self) -> NDArray[np.int64]:
         """Positions in the file that the next pass will visit, in order, ``(N,)``."""
-        order = self._order.sample_order(self.next_epoch)
-        return _checked_order(order, self.reader.num_samples)
+        return _checked_order(self._asked_order(self.next_epoch), self.reader.num_samples)
+
+    def _asked_order(self, epoch: int) -> Any:
+        with Told(f"{type(self._order).__name__}.sample_order, epoch {epoch}, of {self.fname}"):
+            return self._order.sample_order(epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Number the next pass; its order and augmentations follow from the seed and this."""

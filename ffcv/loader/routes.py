@@ -14,6 +14,7 @@ from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram, allocate
 from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import SampleProgram, StageSource
+from ffcv.pipeline.raising import raise_instead
 from ffcv.pipeline.state import State
 from ffcv.plugin import registry
 
@@ -135,8 +136,9 @@ class Route:
         assert not isinstance(program, SampleProgram)
         try:
             return allocate(asked, lambda query: self._answer(number, query, size))
-        except Exception as error:
-            error.add_note(f"in {program.where} of {program.path}, for memory that it asks for")
+        except BaseException as error:
+            where = f"{program.where} of {program.path}, for memory that it asks for"
+            raise_instead(error, where)
             raise
 
     def _answer(self, number: int, query: AllocationQuery, size: int) -> Any:

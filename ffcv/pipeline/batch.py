@@ -18,6 +18,7 @@ from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import StageSource
+from ffcv.pipeline.raising import Told, raise_instead
 from ffcv.pipeline.seeding import Seeder, StepSeeds
 
 if TYPE_CHECKING:
@@ -102,11 +103,8 @@ class _Program(ABC):
 
     def _asked(self, method: Callable[..., Any], *arguments: Any) -> Any:
         """What a method of the operation answers; what it raises gets a note that says where."""
-        try:
+        with Told(f"{self.where} of {self.path}"):
             return method(*arguments)
-        except Exception as error:
-            error.add_note(f"in {self.where} of {self.path}")
-            raise
 
     def _made(self, function: Any, arguments: Callable[[_Code], tuple[Any, ...]]) -> _Code:
         """A function that the operation generated, checked and, if it is to be, compiled."""
@@ -193,8 +191,8 @@ class _Program(ABC):
                 return code.function(*_halves_as(np.uint16, arguments))
             with self.seeds(key, ids, part):
                 return code.function(*arguments)
-        except Exception as error:
-            error.add_note(f"in {self.where} of {self.path}, for the samples {_few(ids)}")
+        except BaseException as error:
+            raise_instead(error, f"{self.where} of {self.path}, for the samples {_few(ids)}")
             raise
 
     def _checked(self, result: Any, size: int) -> Any:

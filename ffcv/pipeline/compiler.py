@@ -7,6 +7,7 @@ quickly, and a known one loads in milliseconds.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+import numpy as np
 
 from ffcv.errors import CompilationError
 from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
@@ -23,8 +26,9 @@ from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import emit_stage, fails
 from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
 from ffcv.pipeline.graph import SampleStage, Step
+from ffcv.pipeline.stage_code import StageCode
 
-__all__ = ["Compiler", "StageCode", "compile_stage", "compile_types"]
+__all__ = ["Compiler", "compile_stage", "compile_types"]
 
 _KERNEL_MODULE = '''"""Emitted by ffcv: the kernel {qualname} of {module}, compiled by itself."""
 
@@ -44,21 +48,6 @@ _kernels: dict[str, Any] = {}
 _private_kernels: dict[Any, Any] = {}
 _allocating: set[str] = set()
 _private_stages: dict[tuple[Any, ...], str] = {}
-
-
-@dataclass(frozen=True)
-class StageCode:
-    """A stage ready to run.
-
-    Attributes:
-        run: the function.
-        source: the text that it was made from.
-        on_disk: whether its compiled form is kept between processes.
-    """
-
-    run: Callable[..., Any]
-    source: str
-    on_disk: bool
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,8 @@ def compile_stage(
     workspaces = arguments[7]
     has_workspace = [workspace != () for workspace in workspaces]
     if not jit:
-        return _eager_stage(output, stage, has_workspace)
+        functions = [_kernel_of(step) for step in stage.steps]
+        return _python_stage(output, stage, has_workspace, functions)
     while True:
         try:
             return _compiled_stage(output, stage, arguments, has_workspace)
@@ -133,7 +123,20 @@ def _compiled_stage(
     with cache.process_lock(name):
         _compile_kernels(output, stage, kernels, arguments)
         _compile_for(run, arguments, f"output {output!r}")
-    return StageCode(run, source, on_disk)
+    functions = [_with_typed_key(kernel.function) for kernel in kernels]
+    in_python = functools.cache(
+        functools.partial(_python_stage, output, stage, has_workspace, functions)
+    )
+    return StageCode(run, source, on_disk, in_python, [kernel.name for kernel in kernels])
+
+
+def _with_typed_key(kernel: Any) -> Callable[..., Any]:
+    """A compiled kernel as Python calls it, where keys are ints of any size."""
+
+    def call(*arguments: Any) -> Any:
+        return kernel(*[np.uint64(a) if type(a) is int else a for a in arguments])
+
+    return call
 
 
 def _stage_name(source: str) -> str:
@@ -145,13 +148,17 @@ def _stage_name(source: str) -> str:
     return f"stage_{digest(source, *map(fingerprint, called))}"
 
 
-def _eager_stage(output: str, stage: SampleStage, has_workspace: Sequence[bool]) -> StageCode:
-    functions = [_kernel_of(step) for step in stage.steps]
+def _python_stage(
+    output: str,
+    stage: SampleStage,
+    has_workspace: Sequence[bool],
+    functions: Sequence[Callable[..., Any]],
+) -> StageCode:
     names = [f"kernel_{i}" for i in range(len(functions))]
     source = emit_stage(output, stage, names, [], has_workspace)
     injected = dict(zip(names, functions, strict=True))
     module = cache.load_emitted(f"eager_{next(_unique)}", source, injected)
-    return StageCode(module.stage, source, False)
+    return StageCode(module.stage, source, False, None, names)
 
 
 def _kernel_of(step: Step) -> Any:

@@ -12,7 +12,7 @@ from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.sample import KernelOperation, SampleDecoder
 from ffcv.pipeline.state import State
 
-__all__ = ["emit_stage", "fails", "scratch_states", "writes_bytes"]
+__all__ = ["assists", "emit_stage", "fails", "scratch_states", "writes_bytes"]
 
 _HEADER = '''"""Emitted by ffcv for output {output!r}: {chain}.
 
@@ -50,10 +50,14 @@ def _writers(stage: SampleStage) -> list[int]:
 
 def fails(operation: KernelOperation) -> bool:
     """Whether the operation's kernel returns a code."""
-    assists = isinstance(operation, SampleDecoder) and (
-        type(operation).assist is not SampleDecoder.assist
-    )
-    return assists or bool(operation.errors)
+    return assists(operation) or bool(operation.errors)
+
+
+def assists(operation: KernelOperation) -> bool:
+    """Whether the operation is a decoder that helps its kernel."""
+    if not isinstance(operation, SampleDecoder):
+        return False
+    return type(operation).assist is not SampleDecoder.assist
 
 
 def writes_bytes(stage: SampleStage) -> bool:

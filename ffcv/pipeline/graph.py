@@ -19,6 +19,7 @@ from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Operation
+from ffcv.pipeline.raising import raise_instead
 from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.state import State
 
@@ -245,8 +246,8 @@ class _Walk:
         except (ValueError, TypeError) as error:
             problem = str(error) or type(error).__name__
         except Exception as error:
-            error.add_note(
-                f"in output {self.name!r}, step {self.position} ({_describe(operation)})"
+            raise_instead(
+                error, f"output {self.name!r}, step {self.position} ({_describe(operation)})"
             )
             raise
         self.previous = operation

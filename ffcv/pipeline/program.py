@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import typing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ffcv.errors import SampleError
-from ffcv.pipeline.compiler import StageCode, compile_stage
+from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.dtypes import code_dtype
-from ffcv.pipeline.emit import scratch_states, writes_bytes
+from ffcv.pipeline.emit import assists, scratch_states, writes_bytes
 from ffcv.pipeline.entry import compiled_entries
-from ffcv.pipeline.graph import SampleStage, fold
+from ffcv.pipeline.graph import SampleStage, Step, fold
+from ffcv.pipeline.parameters import asked_params, asked_workspace
+from ffcv.pipeline.raising import described, raise_instead
 from ffcv.pipeline.random import base_key
-from ffcv.pipeline.sample import ASSIST, SampleDecoder
+from ffcv.pipeline.sample import ASSIST
+from ffcv.pipeline.stage_code import StageCode
 from ffcv.pipeline.state import State
 from ffcv.storage.regions import READ_ERRORS, Storage, read_region
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from ffcv.beton.opening import OpenFile
 
-__all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory", "coerce"]
+__all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory"]
 
 
 class WorkerMemory(NamedTuple):
@@ -45,27 +47,6 @@ def _nbytes_of(part: Any) -> int:
     if isinstance(part, tuple):
         return sum(map(_nbytes_of, part))
     return part.nbytes if isinstance(part, np.ndarray) else 0
-
-
-def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Give parameters the one type that they are declared with.
-
-    Compiled code is specific to types: an int where a float was would compile it again.
-    """
-    hints = typing.get_type_hints(type(params)) if hasattr(params, "_fields") else {}
-    names = getattr(params, "_fields", range(len(params)))
-    values = [_coerce_one(v, hints.get(name)) for name, v in zip(names, params, strict=True)]
-    return type(params)(*values) if hasattr(params, "_fields") else tuple(values)
-
-
-def _coerce_one(value: Any, hint: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return np.require(value, requirements=["C", "A", "W"])
-    if hint in (float, int, bool):
-        return hint(value)
-    if isinstance(value, tuple):
-        return coerce(value)
-    return value
 
 
 @dataclass(frozen=True)
@@ -149,7 +130,9 @@ class SampleProgram:
     def _make_memory(self) -> WorkerMemory:
         size = self.source.buffer_size if self.source else 0
         with compiled_entries(self.jit):
-            workspaces = tuple(step.operation.workspace() or () for step in self.stage.steps)
+            workspaces = tuple(
+                asked_workspace(step.operation, self.where(step)) for step in self.stage.steps
+            )
         return WorkerMemory(
             np.empty(size, np.uint8),
             workspaces,
@@ -170,7 +153,13 @@ class SampleProgram:
     def _params(self) -> tuple[Any, ...]:
         """The operations' parameters as they are now, each of its declared type."""
         with compiled_entries(self.jit):
-            return tuple(coerce(step.operation.params()) for step in self.stage.steps)
+            return tuple(
+                asked_params(step.operation, self.where(step)) for step in self.stage.steps
+            )
+
+    def where(self, step: Step) -> str:
+        """The place of an operation, for messages."""
+        return f"output {self.output!r}, step {step.position} ({step.name})"
 
     def _example(self) -> tuple[Any, ...]:
         memory = self.worker_memory(0)
@@ -229,30 +218,79 @@ class EpochStage:
         if program.source is not None:
             source = (program.source.storage, program.source.records, memory.buffer)
         slot, assisted = start, -1
-        while True:
-            slot, step, code = self.run(
-                slot, stop, ids, source, target, self.bases, self.params,
-                memory.workspaces, memory.scratch,
-            )  # fmt: skip
-            if slot == stop:
-                return
-            if code == ASSIST and assisted != slot:
-                error = self._assist(int(ids[slot]), memory)
-                assisted = slot
+        while slot < stop:
+            error: SampleError | None
+            try:
+                slot, step, code = self.run(
+                    slot, stop, ids, source, target, self.bases, self.params,
+                    memory.workspaces, memory.scratch,
+                )  # fmt: skip
+            except BaseException as raised:
+                slot, error = self._raised(raised, slot, stop, ids, source, target, memory)
             else:
-                error = self._error(step, code, int(ids[slot]))
+                if slot == stop:
+                    return
+                if code == ASSIST and assisted != slot and self._assists(step):
+                    error, assisted = self._assist(int(ids[slot]), memory), slot
+                else:
+                    error = self._error(step, code, int(ids[slot]))
             if error is not None:
-                if failed is None:
-                    raise error
+                if failed is None or not _is_about_sample(error):
+                    try:
+                        raise error
+                    finally:
+                        error = None  # its traceback has this frame: it would keep itself
                 failed[slot] = error
                 slot += 1
+
+    def _raised(
+        self,
+        raised: BaseException,
+        slot: int,
+        stop: int,
+        ids: NDArray[np.int64],
+        source: Any,
+        target: NDArray[Any],
+        memory: WorkerMemory,
+    ) -> tuple[int, SampleError]:
+        """The slot, from ``slot`` on, whose kernel raised an exception, and what to say of it.
+
+        Raises:
+            Exception: the same one, where running the samples again does not raise it.
+        """
+        code, steps = self.program.code, self.program.stage.steps
+        assert code is not None
+        # What was written so far stays as it is: only the slots behind it will be run again.
+        arguments = (ids, source, np.empty_like(target), self.bases, self.params,
+                     memory.workspaces, memory.scratch)  # fmt: skip
+        place = code.place_of(
+            raised, slot, stop, arguments, lambda slot: self._assist(int(ids[slot]), memory)
+        )
+        if place is None:
+            names, samples = " → ".join(step.name for step in steps), ids[slot:stop].tolist()
+            where = f"output {self.program.output!r} of {self.program.path}, {names}"
+            raise_instead(
+                raised,
+                f"{where}, for one of the samples {samples}, none of which raised it when they "
+                "were run again one by one",
+            )
+            raise raised
+        problem = f"its kernel raised {described(raised)}"
+        if isinstance(raised, Exception):
+            problem += '; on_error="skip" leaves such samples out'
+        return place.slot, self._sample_error(place.step, int(ids[place.slot]), problem, raised)
+
+    def _assists(self, step: int) -> bool:
+        """Whether a step is a decoder that helps its kernel, so that it may ask for that."""
+        operation = self.program.stage.steps[step].operation
+        return assists(operation)
 
     def _assist(self, sample: int, memory: WorkerMemory) -> SampleError | None:
         """Run the decoder's own assistance; returns what went wrong."""
         program = self.program
         assert program.source is not None
         decoder = program.stage.steps[0].operation
-        assert isinstance(decoder, SampleDecoder)
+        assert program.source.records is not None
         record = program.source.records[sample]["f0"]
         pointer = program.stage.stored.field.pointer if program.stage.stored else None
         data = memory.buffer[:0]
@@ -263,22 +301,30 @@ class EpochStage:
                 return self._error(0, problem, sample)
         try:
             decoder.assist(record, data, memory.workspaces[0])
-        except Exception as error:
+        except BaseException as error:
             return self._sample_error(0, sample, str(error) or repr(error), error)
         return None
 
     def _error(self, step: int, code: int, sample: int) -> SampleError:
         operation = self.program.stage.steps[step].operation
-        meaning = READ_ERRORS.get(code) or operation.errors.get(code)
-        if code == ASSIST:
+        meaning = operation.errors.get(code)
+        if step == 0 and self.program.source is not None:
+            meaning = READ_ERRORS.get(code) or meaning
+        if code == ASSIST and self._assists(step):
             meaning = "its kernel asked for assistance twice for one sample"
         return self._sample_error(step, sample, meaning or f"its kernel returned code {code}")
 
     def _sample_error(
-        self, step: int, sample: int, problem: str, cause: Exception | None = None
+        self, step: int, sample: int, problem: str, cause: BaseException | None = None
     ) -> SampleError:
         program = self.program
         name = program.stage.steps[step].name
         error = SampleError(program.path, program.output, sample, f"{name}: {problem}")
         error.__cause__ = cause
         return error
+
+
+def _is_about_sample(error: SampleError) -> bool:
+    """Whether leaving out the sample helps: not when memory is short, or the program is to end."""
+    cause = error.__cause__
+    return cause is None or (isinstance(cause, Exception) and not isinstance(cause, MemoryError))

@@ -74,7 +74,7 @@ class KernelRun:
         jit: bool,
     ) -> None:
         from ffcv.pipeline.entry import compiled_entries
-        from ffcv.pipeline.program import coerce
+        from ffcv.pipeline.parameters import coerce
 
         self.operation, self.arrays = operation, arrays
         with compiled_entries(jit):

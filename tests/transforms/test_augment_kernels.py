@@ -23,7 +23,7 @@ from transform_support import (
 from ffcv.kernel import JIT_OPTIONS
 from ffcv.pipeline import bfloat16
 from ffcv.pipeline.dtypes import code_dtype, to_bfloat16
-from ffcv.pipeline.program import coerce
+from ffcv.pipeline.parameters import coerce
 from ffcv.testing.harness import state_of
 from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
 from ffcv_plugins.augment.cutout import Cutout

@@ -20,6 +20,7 @@ from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import StageSource
 from ffcv.pipeline.raising import Told, raise_instead
 from ffcv.pipeline.seeding import Seeder, StepSeeds
+from ffcv.pipeline.shared_draws import warn_of_shared_draws
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,6 +96,7 @@ class _Program(ABC):
         """Generate the operation's code and, if it is to be, compile it."""
         if self._code is None:
             function = self._asked(self.step.operation.generate_code)
+            warn_of_shared_draws(self.where, self.step.operation, function)
             self._code = self._made(function, self._arguments)
 
     @abstractmethod

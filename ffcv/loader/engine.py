@@ -37,6 +37,7 @@ the training loop holds the interpreter for its switch interval of 5 ms."""
 
 _STOP = object()
 _LOOK = object()
+_END: Any = object()
 
 
 class Batch:
@@ -99,11 +100,28 @@ class EpochRun(Uncopyable):
         self.needs_whole_batches, self.close = needs_whole_batches, close
         self.batches, self.run_chunk, self.finish, self.ahead = batches, run_chunk, finish, ahead
         self.in_flight: deque[Batch] = deque()
-        self.outbox: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
+        self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # (result, error), or _END
         self.is_finishing = False
         self.is_cancelled = False
         self.seconds_per_sample = 0.0
-        self.delivered = 0
+        self._ending: Callable[[], BaseException] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all batches that will ever come have been fetched."""
+        return self.outbox.empty() and (self.is_cancelled or not self.in_flight)
+
+    def end(self, ending: Callable[[], BaseException]) -> None:
+        """Have every thread that waits for a batch, or asks for one later, raise ``ending()``."""
+        if self._ending is None:
+            self._ending = ending
+        self.outbox.put(_END)
+
+    def ended(self) -> BaseException:
+        """What a thread that got the end of the pass raises; it is handed on to the next one."""
+        assert self._ending is not None
+        self.outbox.put(_END)
+        return self._ending()
 
     def chunk_size(self, batch: Batch, workers: int) -> int:
         """How many slots to take: by measured time, but never more than a worker's share."""
@@ -131,18 +149,26 @@ class Engine(Uncopyable):
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
+        self._closed: Callable[[], BaseException] | None = None
         self._reset()
         _engines.add(self)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        # Finalizers run anywhere, also inside a locked section, and may close a loader.
+        self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._runs: list[EpochRun] = []
         self._threads: list[threading.Thread] = []
 
     def start(self, run: EpochRun) -> None:
-        """Begin to work on a pass."""
+        """Begin to work on a pass.
+
+        Raises:
+            BaseException: what :meth:`close` was given.
+        """
         with self._lock:
+            if self._closed is not None:
+                raise self._closed()
             if not self._threads:
                 self._start_threads()
             self._runs.append(run)
@@ -150,38 +176,58 @@ class Engine(Uncopyable):
         self._wake()
 
     def fetch(self, run: EpochRun) -> Any:
-        """The next batch of a pass, waiting for it if need be.
+        """The next batch of a pass, waiting for it if need be; any number of threads may do so.
 
         Raises:
             StopIteration: there is none left.
             BaseException: what an operation raised while the batch was made.
         """
         with self._lock:
-            run.refill()
-            if run.outbox.empty() and (run.is_cancelled or not run.in_flight):
-                self._forget(run)
-                self._inbox.put(run)  # for a worker to close
-                raise StopIteration
-        result, error = run.outbox.get()
+            self._refill(run)
+        message = run.outbox.get()
+        if message is _END:
+            self._inbox.put(run)  # for a worker to close
+            raise run.ended()
+        result, error = message
         if error is not None:
             self.cancel(run)
+            run.end(StopIteration)
             try:
                 if is_signal(error):  # it may not end the loop over the batches
                     raise_instead(error, "a step of a pipeline")
                 raise error
             finally:
-                error = None  # its traceback has this frame: it would keep itself, and the batch
+                error = message = None  # its traceback has this frame: it would keep the batch
         with self._lock:
-            started = run.refill()
-        if started:
-            self._wake()
-        run.delivered += 1
+            self._refill(run)
         return result
+
+    def _refill(self, run: EpochRun) -> None:
+        """Start batches, or say that there are no more, under the lock."""
+        if run.refill():
+            self._wake()
+        elif run.is_over:
+            self._forget(run)
+            run.end(StopIteration)
 
     def cancel(self, run: EpochRun) -> None:
         """Give a pass up; safe anywhere, also in finalizers. What it holds is freed at once."""
         run.is_cancelled = True
         self._inbox.put(run)
+
+    def close(self, reason: Callable[[], BaseException]) -> None:
+        """End all passes and the threads.
+
+        Args:
+            reason: makes what is raised by whoever waits for a batch, asks for one later, or starts
+                a pass.
+        """
+        with self._lock:
+            self._closed = reason
+            for run in list(self._runs):
+                self.cancel(run)
+                run.end(reason)
+        self.stop()
 
     def stop(self) -> None:
         """End the threads once they have finished their current chunks; safe anywhere."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -57,7 +56,7 @@ ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
 }
 
 
-_OF_ONE = {"_engine", "_side_streams", "_passes", "_routes", "_planned"}
+_OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
 """Attributes of a loader that its copies make anew."""
 
 
@@ -189,7 +188,6 @@ class Loader:
         """Make what no other loader shares."""
         self._engine = Engine(self.num_workers)
         self._side_streams = SideStreams()
-        self._passes: weakref.WeakSet[LoaderIterator] = weakref.WeakSet()
         self._routes: list[Route] = [] if self._is_closed else self._plan()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -215,7 +213,7 @@ class Loader:
     def __iter__(self) -> LoaderIterator:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
-            raise LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
+            raise self._closed_error()
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
@@ -229,9 +227,7 @@ class Loader:
             handover.close,
         )  # fmt: skip
         self.skipped = Skipped(epoch)
-        iterator = LoaderIterator(self, self._engine, run, self.skipped, handover)
-        self._passes.add(iterator)
-        return iterator
+        return LoaderIterator(self, self._engine, run, self.skipped, handover)
 
     @property
     def fname(self) -> str:
@@ -310,12 +306,12 @@ class Loader:
         if self._is_closed:
             return
         self._is_closed = True
-        error = LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
-        for iterator in list(self._passes):
-            iterator.abandon(error)
-        self._engine.stop()
+        self._engine.close(self._closed_error)
         self._engine.join(seconds=10.0)
         self.reader.close()
+
+    def _closed_error(self) -> LoaderClosedError:
+        return LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
 
     def __enter__(self) -> Loader:
         return self
@@ -404,11 +400,6 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
     def __len__(self) -> int:
         """Batches of the whole pass; at most, where samples are skipped."""
         return len(self._loader)
-
-    def abandon(self, error: BaseException) -> None:
-        """Give the pass up; whoever waits for its next batch gets ``error``."""
-        self._engine.cancel(self._run)
-        self._run.outbox.put((None, error))
 
     def __del__(self) -> None:
         engine = getattr(self, "_engine", None)

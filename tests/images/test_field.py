@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from image_reference import picture
 from PIL import Image
+from xxhash import xxh3_64_hexdigest
 
 from ffcv.testing import encode_value
 from ffcv.testing.conformance import FieldConformance
@@ -166,6 +167,25 @@ def test_max_resolution_takes_means_of_areas():
     assert np.abs(pixels - means).max() <= 1
 
 
+def test_shrunk_pixels_are_the_same_on_all_machines():
+    """Digests of what x86-64 gave; libraries round differently from one architecture to another."""
+    found = []
+    for (height, width), longest in (((300, 211), 97), ((211, 300), 128), ((64, 1000), 333)):
+        rows, columns, channels = np.ogrid[:height, :width, :3]
+        image = (rows * columns * 7 // 5 + rows * 29 + channels * 85).astype(np.uint8)
+        _, pixels = stored(RGBImageField(max_resolution=longest), image)
+        found.append(xxh3_64_hexdigest(np.ascontiguousarray(pixels).data))
+    assert found == ["7ba97c3da0184292", "4939a756c2ffeff6", "c573c4088de49226"]
+
+
+def test_sides_beyond_those_that_records_can_hold_are_shrunk():
+    image = np.broadcast_to(picture(4, 1), (4, 70_000, 3)).copy()
+    image[:, ::2] //= 2
+    _, pixels = stored(RGBImageField(max_resolution=350), image)
+    assert pixels.shape == (1, 350, 3)
+    assert np.abs(pixels - image.mean(axis=(0, 1))).max() <= 1
+
+
 def test_founding_spelling_stores_raw():
     assert stored(RGBImageField(max_resolution=256, jpeg_quality=90), picture(5, 5))[0] == 1
 
@@ -206,6 +226,34 @@ def test_no_probability_where_none_is_used(mode):
     field, usual = RGBImageField(mode, compress_probability=None), RGBImageField(mode)
     assert field.compress_probability is None
     assert stored(field, picture(9, 9))[1].tobytes() == stored(usual, picture(9, 9))[1].tobytes()
+
+
+def test_proportion_is_decided_by_what_is_given():
+    """Not by what shrinking makes of it, nor by how a file is given."""
+    images = [picture(40, 60, seed) for seed in range(60)]
+    modes = {
+        longest: encode_values(RGBImageField("proportion", longest), images).records["mode"]
+        for longest in (None, 10, 50)
+    }
+    assert 10 < modes[None].sum() < 50
+    for found in modes.values():
+        np.testing.assert_array_equal(found, modes[None])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_proportion_decides_alike_for_a_file_its_bytes_and_a_new_image_of_it(tmp_path, kind):
+    def modes(values):
+        return encode_values(RGBImageField("proportion", 30), values).records["mode"].tolist()
+
+    paths = [tmp_path / f"{i}.{kind}" for i in range(20)]
+    for i, path in enumerate(paths):
+        Image.fromarray(picture(40, 60, i)).save(path)
+    expected = modes(paths)
+    assert {0, 1} == set(expected)
+    assert modes([path.read_bytes() for path in paths]) == expected
+    assert modes([str(path) for path in paths]) == expected
+    if kind == "JPEG":
+        assert modes([Image.open(path) for path in paths]) == expected
 
 
 @pytest.mark.parametrize(

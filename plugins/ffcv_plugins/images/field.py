@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from numbers import Real
@@ -56,15 +56,16 @@ class RGBImageField(Field):
             the pixels would take more than ``smart_threshold`` bytes; ``"proportion"`` stores JPEG
             with probability ``compress_probability``; ``"keep"`` stores JPEG, and JPEG input as it
             is, whatever its quality.
-        max_resolution: images whose longer side is longer are shrunk to it (antialiased, aspect
-            ratio kept); ``None`` keeps all sizes.
+        max_resolution: images whose longer side is longer are shrunk to it, each pixel the mean of
+            the area that it covers (aspect ratio kept); ``None`` keeps all sizes.
         smart_threshold: bytes, for ``"smart"``. With ``None`` there is no threshold to exceed, so
             that all images are stored raw.
         jpeg_quality: 1 to 100; for what is encoded.
         compress_probability: for ``"proportion"``, in ``[0, 1]``; ``None`` in other modes, where
             it has no effect, is as good.
-        seed: for ``"proportion"``. Seed and pixels decide, so that a file does not depend on the
-            number of workers; equal images are stored equally.
+        seed: for ``"proportion"``. Seed and input decide: the bytes of an image file, or the
+            pixels of other images before they are shrunk. So a file depends neither on the number
+            of workers nor on the machine, and equal input is stored equally.
 
     Raises:
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
@@ -167,7 +168,7 @@ class RGBImageField(Field):
             return True
         if not stream.is_no_finer_than(_encoder_stream(self.jpeg_quality)):
             return False
-        return self._is_compressed(3 * stream.width * stream.height, lambda: image.pixels)
+        return self._is_compressed(3 * stream.width * stream.height, image)
 
     def _encoded(self, image: GivenImage) -> tuple[int, int, int, NDArray[np.uint8]]:
         """Mode, height, width and bytes of an image that is made from pixels."""
@@ -183,19 +184,20 @@ class RGBImageField(Field):
                 f"expected at most {LARGEST_SIDE} pixels a side, got {width}×{height}; "
                 "set max_resolution to shrink such images"
             )
-        if not self._is_compressed(pixels.nbytes, lambda: pixels):
+        if not self._is_compressed(pixels.nbytes, image):
             return RAW, height, width, pixels.reshape(-1)
         stream = installed_codec().encode(pixels, self.jpeg_quality)
         return JPEG, height, width, np.frombuffer(stream, np.uint8)
 
-    def _is_compressed(self, num_bytes: int, pixels: Callable[[], NDArray[np.uint8]]) -> bool:
-        """Whether an image is stored as JPEG, given what its pixels take and where they are."""
+    def _is_compressed(self, num_bytes: int, image: GivenImage) -> bool:
+        """Whether an image whose pixels take so many bytes is stored as JPEG."""
         if self.write_mode == "smart":
             return self.smart_threshold is not None and num_bytes > self.smart_threshold
         if self.write_mode == "proportion":
             from xxhash import xxh3_64_intdigest
 
-            draw = xxh3_64_intdigest(pixels().data, seed=self.seed)
+            # What came in is the same everywhere, whatever shrinking and decoding make of it.
+            draw = xxh3_64_intdigest(image.content.data, seed=self.seed)
             assert self.compress_probability is not None
             return draw < self.compress_probability * 2**64
         return self.write_mode != "raw"

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.forking import lazy
+from ffcv_plugins.images.layout import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,6 +62,15 @@ class GivenImage:
         if self._encoded is None or not self._encoded.startswith(_JPEG):
             return None
         return np.frombuffer(self._encoded, np.uint8)
+
+    @property
+    def content(self) -> NDArray[np.uint8]:
+        """What the image was given as: ``(n,)`` bytes of a file, or ``(H, W, 3)`` pixels.
+
+        Raises:
+            ValueError, TypeError: the value is no image.
+        """
+        return self.pixels if self._encoded is None else np.frombuffer(self._encoded, np.uint8)
 
     @lazy
     def pixels(self) -> NDArray[np.uint8]:
@@ -183,17 +193,18 @@ def _from_pillow(image: Image, name: str) -> NDArray[np.uint8]:
 def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
     """Resize an image so that its longer side has at most ``longest`` pixels.
 
-    Each new pixel is the mean of the area that it covers (OpenCV's ``INTER_AREA``). The aspect
-    ratio is kept, up to rounding.
+    Each new pixel is the mean of the area that it covers, in whole numbers, and so the same on all
+    machines. The aspect ratio is kept, up to rounding.
     """
     height, width = pixels.shape[:2]
     if max(height, width) <= longest:
         return pixels
-    import cv2
+    # Not needed for other images, and they bring Numba along.
+    from ffcv_plugins.images.functions import resize
+    from ffcv_plugins.images.resampling.arrays import resize_array
 
     scale = longest / max(height, width)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    resized: NDArray[np.uint8] = np.asarray(
-        cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8
-    )
-    return resized
+    size = max(round(height * scale), 1), max(round(width * scale), 1)
+    if max(height, width) > LARGEST_SIDE:
+        return resize_array(pixels, (0, 0, height, width), size, "area")
+    return resize(pixels, size, interpolation="area")

@@ -341,3 +341,23 @@ def test_a_forked_child_loads_without_the_device(arrays):
         print("end")
     """)
     assert done.stdout.strip() == "end", done.stderr
+
+
+class Noise(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.dropout(x, 0.5) + torch.rand(x.shape, device=x.device)
+
+
+def test_draws_on_a_device_follow_from_the_seed_and_leave_its_generator_alone(arrays):
+    def values(path, workers):
+        pipelines = {"x": [NDArrayDecoder(), ToTensor(), ToDevice(DEVICE), Noise()]}
+        with Loader(path, BATCH, workers, seed=5, pipelines=pipelines) as loader:
+            return [x.sum((1, 2)).cpu() for _ in range(2) for (x,) in loader]
+
+    torch.cuda.manual_seed(1)
+    before = torch.cuda.get_rng_state(DEVICE)
+    first = values(arrays, 1)
+    assert torch.equal(before, torch.cuda.get_rng_state(DEVICE))
+    torch.rand(3, device=DEVICE)
+    assert all(map(torch.equal, first, values(arrays, 2)))
+    assert not torch.equal(first[0], first[len(first) // 2])

@@ -29,7 +29,51 @@ class Drops(torch.nn.Module):
         return self.drop(x) + torch.rand_like(x) + torch.rand([8])
 
 
+@torch.library.custom_op("ffcv_tests::noise", mutates_args=())
+def add_noise(x: torch.Tensor) -> torch.Tensor:
+    return x + torch.rand_like(x)
+
+
+@torch.library.custom_op("ffcv_tests::make", mutates_args=())
+def make_noise(n: int) -> torch.Tensor:
+    return torch.rand(n)
+
+
+@torch.library.custom_op("ffcv_tests::fill", mutates_args=("x",))
+def fill_with_noise(x: torch.Tensor) -> None:
+    x.uniform_()
+
+
+library = torch.library.Library("ffcv_tests_too", "DEF")
+library.define("parts(Tensor x) -> Tensor")
+library.impl("parts", lambda x: x + torch.rand_like(x), "CompositeImplicitAutograd")
+library.define("kernel(Tensor[] x) -> Tensor")
+library.impl("kernel", lambda x: x[0] + torch.rand_like(x[0]), "CPU")
+
+
+def filled():
+    new = torch.zeros(9)
+    fill_with_noise(new)
+    return new
+
+
+class DrawsForward(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x + torch.rand_like(x)
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient
+
+
 DRAWS = {
+    "added to torch": lambda: add_noise(ONES),
+    "added to torch, without tensors": lambda: make_noise(9),
+    "added to torch, in place": filled,
+    "added to torch, of parts": lambda: torch.ops.ffcv_tests_too.parts(ONES),
+    "added to torch, a kernel": lambda: torch.ops.ffcv_tests_too.kernel([ONES]),
+    "with a gradient of its own": lambda: DrawsForward.apply(ONES),
     "rand": lambda: torch.rand(9),
     "rand, no generator": lambda: torch.rand(9, generator=None),
     "rand, torch's own": lambda: torch.rand(9, generator=torch.default_generator),

@@ -8,7 +8,9 @@ whether they are called by Python, by a scripted module or by compiled code.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -107,6 +109,8 @@ def _call_of(func: Any) -> Call | None:
     names = [argument.name for argument in func._schema.arguments]
     if "generator" in names:
         return _with_generator(func, names)
+    if func.namespace not in _TORCHS:
+        return _in_parts(func) if _is_composite(func) else _with_kernel(func)
     if _SEEDED not in func.tags:
         return None
     sibling = _sibling(func, names)
@@ -116,7 +120,7 @@ def _call_of(func: Any) -> Call | None:
         )
     if func in _SUBSTITUTES:
         return _SUBSTITUTES[func]
-    if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), _COMPOSITE):
+    if _is_composite(func):
         return _in_parts(func)
     return None if func._schema.name in _DRAW_NOTHING else _refusal(func, names)
 
@@ -179,12 +183,44 @@ def _device(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.device:
     device = kwargs.get("device")
     if device is not None:
         return torch.device(device)
-    tensors = (v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor))
-    first = next(tensors, None)
+    first = next(_tensors((*args, *kwargs.values())), None)
     return torch.device("cpu") if first is None else first.device
 
 
-_COMPOSITE = "CompositeImplicitAutograd"
+_TORCHS = {
+    "_quantized", "aten", "c10d", "inductor", "inductor_prims", "mkldnn", "onednn", "prim", "prims",
+    "profiler", "quantized", "rngprims",
+}  # fmt: skip
+"""Where torch's own functions are, which bear a mark if they draw."""
+
+
+def _with_kernel(func: Any) -> Call:
+    """A function that somebody added to torch, which may draw in its kernel."""
+    keys = torch._C.DispatchKey
+
+    def call(mode: SeededDraws, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        found = torch._C.DispatchKeySet(keys.CPU)
+        tensors = list(_tensors((*args, *kwargs.values())))
+        if tensors:
+            found = functools.reduce(operator.or_, map(torch._C._dispatch_keys, tensors))
+        below = (found & torch._C._after_ADInplaceOrView_keyset).remove(keys.Python)
+        with mode:
+            return func.redispatch(below, *args, **kwargs)
+
+    return call
+
+
+def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _tensors(value)
+
+
+def _is_composite(func: Any) -> bool:
+    key = "CompositeImplicitAutograd"
+    return bool(torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key))
 
 
 def _in_parts(func: Any) -> Call:

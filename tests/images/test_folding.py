@@ -67,6 +67,10 @@ COMBINATIONS = {
         normalize("bfloat16"),
         planar(),
     ],
+    "constants of [0, 1]": lambda: [
+        crop(),
+        NormalizeImage([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], np.float16, max_value=255),
+    ],
     "float32": lambda: [crop(), RandomHorizontalFlip(1.0), normalize(np.float32, 127.5, 127.5)],
     "some apart": lambda: [
         CenterCropRGBImageDecoder((32, 32), 0.8),
@@ -128,6 +132,15 @@ def test_folded_and_separate_operations_agree(path, name):
     assert "by the decoder" not in plan_apart
     assert folded.dtype == apart.dtype
     np.testing.assert_array_equal(folded.view(np.uint8), apart.view(np.uint8))
+
+
+@pytest.mark.parametrize("kind", [np.float16, torch.bfloat16, np.float32])
+@pytest.mark.parametrize("jit", [True, False])
+def test_constants_of_either_unit_give_the_same_bits(path, kind, jit):
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    of_bytes, _ = batches(path, [crop(), NormalizeImage(mean * 255, std * 255, kind)], jit=jit)
+    shares, _ = batches(path, [crop(), NormalizeImage(mean, std, kind, max_value=255)], jit=jit)
+    np.testing.assert_array_equal(shares.view(np.uint8), of_bytes.view(np.uint8))
 
 
 PROBABILITIES = st.sampled_from([0.0, 0.5, 1.0])

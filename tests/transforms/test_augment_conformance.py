@@ -69,7 +69,11 @@ class TestNormalizeImage(_OnImages):
         by_channel = ([120, 110, 100.5], np.array([60, 61, 62]))
         kinds = np.float32, np.float16, "bfloat16", torch.bfloat16
         by_kind = [NormalizeImage(*by_channel, kind) for kind in kinds]
-        return [*by_kind, NormalizeImage(0, 255, np.float64), NormalizeImage(0, 255, "bfloat16")]
+        shares = ([0.485, 0.456, 0.406], np.array([0.229, 0.224, 0.225]))
+        of_unit = [NormalizeImage(*shares, kind, max_value=255) for kind in kinds]
+        of_unit.append(NormalizeImage(0, 1, "bfloat16", max_value=255))
+        return [*by_kind, *of_unit, NormalizeImage(0, 255, np.float64)]
 
     def reference(self, operation, sample, key, index):
-        return normalize_reference(sample, operation.mean, operation.std, operation.type)
+        mean, std = (np.multiply(x, operation.max_value) for x in (operation.mean, operation.std))
+        return normalize_reference(sample, mean, std, operation.type)

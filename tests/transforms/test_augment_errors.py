@@ -40,6 +40,12 @@ def _image(*shape, dtype=np.uint8):
         (lambda: NormalizeImage(0, [1, -1], np.float32), ValueError, "std must be positive"),
         (lambda: NormalizeImage([1, 2], [1, 2, 3], "f4"), ValueError, "mean has 2.*std has 3"),
         (lambda: NormalizeImage(None, 1, np.float32), TypeError, "mean must be a number"),
+        (lambda: NormalizeImage(0, 1, "f4", max_value=0), ValueError, "max_value must be positive"),
+        (
+            lambda: NormalizeImage(0, 1, "f4", max_value="byte"),
+            TypeError,
+            "max_value must be",
+        ),
         (lambda: NormalizeImage(0, 1, np.uint8), ValueError, "type must be one of"),
         (lambda: NormalizeImage(0, 1, torch.int8), ValueError, "'float16', 'bfloat16', 'float32'"),
         (lambda: NormalizeImage(0, 1, torch.float8_e5m2), TypeError, "no equivalent of torch.floa"),

@@ -259,6 +259,16 @@ def test_normalizing_tensors_to_bfloat16(source):
     assert torch.equal(result, ((tensor.float() - mean) / std).bfloat16())
 
 
+@pytest.mark.parametrize("source", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("result_type", [np.float16, np.float32, np.float64])
+def test_normalizing_tensors_by_constants_of_either_unit(source, result_type):
+    tensor = torch.from_numpy(random_batch((2, 4, 5, 3), np.uint8).astype(source))
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    expected = run_batch(NormalizeImage(mean * 255, std * 255, result_type), tensor)
+    result = run_batch(NormalizeImage(mean, std, result_type, max_value=255), tensor)
+    assert torch.equal(result, expected)
+
+
 def test_normalizing_follows_its_arguments():
     operation = NormalizeImage(0, 1, np.float32)
     batch = torch.full((1, 2, 2, 3), 6, dtype=torch.uint8)

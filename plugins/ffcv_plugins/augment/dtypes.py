@@ -12,7 +12,7 @@ import numpy as np
 from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.state import State
 
-__all__ = ["check_numbers", "numpy_dtype", "same_kind", "torch_dtype"]
+__all__ = ["check_numbers", "is_integer", "numpy_dtype", "same_kind", "torch_dtype"]
 
 _KINDS = "biufc"
 
@@ -47,6 +47,13 @@ def numpy_dtype(dtype: Any) -> np.dtype[Any]:
     if dtype is None or not _is_number(result):
         raise TypeError(f"expected a dtype of numbers or bools, got {dtype!r}")
     return result
+
+
+def is_integer(dtype: Any) -> bool:
+    """Whether NumPy's or torch's dtype is one of integers."""
+    if _is_torch(dtype):
+        return str(dtype).removeprefix("torch.").startswith(("int", "uint"))
+    return bool(np.dtype(dtype).kind in "iu")
 
 
 def torch_dtype(dtype: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +15,7 @@ from ffcv.pipeline import Operation, SampleOperation, State, bfloat16
 from ffcv.pipeline.dtypes import dtype_name, is_half, to_bfloat16
 from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
-from ffcv_plugins.augment.dtypes import numpy_dtype, same_kind
+from ffcv_plugins.augment.dtypes import is_integer, numpy_dtype, same_kind
 from ffcv_plugins.augment.notes import note_normalization
 from ffcv_plugins.pixels.folding import Fold, Turn
 from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
@@ -35,7 +36,7 @@ def lookup_table(
 
 
 class NormalizeImage(SampleOperation, Operation):
-    """``(image - mean) / std``, by channel.
+    """``(image - mean * max_value) / (std * max_value)``, by channel.
 
     It can stand among the sample operations, on NumPy images ``(H, W, C)`` or ``(H, W)``, and also
     behind ToTensor, ToDevice or ToTorchImage, on tensors ``(B, H, W, C)``, ``(B, C, H, W)`` or
@@ -43,19 +44,25 @@ class NormalizeImage(SampleOperation, Operation):
     once, from float64. Tensors of other dtypes are computed in float32, or in float64 where that
     is the dtype of either side.
 
+    Mean and deviation are often those of pictures in ``[0, 1]``, while pixels are bytes. Which of
+    the two they are is not guessed: ``max_value`` says it, and a warning is given for integers with
+    constants that seem to be of the other unit.
+
     Args:
-        mean: what to subtract, in units of the image's values (0 to 255 for bytes): one number,
-            or one a channel.
+        mean: what to subtract, in units of ``max_value``: one number, or one a channel.
         std: what to divide by; likewise.
         type: dtype of the result: float16, bfloat16, float32 or float64, NumPy's or torch's. NumPy
             lacks bfloat16; arrays of it are of ``ffcv.pipeline.bfloat16``, which ToTensor makes
             ``torch.bfloat16``, and the name ``"bfloat16"`` needs no torch. NumPy images of another
             dtype than uint8 do not become float16 or bfloat16.
+        max_value: the value of pixels that is 1 in ``mean`` and ``std``. By default 1, so that both
+            are in units of the image's values, 0 to 255 for bytes; with 255 they are those of
+            pictures in ``[0, 1]``.
 
     Raises:
-        TypeError: ``mean`` or ``std`` are no numbers, or ``type`` no dtype.
-        ValueError: they are not finite, ``std`` is not positive, their lengths differ, or ``type``
-            is another dtype.
+        TypeError: ``mean``, ``std`` or ``max_value`` are no numbers, or ``type`` no dtype.
+        ValueError: they are not finite, ``std`` or ``max_value`` is not positive, lengths differ,
+            or ``type`` is another dtype.
 
     Example:
         >>> import numpy as np
@@ -63,16 +70,24 @@ class NormalizeImage(SampleOperation, Operation):
         [127.5]
         >>> NormalizeImage([124, 116, 104], [58, 57, 57], "bfloat16").type
         'bfloat16'
+        >>> NormalizeImage([0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "f4", max_value=255).std
+        [0.229, 0.224, 0.225]
     """
 
     draws_from_frameworks = False
 
     def __init__(
-        self, mean: float | Sequence[float], std: float | Sequence[float], type: Any
+        self,
+        mean: float | Sequence[float],
+        std: float | Sequence[float],
+        type: Any,
+        *,
+        max_value: float = 1,
     ) -> None:
         self.mean = mean
         self.std = std
         self.type = type
+        self.max_value = max_value
         self._state: State | None = None
         self._numbers()
         if dtype_name(self._result()) not in _RESULTS:
@@ -85,15 +100,33 @@ class NormalizeImage(SampleOperation, Operation):
             raise TypeError(f"NormalizeImage: type: {error}") from None
 
     def _numbers(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """``mean`` and ``std`` as they are now, ``(C,)`` or ``(1,)`` both, and checked."""
+        """``mean`` and ``std`` of pixels as they are now, ``(C,)`` or ``(1,)``, and checked."""
         mean = numbers("NormalizeImage: mean", self.mean)
         std = numbers("NormalizeImage: std", self.std)
         if min(std) <= 0:
             raise ValueError(f"NormalizeImage: std must be positive, not {self.std!r}")
         if len(mean) != len(std) and 1 not in (len(mean), len(std)):
             raise ValueError(f"NormalizeImage: mean has {len(mean)} values, but std has {len(std)}")
+        (unit,) = numbers("NormalizeImage: max_value", (self.max_value,))
+        if unit <= 0:
+            raise ValueError(f"NormalizeImage: max_value must be positive, not {self.max_value!r}")
         both = np.broadcast_arrays(np.array(mean), np.array(std))
-        return both[0].copy(), both[1].copy()
+        return both[0] * unit, both[1] * unit
+
+    def _check_unit(self, state: State) -> None:
+        """Warn of constants of pictures in ``[0, 1]`` where pixels are whole numbers."""
+        mean, std = self._numbers()
+        is_small = max(np.abs(mean).max(), std.max()) <= 1
+        is_identity = not mean.any() and (std == 1).all()
+        if is_small and not is_identity and is_integer(state.dtype):
+            largest = np.iinfo(numpy_dtype(state.dtype)).max
+            warnings.warn(
+                f"NormalizeImage gets {dtype_name(state.dtype)} pixels of 0 to {largest}, but mean "
+                f"{self.mean} and std {self.std} seem to be those of pictures in [0, 1]; give "
+                f"max_value={largest} if they are",
+                RuntimeWarning,
+                stacklevel=2,
+            )
 
     @property
     def kernel(self) -> Callable[..., Any]:  # type: ignore[override]
@@ -133,6 +166,7 @@ class NormalizeImage(SampleOperation, Operation):
                 f"NormalizeImage makes {dtype_name(result)} of uint8 images and gets an {state}; "
                 f"let it make float32, or put it behind ToTensor()"
             )
+        self._check_unit(state)
         self._state = state
         return replace(state, dtype=result)
 
@@ -166,6 +200,7 @@ class NormalizeImage(SampleOperation, Operation):
         from ffcv_plugins.torch.normalize import check_tensor
 
         check_tensor(previous_state, len(self._numbers()[0]))
+        self._check_unit(previous_state)
         return replace(previous_state, dtype=same_kind(self.type, previous_state)), None
 
     def generate_code(self) -> Callable[..., Any]:

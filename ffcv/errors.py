@@ -5,7 +5,7 @@
     FfcvError
     ├── BetonError                      a .beton file cannot be used            (.path)
     │   ├── MissingFileError            no such file, or a directory            (FileNotFoundError)
-    │   ├── NotABetonFileError          too short for a header, or not a regular file
+    │   ├── NotABetonFileError          another kind of file, or a pipe or a device
     │   ├── UnsupportedVersionError     another version of the format than 2
     │   ├── UnfinishedFileError         its writer never finished
     │   ├── TruncatedFileError          shorter than its own header says, or than when it was opened
@@ -94,7 +94,7 @@ class MissingFileError(BetonError, FileNotFoundError):
 
 
 class NotABetonFileError(BetonError):
-    """The file is too short for a header, or is not a regular file."""
+    """It is another kind of file, is too short for a header, or is no regular file."""
 
 
 class UnsupportedVersionError(BetonError):

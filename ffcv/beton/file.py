@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from ffcv.beton.extension import read_extension, schema_hash
+from ffcv.beton.foreign import NUM_BYTES_LOOKED_AT, appearance, is_recognised
 from ffcv.beton.identity import Identity
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import (
@@ -30,7 +31,7 @@ from ffcv.beton.layout import (
     record_dtype,
     records_start,
 )
-from ffcv.beton.lost_block import block_behind_changed_byte, block_without_magic
+from ffcv.beton.lost_block import refuse_lost_block
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
 from ffcv.errors import (
@@ -75,7 +76,7 @@ class BetonFile:
 
     Raises:
         MissingFileError: no such file, or a directory.
-        NotABetonFileError: too short for a header, or not a regular file.
+        NotABetonFileError: another kind of file, or none at all, such as a pipe.
         UnsupportedVersionError: another version of the format.
         UnfinishedFileError: its writer never finished it, or ``ffcv index`` did not.
         TruncatedFileError: it is shorter than its header says.
@@ -100,7 +101,8 @@ class BetonFile:
             self.extension = read_extension(
                 self.path, self.read_at, self._records_start, self.header.alloc_table_ptr
             )
-            self._refuse_lost_block(head)
+            if self.extension is None:
+                refuse_lost_block(self.path, self.read_at, head, self.num_bytes)
             self._check_extension(head)
             self._check_table()
         except BaseException:
@@ -304,17 +306,17 @@ class BetonFile:
         return records_start(self.header.num_fields)
 
     def _read_header(self) -> Header:
-        if self.num_bytes < HEADER_SIZE:
-            raise NotABetonFileError(
-                self.path,
-                f"it has {self.num_bytes} bytes, a .beton file begins with {HEADER_SIZE} of header",
-            )
-        header = Header.from_bytes(self.read_at(0, HEADER_SIZE))
+        head = self.read_at(0, min(self.num_bytes, NUM_BYTES_LOOKED_AT))
+        if len(head) < HEADER_SIZE:
+            raise NotABetonFileError(self.path, appearance(head, self.num_bytes))
+        header = Header.from_bytes(head[:HEADER_SIZE])
         if header.version != VERSION:
+            if is_recognised(head) or not (header.num_fields and is_page_size(header.page_size)):
+                raise NotABetonFileError(self.path, appearance(head, self.num_bytes))
             raise UnsupportedVersionError(
                 self.path,
-                f"expected version {VERSION} of the .beton format, got {header.version}; "
-                "is it a .beton file at all?",
+                f"expected version {VERSION} of the .beton format, got {header.version}; a newer "
+                "ffcv may read it, or its first bytes are damaged",
             )
         if header.alloc_table_ptr == 0:
             raise UnfinishedFileError(
@@ -357,20 +359,6 @@ class BetonFile:
                 self.path,
                 "a side index is being added to it, or that was interrupted; wait until it is "
                 f"done, or run `ffcv index {shlex.quote(self.path)}` again",
-            )
-
-    def _refuse_lost_block(self, head: bytes) -> None:
-        if self.extension is not None:
-            return
-        if block_without_magic(self.read_at, self.header):
-            raise ChecksumError(self.path, "the magic number of its extension block is damaged")
-        found = block_behind_changed_byte(self.read_at, self.header, head, self.num_bytes)
-        if found is not None:
-            said = self.header.alloc_table_ptr
-            raise ChecksumError(
-                self.path,
-                f"its header says that its region table begins at byte {said}, it begins at byte "
-                f"{found}; the header is damaged",
             )
 
     def _check_extension(self, head: bytes) -> None:

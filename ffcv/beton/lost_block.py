@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ffcv.beton import json_text
 from ffcv.beton.extension import MAGIC, TRAILER_DTYPE, TRAILER_SIZE, block_checksum
 from ffcv.beton.layout import HEADER_SIZE, REGION_DTYPE, REGION_SIZE, Header, records_start
+from ffcv.errors import ChecksumError
 
-__all__ = ["block_behind_changed_byte", "block_without_magic", "displaced_block"]
+__all__ = ["displaced_block", "misplaced", "refuse_lost_block"]
 
 ReadAt = Callable[[int, int], bytes]
 
@@ -28,7 +29,37 @@ _SIMILAR = 5
 _CHUNK_ROWS = 1 << 14
 
 
-def block_without_magic(read_at: ReadAt, header: Header) -> bool:
+def refuse_lost_block(path: str, read_at: ReadAt, head: bytes, num_bytes: int) -> None:
+    """Refuse a file whose block is not found because one byte was changed.
+
+    It takes three reads where nothing is suspicious.
+
+    Args:
+        path: the file, for messages.
+        read_at: ``read_at(offset, length)`` gives bytes of the file.
+        head: its header, whose pointer leads to no block, and field descriptors.
+        num_bytes: size of the file.
+
+    Raises:
+        ChecksumError: a block lies where a changed magic number or a changed pointer hides it.
+    """
+    header = Header.from_bytes(head[:HEADER_SIZE])
+    if _lacks_its_magic(read_at, header):
+        raise ChecksumError(path, "the magic number of its extension block is damaged")
+    found = _behind_changed_byte(read_at, header, head, num_bytes)
+    if found is not None:
+        raise ChecksumError(path, misplaced(header, found) + "; the header is damaged")
+
+
+def misplaced(header: Header, found: int) -> str:
+    """Words for a header that does not point to the region table, which begins at ``found``."""
+    return (
+        f"its header says that its region table begins at byte {header.alloc_table_ptr}, it begins "
+        f"at byte {found}"
+    )
+
+
+def _lacks_its_magic(read_at: ReadAt, header: Header) -> bool:
     """Whether a block with a damaged magic number ends where the region table begins."""
     end = header.alloc_table_ptr
     if end - records_start(header.num_fields) < TRAILER_SIZE:
@@ -38,22 +69,11 @@ def block_without_magic(read_at: ReadAt, header: Header) -> bool:
     return same >= _SIMILAR or _is_trailer(read_at, header, end, raw)
 
 
-def block_behind_changed_byte(
+def _behind_changed_byte(
     read_at: ReadAt, header: Header, head: bytes, num_bytes: int
 ) -> int | None:
-    """Where the region table begins if one changed byte made the header point elsewhere.
-
-    It takes two reads where nothing is suspicious.
-
-    Args:
-        read_at: ``read_at(offset, length)`` gives bytes of the file.
-        header: its header, whose pointer leads to no block.
-        head: its header and field descriptors.
-        num_bytes: size of the file.
-
-    Returns:
-        Where a block ends whose checksum of the header is right with that pointer, or ``None``.
-    """
+    """Where a block ends whose checksum of the header is right if one byte of its pointer is
+    another one; ``None`` if there is none."""
     if not _is_suspicious(read_at, header, num_bytes):
         return None
     for pointer in _one_byte_away(header.alloc_table_ptr):

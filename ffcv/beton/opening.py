@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.foreign import url_problem
 from ffcv.errors import (
     BetonError,
     MissingFileError,
@@ -192,7 +193,7 @@ def _refusal(path: str, error: OSError, writable: bool) -> BetonError:
     if error.errno == errno.EISDIR:
         return _directory(path)
     if error.errno in _MISSING:
-        return MissingFileError(path, "no such file")
+        return MissingFileError(path, url_problem(path) or "no such file")
     if error.errno == errno.ENXIO:
         return NotABetonFileError(path, "expected a regular file, got a device")
     how = "opened for writing" if writable else "opened"
@@ -200,4 +201,4 @@ def _refusal(path: str, error: OSError, writable: bool) -> BetonError:
 
 
 def _directory(path: str) -> MissingFileError:
-    return MissingFileError(path, "expected a .beton file, got a directory")
+    return MissingFileError(path, "expected a .beton file, got a directory; name a file in it")

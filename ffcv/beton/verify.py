@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ffcv.beton.extension import PAGES_SECTION, Extension
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import data_start, records_start
-from ffcv.beton.lost_block import displaced_block
+from ffcv.beton.lost_block import displaced_block, misplaced
 from ffcv.beton.regions import bisect_right
 from ffcv.beton.side_index import is_kind, read_side_index
 from ffcv.errors import (
@@ -22,6 +22,7 @@ from ffcv.errors import (
     ChecksumError,
     DamagedFileError,
     MissingFileError,
+    NotABetonFileError,
     UnsupportedVersionError,
 )
 
@@ -41,7 +42,8 @@ class Damage:
     """One thing that is wrong.
 
     Attributes:
-        part: ``"file"``, ``"records"``, ``"table"``, ``"page"``, ``"section"`` or ``"padding"``.
+        part: ``"kind"`` (it is no ``.beton`` file), ``"file"``, ``"records"``, ``"table"``,
+            ``"page"``, ``"section"`` or ``"padding"``.
         problem: what is wrong, in words.
         page: number of the damaged page: its file offset divided by the page size.
         samples: positions of the samples that it hits, sorted; empty if that cannot be told.
@@ -118,7 +120,8 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Re
     except BetonError as error:
         if type(error) is BetonError:
             raise
-        report.damages.append(Damage("file", error.problem))
+        part = "kind" if isinstance(error, NotABetonFileError) else "file"
+        report.damages.append(Damage(part, error.problem))
         return report
     with file:
         _Verifier(file, report, progress or (lambda _: None)).run()
@@ -157,11 +160,7 @@ class _Verifier:
         """Make sure that a file which seems to have no block has none."""
         found = displaced_block(self.file.read_at, self.file.header, self.file.num_bytes)
         if found is not None:
-            self.add(
-                "file",
-                f"its header says that its region table begins at byte "
-                f"{self.file.header.alloc_table_ptr}, it begins at byte {found}",
-            )
+            self.add("file", misplaced(self.file.header, found))
 
     def check_checksums(self, extension: Extension) -> None:
         found = self.checksum(self.records_start, self.records_end - self.records_start)

@@ -7,8 +7,15 @@
 ``ffcv plugins``         what is installed, and what is wrong with it
 =======================  ========================================================
 
-Exit status: 0 all is well, 1 a file is damaged, 2 wrong usage or nothing could be read. Errors take
-one line on stderr.
+Exit status: 0 all is well; 1 something is wrong with what was looked at; 2 wrong usage, or nothing
+could be looked at. Errors take one line on stderr. In particular, the status is 1 when
+
+* a file is damaged, or is no ``.beton`` file (all commands that open one),
+* a field's plugin is missing, or records point to nothing (``info``),
+* samples are damaged, so that they get no entry in a side index (``index``),
+* a plugin is broken, or a class that it announces does not exist (``plugins``).
+
+It is 2 when there is no such file, or it may not be read or changed.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ import click
 from ffcv.cli.text import printable
 from ffcv.errors import BetonError, FfcvError, MissingFileError
 
-__all__ = ["DAMAGED", "UNREADABLE", "LazyGroup"]
+__all__ = ["UNREADABLE", "WRONG", "LazyGroup"]
 
-DAMAGED = 1
-"""Exit status: a file is damaged."""
+WRONG = 1
+"""Exit status: something is wrong with what was looked at, such as a damaged file."""
 
 UNREADABLE = 2
 """Exit status: wrong usage, or nothing could be read."""
@@ -70,4 +70,4 @@ class _Failure(click.ClickException):
 def _status(error: FfcvError) -> int:
     """Damage is what is wrong with a file's content, not its absence or lack of permission."""
     in_file = isinstance(error, BetonError) and not isinstance(error, MissingFileError)
-    return DAMAGED if in_file and type(error) is not BetonError else UNREADABLE
+    return WRONG if in_file and type(error) is not BetonError else UNREADABLE

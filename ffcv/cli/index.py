@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ffcv.cli.group import WRONG
 from ffcv.cli.progress import progress_bar
 from ffcv.cli.text import as_json, printable, readable_bytes
 from ffcv.writer.entries import EntryCount
@@ -27,16 +28,23 @@ __all__ = ["index"]
     help="Threads that compute. By default one for each core.",
 )
 @click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-def index(file: str, fields: str | None, workers: int, json_wanted: bool) -> None:
+@click.pass_context
+def index(
+    ctx: click.Context, file: str, fields: str | None, workers: int, json_wanted: bool
+) -> None:
     """Make a .beton file quicker to read, by side indexes.
 
     They are added at its end. The data in it stay as they are, and FFCV 1.x reads it as before. If
     all of it is there already, nothing is done. After an interruption, run it again.
+
+    The exit status is 1 if some samples are damaged, so that they got no entry.
     """
     names = None if fields is None else [name.strip() for name in fields.split(",")]
     with _progress() as progress:
         report = add_side_indexes(file, names, num_workers=workers, progress=progress)
     click.echo(as_json(_plain(report)) if json_wanted else printable("\n".join(_lines(report))))
+    if any(count.num_failures for count in report.fields):
+        ctx.exit(WRONG)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ffcv.cli.group import WRONG
 from ffcv.cli.progress import progress_bar
 from ffcv.cli.summary import summary
 from ffcv.cli.text import as_json, as_table, printable, readable_bytes
@@ -20,11 +21,17 @@ _SHOWN_METADATA = 2000
 @click.command()
 @click.argument("file", type=click.Path())
 @click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-def info(file: str, json_wanted: bool) -> None:
-    """What a .beton file holds."""
+@click.pass_context
+def info(ctx: click.Context, file: str, json_wanted: bool) -> None:
+    """What a .beton file holds.
+
+    The exit status is 1 if something is wrong with it, such as a plugin that is missing.
+    """
     with progress_bar(None, "records") as progress:
         about = summary(file, progress)
     click.echo(as_json(about) if json_wanted else printable("\n".join(_lines(about))))
+    if about["problem"] or any(field.get("broken_pointers") for field in about["fields"]):
+        ctx.exit(WRONG)
 
 
 def _lines(about: dict[str, Any]) -> Iterator[str]:

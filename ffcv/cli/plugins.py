@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from ffcv.cli.group import WRONG
 from ffcv.cli.text import as_json, as_table, printable
+from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv.plugin.discovery import DISABLE_VARIABLE
 
@@ -15,21 +18,38 @@ __all__ = ["listing", "plugins"]
 
 @click.command(epilog=f"{DISABLE_VARIABLE}=a,b keeps the plugins a and b from being loaded.")
 @click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-def plugins(json_wanted: bool) -> None:
-    """What is installed, and what is wrong with it."""
+@click.pass_context
+def plugins(ctx: click.Context, json_wanted: bool) -> None:
+    """What is installed, and what is wrong with it.
+
+    All that plugins announce is imported. The exit status is 1 if something is wrong.
+    """
     found = listing()
     click.echo(as_json(found) if json_wanted else _as_text(found))
+    if found["problems"]:
+        ctx.exit(WRONG)
 
 
 def listing() -> dict[str, Any]:
     """Plugins with what they provide, and problems, as plain data."""
+    found = registry.plugins()
+    problems = [*registry.problems(), *(p for plugin in found for p in _absent(plugin))]
     return {
-        "plugins": [_plugin(plugin) for plugin in registry.plugins()],
+        "plugins": [_plugin(plugin) for plugin in found],
         "problems": [
-            {"plugin": p.plugin, "distribution": p.distribution, "text": p.text}
-            for p in registry.problems()
+            {"plugin": p.plugin, "distribution": p.distribution, "text": p.text} for p in problems
         ],
     }
+
+
+def _absent(plugin: registry.Plugin) -> Iterator[registry.Problem]:
+    """A problem for each thing that a plugin announces and that cannot be imported."""
+    for registered in filter(registry.available, plugin.provides):
+        try:
+            registry.load(registered)
+        except PluginError as error:
+            text = " ".join(str(error).split())
+            yield registry.Problem(plugin.name, plugin.distribution, text)
 
 
 def _plugin(plugin: registry.Plugin) -> dict[str, Any]:

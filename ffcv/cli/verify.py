@@ -9,7 +9,7 @@ import click
 
 from ffcv.beton.verify import Damage, Report
 from ffcv.beton.verify import verify as check
-from ffcv.cli.group import DAMAGED
+from ffcv.cli.group import WRONG
 from ffcv.cli.progress import progress_bar
 from ffcv.cli.text import as_json, printable, readable_bytes
 
@@ -25,14 +25,14 @@ _SHOWN_SAMPLES = 10
 def verify(ctx: click.Context, file: str, json_wanted: bool) -> None:
     """Check every stored byte of a .beton file.
 
-    The exit status is 1 if it is damaged.
+    The exit status is 1 if it is damaged, or no .beton file.
     """
     size = os.path.getsize(file) if os.path.isfile(file) else None
     with progress_bar(size, "B") as progress:
         report = check(file, progress)
     click.echo(as_json(_plain(report)) if json_wanted else printable(_text(report)))
     if not report.ok:
-        ctx.exit(DAMAGED)
+        ctx.exit(WRONG)
 
 
 def _plain(report: Report) -> dict[str, Any]:
@@ -55,6 +55,8 @@ def _plain(report: Report) -> dict[str, Any]:
 
 def _text(report: Report) -> str:
     if not report.ok:
+        if report.damages[0].part == "kind":
+            return f"{report.path}: {report.damages[0].problem}"
         lines = [f"{report.path}: damaged", *(f"  {_damage(d)}" for d in report.damages)]
         if report.unlisted_pages:
             lines.append(f"  and {report.unlisted_pages} more damaged pages")

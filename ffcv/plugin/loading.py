@@ -46,7 +46,7 @@ def load_class(registered: Registered) -> type:
     module, _, path = contribution.location.partition(":")
     try:
         found: object = reduce(getattr, path.split("."), import_module(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{who} cannot be imported from {contribution.location}: "
             f"{type(error).__name__}: {error}"

@@ -41,6 +41,7 @@ __all__ = [
     "field_by_type_id",
     "find",
     "identity",
+    "load",
     "lookup",
     "names",
     "plugins",
@@ -115,6 +116,16 @@ def names(*kinds: Kind) -> list[str]:
 def available(registered: Registered) -> bool:
     """Whether the package that a contribution requires is installed; nothing is imported."""
     return is_available(registered)
+
+
+def load(registered: Registered) -> type:
+    """Import the class of a contribution.
+
+    Raises:
+        MissingPluginError: it requires a package that is not installed.
+        PluginError: its module or class cannot be imported, or is something else.
+    """
+    return load_class(registered)
 
 
 def field_by_type_id(type_id: int) -> type:

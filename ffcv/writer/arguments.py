@@ -9,6 +9,7 @@ from typing import Any
 
 from ffcv.beton import json_text
 from ffcv.beton.field import Field, record_problem
+from ffcv.beton.foreign import url_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
@@ -70,6 +71,10 @@ def _page_size_problems(page_size: Any) -> list[str]:
 def _path_problems(fname: Any) -> list[str]:
     if not isinstance(fname, (str, os.PathLike)):
         return [f"fname must be a path, got {type(fname).__qualname__}"]
+    text = os.fsdecode(fname)
+    url = url_problem(text, writing=True)
+    if url is not None and not os.path.isdir(os.path.dirname(text)):
+        return [f"fname {text!r}: {url}"]
     path = Path(fname)
     if path.is_dir():
         return [f"{path} is a directory; name a file in it"]

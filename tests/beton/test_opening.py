@@ -106,7 +106,7 @@ def test_other_versions(tmp_path, version):
 def test_text_is_no_beton_file(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("All happy families are alike; each unhappy family\n" * 100)
-    refused(path, UnsupportedVersionError)
+    assert "is not a .beton file, but text" in str(refused(path, NotABetonFileError))
 
 
 def test_unfinished_files(tmp_path):

@@ -100,7 +100,7 @@ def test_samples_without_entry_are_named(ffcv, tmp_path: Path) -> None:
     writer = DatasetWriter(path, {"blob": BytesField()}, num_workers=0, side_indexes=False)
     writer.from_indexed_dataset(samples)
     result = ffcv("index", path)
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "2 samples have no entry" in result.stdout
     assert "the first is sample 1 of the file: it begins with an X" in result.stdout
 

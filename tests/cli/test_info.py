@@ -76,7 +76,7 @@ def test_without_its_plugin_a_file_is_described_as_far_as_that_goes(
         "NDArrayField",
         "BytesField",
     ]
-    assert result.exit_code == 0
+    assert result.exit_code == 1
     assert "problem" in result.stdout
 
 
@@ -101,7 +101,7 @@ def test_field_that_fails_to_describe_itself_spoils_nothing(
     assert result.stdout.count("RuntimeError: no luck") == 2
 
 
-def test_broken_pointers_are_counted(beton: Path) -> None:
+def test_broken_pointers_are_counted(ffcv, beton: Path) -> None:
     content = bytearray(beton.read_bytes())
     from ffcv.reader import Reader
 
@@ -115,6 +115,9 @@ def test_broken_pointers_are_counted(beton: Path) -> None:
     beton.write_bytes(content)
     box = summary(beton)["fields"][1]
     assert (box["broken_pointers"], box["data_bytes"]) == (2, 18 * 16)
+    result = ffcv("info", beton)
+    assert result.exit_code == 1
+    assert "2 samples point to no region" in result.stdout
 
 
 def test_long_metadata_is_cut_in_text(ffcv, tmp_path: Path) -> None:

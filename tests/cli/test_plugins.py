@@ -124,3 +124,63 @@ def test_json_of_numpy_values() -> None:
 
 def test_text_of_others_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2J\nü\udcff\x9b") == "a\\x1b[2J\nü\\udcff\\x9b"
+
+
+PLUGIN = """
+from ffcv.plugin import Contribution, Kind, hookimpl
+@hookimpl
+def ffcv_operations():
+    return [
+        Contribution("Absent", Kind.TRANSFORM, "absent_plugin:NoSuchClass", "nothing"),
+        Contribution("Nowhere", Kind.TRANSFORM, "no_such_module:Nowhere", "nothing"),
+        Contribution("Leaves", Kind.DECODER, "leaving_module:Leaves", "ends the process"),
+        Contribution("NoClass", Kind.TRANSFORM, "absent_plugin:ffcv_operations", "a function"),
+        Contribution("There", Kind.TRANSFORM, "ffcv_plugins.augment.flip:RandomHorizontalFlip", ""),
+        Contribution("Optional", Kind.TRANSFORM, "nothing:Nothing", "", requires="no_such_package"),
+    ]
+@hookimpl
+def ffcv_fields():
+    return [Contribution("NoField", Kind.FIELD, "pathlib:Path", "no field")]
+"""
+
+
+def test_classes_that_do_not_exist_are_told(tmp_path: Path) -> None:
+    info = tmp_path / "absent_plugin-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "absent_plugin.py").write_text(PLUGIN)
+    (tmp_path / "leaving_module.py").write_text("raise SystemExit(3)")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: absent-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ffcv]\nabsent = absent_plugin\n")
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env=os.environ | {"PYTHONPATH": paths},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    done = run("-m", "ffcv.cli", "plugins", "--json")
+    assert done.returncode == 1, done.stderr
+    listing = json.loads(done.stdout)
+    told = {problem["text"].split()[0]: problem for problem in listing["problems"]}
+    assert set(told) == {"Absent", "Nowhere", "Leaves", "NoClass", "NoField"}
+    assert all(p["distribution"] == "absent-plugin" for p in told.values())
+    assert "NoSuchClass" in told["Absent"]["text"]
+    assert "SystemExit: 3" in told["Leaves"]["text"]
+    # Nobody who does not use them is harmed, or kept waiting by imports.
+    code = (
+        "import sys; from ffcv.plugin import registry; print(registry.lookup('There').__name__); "
+        "print([m for m in sys.modules if m in ('absent_plugin', 'leaving_module', 'torch')])"
+    )
+    done = run("-c", code)
+    assert done.stdout.split() == ["RandomHorizontalFlip", "['absent_plugin']"], done.stderr
+
+
+def test_nothing_is_wrong_with_ours(ffcv) -> None:
+    result = ffcv("plugins")
+    assert result.exit_code == 0, result.stdout
+    assert "problems" not in result.stdout

@@ -92,3 +92,21 @@ def test_damage_in_the_records_is_said_by_info_too(ffcv, beton: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["verify", "info", "index"])
+def test_files_of_other_kinds(ffcv, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "x.beton"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(99))
+    result = ffcv(command, path)
+    assert result.exit_code == 1
+    assert f"{path}: it is not a .beton file, but a PNG image" in result.output
+    assert "damaged" not in result.output
+
+
+@pytest.mark.parametrize("command", ["verify", "info", "index"])
+def test_urls(ffcv, command: str) -> None:
+    result = ffcv(command, "s3://bucket/train.beton")
+    assert result.exit_code == 2
+    assert "it is a URL" in result.stderr
+    assert result.stderr.count("\n") == 1

@@ -14,7 +14,7 @@ import itertools
 import random
 import sys
 import warnings
-from collections import ChainMap
+from collections import ChainMap, deque
 from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -53,9 +53,9 @@ def shared_draws(*steps: object) -> list[str]:
         >>> shared_draws(lambda batch: batch * random.Random(1).random())
         []
     """
-    found, seen, waiting = set[str](), dict[int, Any](), list(steps)
+    found, seen, waiting = set[str](), dict[int, Any](), deque(steps)
     while waiting and len(seen) < _MOST:
-        thing = waiting.pop()
+        thing = waiting.popleft()
         if id(thing) in seen:
             continue
         seen[id(thing)] = thing  # kept, so that its id stays its own
@@ -64,7 +64,7 @@ def shared_draws(*steps: object) -> list[str]:
             if name is not None:
                 found.add(name)
             else:
-                waiting += _parts(thing)
+                waiting.extend(_parts(thing))
     return sorted(found)
 
 
@@ -126,9 +126,10 @@ def _parts(thing: Any) -> Iterator[Any]:
     elif isinstance(thing, type):
         if not _is_known(thing.__module__):
             yield from (getattr(v, "__func__", v) for v in vars(thing).values() if callable(v))
+    elif isinstance(getattr(thing, "py_func", None), FunctionType):  # a compiled function
+        yield thing.py_func
     elif not isinstance(thing, ModuleType | CodeType | str | bytes | int | float | np.ndarray):
         yield from type(thing).__mro__
-        yield getattr(thing, "py_func", None)  # of compiled functions
         held = getattr(thing, "__dict__", None)
         if isinstance(held, dict):
             # Of a torch.nn.Sequential only what the user gave it.

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+from ffcv.beton.values import strict_json
+
 __all__ = ["MAX_DEPTH", "MAX_SEPARATORS", "MAX_SIZE", "decode", "encode", "size_problem"]
 
 MAX_SIZE = 32 << 20
@@ -35,7 +37,7 @@ def encode(value: Any) -> bytes:
     if _is_deeper(value, MAX_DEPTH):
         raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
     try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
+        text = strict_json(value).encode("ascii")
     except TypeError as error:
         raise ValueError(str(error)) from error
     text += b" " * (-len(text) % 8)

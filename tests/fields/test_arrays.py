@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -137,10 +138,13 @@ def test_values_convert_within_their_kind(dtype, value):
         ("int64", np.array([1.0, 2.0]), r"expected int64 \(2,\), got float64 \(2,\)"),
         ("bool", [0, 1], r"expected bool \(2,\), got int64"),
         ("float32", [1j, 0], "got complex128"),
-        ("int8", [1, 300], "with values from 1 to 300"),
-        ("uint8", np.array([-1, 5]), "with values from -1 to 5"),
-        ("int64", np.array([0, 2**63], np.uint64), "with values from 0 to 9223372036854775808"),
-        ("float32", [1e300, 0.0], "values beyond the range of float32"),
+        ("int8", [1, 300], r"with 300 at position \(1,\), which int8 cannot hold exactly"),
+        ("uint8", np.array([-1, 5]), r"with -1 at position \(0,\), which uint8 cannot hold"),
+        ("int64", np.array([0, 2**63], np.uint64), r"with 9223372036854775808 at position \(1,\)"),
+        ("float32", [1e300, 0.0], r"got a list with 1e\+300 at position \(0,\)"),
+        ("float32", np.array([0, -1e300]), r"with -1e\+300 at position \(1,\), which float32"),
+        ("complex64", np.array([0, 1e300j]), r"with 1e\+300j at position \(1,\), which complex64"),
+        ("float64", np.array([0, np.longdouble("1e4000")]), r"with 1e\+4000 at position \(1,\)"),
         ("U2", ["abc", "d"], r"expected <U2 \(2,\), got <U3"),
         ("M8[s]", np.array([1, 2], "M8[ns]"), r"got datetime64\[ns\]"),
         (STRUCTURED, [1, 2], "write them as tuples"),
@@ -152,6 +156,128 @@ def test_values_convert_within_their_kind(dtype, value):
 def test_other_values_are_refused(dtype, value, words):
     with pytest.raises((ValueError, TypeError), match=words):
         encode_value(NDArrayField(dtype, (2,)), value)
+
+
+FLOATS = ["f2", "f4", "f8", "c8", "c16", ">f4", "g"]
+INTEGERS = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", ">i8"]
+
+
+@pytest.mark.parametrize("integers", INTEGERS)
+@pytest.mark.parametrize("floats", FLOATS)
+def test_whole_numbers_are_the_same_as_floats_or_refused(integers, floats):
+    field = NDArrayField(floats, (1,))
+    limits = np.iinfo(integers)
+    powers = [sign * 2**n + d for n in range(65) for sign in (1, -1) for d in (-1, 0, 1)]
+    for number in [limits.min, limits.max, 65520, 10**18, *powers]:
+        if not limits.min <= number <= limits.max:
+            continue
+        value = np.array([number], integers)
+        with np.errstate(over="ignore"):
+            stored = np.dtype(floats).type(int(number)).real
+        exact = bool(np.isfinite(stored)) and int(stored) == number
+        if exact:
+            found = decode(field, [value], jit=False)[0, 0] if number % 7 == 0 else stored
+            assert int(found.real) == number
+            encode_value(field, value)
+            encode_value(field, [number])
+            continue
+        words = rf"with {number} at position \(0,\), which .* cannot hold exactly; give the field"
+        for refused in (value, [number]):
+            with pytest.raises(ValueError, match=words):
+                encode_value(field, refused)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "words"),
+    [
+        ("f4", [2**24 + 1, 0.5], r"got a list with 16777217 at position \(0,\)"),
+        ("f8", [0.5, 2**53 + 1], r"got a list with 9007199254740993 at position \(1,\)"),
+        ("f8", [2**64 - 1, -1], r"got a list with 18446744073709551615 at position \(0,\)"),
+        ("c16", [1j, 2**53 + 1], r"got a list with 9007199254740993 at position \(1,\)"),
+        ("f4", [np.int64(2**24 + 1), np.float32(1)], r"with 16777217 at position \(0,\)"),
+        ("M8[ns]", np.array(["2001-01-01", "2500-01-01"], "M8[s]"), r"with 2500.* at position \(1"),
+        ("m8[ns]", np.array([1, 10**12], "m8[s]"), r"with 1000000000000 seconds at position \(1"),
+    ],
+    ids=str,
+)
+def test_values_that_numpy_would_change_without_a_word(dtype, value, words):
+    with pytest.raises(ValueError, match=words):
+        encode_value(NDArrayField(dtype, (2,)), value)
+
+
+def test_what_is_no_number_stays_what_it_is():
+    special = [float("nan"), float("inf")]
+    for dtype in FLOATS:
+        assert np.array_equal(
+            decode(NDArrayField(dtype, (2,)), [special, np.array(special)], jit=False),
+            np.array([special, special], dtype), equal_nan=True,
+        )  # fmt: skip
+    dates = np.array(["NaT", "2001-01-01"], "M8[s]")
+    found = decode(NDArrayField("M8[ns]", (2,)), [dates], jit=False)[0]
+    assert np.array_equal(found, dates, equal_nan=True)
+
+
+MASKED = np.ma.array([1.0, -9999.0], mask=[False, True])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "position"),
+    [
+        ("f4", MASKED, "(1,)"),
+        ("f4", np.ma.array([1.0, -9999.0], mask=True), "(0,)"),
+        ("f4", [1.0, np.ma.masked], "()"),
+        ("f4", [np.ma.array(1.0, mask=True), 2.0], "()"),
+        ("f4", list(MASKED), "()"),
+        ([("a", "f4")], np.ma.array([(1,), (2,)], mask=[(0,), (1,)], dtype=[("a", "f4")]), "(1,)"),
+        ([("a", "f4")], [(1.0,), (np.ma.masked,)], "()"),
+        ("M8[s]", np.ma.array(["2001", "2002"], "M8[s]", mask=[0, 1]), "(1,)"),
+    ],
+    ids=str,
+)
+def test_masked_values_are_refused(dtype, value, position):
+    words = rf"at position {re.escape(position)} is masked; fill it with value.filled"
+    with pytest.raises(ValueError, match=words):
+        encode_value(NDArrayField(dtype, (2,)), value)
+
+
+def test_masks_of_nothing_make_no_difference():
+    for mask in (False, [False, False]):
+        value = np.ma.array([1.0, 2.0], mask=mask)
+        assert (
+            decode(NDArrayField("f4", (2,)), [value, [*value]], jit=False).tolist() == [[1, 2]] * 2
+        )
+    rows = [np.ma.array([1, 2]), np.ma.array([3, 4], mask=[0, 1])]
+    with pytest.raises(ValueError, match="is masked"):
+        encode_value(NDArrayField("i8", (2, 2)), rows)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "words"),
+    [
+        ("i4", 1.7, r"got 1.7 at \[0\]\['a'\], which int32 cannot hold exactly"),
+        ("f4", 2**24 + 1, r"got 16777217 at \[0\]\['a'\], which float32"),
+        ("f4", 1e300, "which float32 cannot hold"),
+        ("u1", np.int64(300), "no array"),
+        ("u1", np.array(300), "which uint8 cannot hold"),
+        ("U2", "abc", r"got 'abc' at .* which <U2 cannot hold"),
+        ("?", 2, "which bool cannot hold"),
+        (("i4", (2,)), [1, 2.5], r"got 2.5 at \[0\]\['a'\]\[1\]"),
+        ([("b", "f4")], (2**24 + 1,), r"got 16777217 at \[0\]\['a'\]\['b'\]"),
+    ],
+    ids=str,
+)
+def test_tuples_of_which_numpy_would_make_other_values(member, value, words):
+    field = NDArrayField([("a", member) if not isinstance(member, tuple) else ("a", *member)], (1,))
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match=words):
+        encode_value(field, [(value,)])
+
+
+def test_tuples_of_members_that_hold_them():
+    dtype = [("a", "f4"), ("b", "i8"), ("c", "M8[s]"), ("d", "U3"), ("e", "f2", (2,)), ("f", "?")]
+    value = (0.1, 2**63 - 1, np.datetime64("NaT"), "abc", [float("nan"), 1], True)
+    found = decode(NDArrayField(dtype, ()), [value], jit=False)[0]
+    expected = np.array(value, dtype)
+    assert found.tobytes() == expected.tobytes()
 
 
 def test_structured_values_may_be_tuples():
@@ -311,6 +437,30 @@ class TestWithTorch:
         assert found.tolist() == [numbers.tolist()] * 2
         label = decode(TorchTensorField(self.torch.int64, (1,)), [self.torch.tensor(5)], jit=False)
         assert label.tolist() == [[5]]
+
+    @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning")
+    def test_tensors_without_a_counterpart_name_the_way_out(self):
+        torch = self.torch
+        field = NDArrayField("f4", (2,))
+        plain = torch.ones(2)
+        for tensor, words in [
+            (plain.bfloat16(), r"got a tensor torch.bfloat16 \(2,\)"),
+            (plain.to_sparse(), r"got a tensor torch.float32 \(2,\) sparse_coo"),
+            (plain.to("meta"), r"got a tensor torch.float32 \(2,\)"),
+            (torch.nested.nested_tensor([plain]), "got a tensor torch.float32"),
+        ]:
+            with pytest.raises(ValueError, match=words + r".*\.float\(\), .* or \.to_dense\(\)"):
+                encode_value(field, tensor)
+
+    def test_views_that_need_care_and_whole_numbers(self):
+        torch = self.torch
+        negative = torch.tensor([1 + 2j, 3j]).conj().imag
+        assert negative.is_neg()
+        assert decode(NDArrayField("f4", (2,)), [negative], jit=False)[0].tolist() == [-2, -3]
+        with pytest.raises(ValueError, match=r"with 16777217 at position \(1,\)"):
+            encode_value(TorchTensorField(torch.float32, (2,)), torch.tensor([1, 2**24 + 1]))
+        with pytest.raises(ValueError, match="got complex64"):
+            encode_value(TorchTensorField(torch.float32, (2,)), torch.tensor([1j, 0]))
 
     def test_bfloat16_values_are_refused(self):
         with pytest.raises(ValueError, match=r"got a tensor torch.bfloat16 \(2,\)"):

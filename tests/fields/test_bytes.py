@@ -43,6 +43,7 @@ class TestBytesField(FieldConformance):
             (np.array([255, 256]), "with 256 at position 1"),
             (np.array([0.5]), "expected bytes or whole numbers from 0 to 255, got float64 (1,)"),
             (np.array([0, np.nan], np.float16), "with nan at position 1"),
+            (np.ma.array([1, 2], np.uint8, mask=[0, 1]), "at position (1,) is masked"),
         ]
 
     def equal(self, value, decoded):
@@ -51,7 +52,11 @@ class TestBytesField(FieldConformance):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
     max_leaves=6,
 )
@@ -70,9 +75,20 @@ class TestJSONField(FieldConformance):
             nested = [nested]
         return [
             ({1, 2}, "expected a value that JSON can express"),
-            (np.int64(3), "int64"),
-            (b"bytes", "bytes"),
+            (np.int64(3), "a value of type int64; convert it with .tolist()"),
+            ({"a": [1, np.arange(3)]}, 'a value of type ndarray at ["a"][1]; convert it with .tol'),
+            (b"bytes", "a value of type bytes; decode it to a str"),
             (nested, "nested too deeply"),
+            (float("nan"), "got nan, which is no number there; store None or a string"),
+            ({"a": [(0, float("-inf"))]}, 'got -inf at ["a"][0][1], which is no number there'),
+            ([np.float64("nan")], "got nan at [0]"),
+            ({"a": {float("nan"): 1}}, 'the key nan at ["a"], which is no number there'),
+            ([{1: 2, "1": 3}], "keys 1 and '1' at [0], both of which become \"1\""),
+            ({"a": ({True: 2, "true": 3},)}, "keys True and 'true' at [\"a\"][0]"),
+            ({None: 0, "null": 0}, "keys None and 'null'"),
+            ({1: 0, 1.5: 0, "1.5": 0}, "keys 1.5 and '1.5'"),
+            ({(1, 2): 3}, "the key (1, 2), of type tuple"),
+            ({"a": {1, 2}}, 'a value of type set at ["a"]'),
         ]
 
     def equal(self, value, decoded):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import strategies as st
@@ -31,6 +33,15 @@ class TestFloatField(FieldConformance):
             ([1.0], "expected a number, got list"),
             (np.zeros(2), "expected a number, got float64 values of shape (2,)"),
             (np.datetime64(3, "ns"), "expected a number, got datetime64[ns]"),
+            (
+                2**53 + 1,
+                "a float64 holds exactly, as all integers up to 2**53, got int 9007199254740993",
+            ),
+            (np.uint64(2**64 - 1), "got int 18446744073709551615; store it in an IntField"),
+            (np.array([-(2**53) - 1]), "convert it yourself with float()"),
+            (np.longdouble("1e4000"), "expected a number that fits a float64"),
+            (np.ma.masked, "is masked"),
+            (np.ma.array([1.0], mask=True), "is masked"),
         ]
 
     def equal(self, value, decoded):
@@ -63,6 +74,11 @@ class TestIntField(FieldConformance):
             (np.array([1, 2]), "expected an integer, got int64 values of shape (2,)"),
             (np.timedelta64(3, "ns"), "expected an integer, got timedelta64[ns]"),
             (None, "expected an integer, got NoneType"),
+            (np.longdouble(2) ** 60 + np.longdouble(0.5), "expected an integer"),
+            (np.longdouble("inf"), "expected an integer"),
+            (Fraction(1, 3), "expected an integer"),
+            (np.ma.masked, "is masked"),
+            (np.ma.array([1], mask=True), "is masked"),
         ]
 
     def equal(self, value, decoded):
@@ -75,6 +91,22 @@ class TestIntField(FieldConformance):
 )
 def test_one_element_of_anything_is_a_number(field, value):
     assert decode(field, [value], jit=False).tolist() == [[7]]
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**62 + 1])
+def test_numbers_that_are_integers_to_more_digits_than_float64(number):
+    values = [Fraction(number), np.longdouble(number), number]
+    exact = [value for value in values if int(value) == number]  # ARM has no longer double
+    assert decode(IntField(), exact, jit=False).tolist() == [[number]] * len(exact)
+
+
+def test_integers_that_float64_holds():
+    numbers = [2**53, -(2**63), 2**64 - 2**11, 10**22, True]
+    assert decode(FloatField(), numbers, jit=False).ravel().tolist() == numbers
+    assert decode(FloatField(), [Fraction(1, 3), np.longdouble("inf")]).tolist() == [
+        [1 / 3],
+        [np.inf],
+    ]
 
 
 @pytest.mark.parametrize("field", [FloatField(), IntField()])

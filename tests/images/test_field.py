@@ -55,6 +55,7 @@ class TestConformance(FieldConformance):
             (np.zeros((4, 5, 4), np.uint8), "got uint8 (4, 5, 4). Drop the alpha channel"),
             (np.zeros((3, 4, 5), np.uint8), "(3, 4, 5). Put channels last with x.transpose"),
             (np.zeros(9, np.uint8), "got uint8 (9,)"),
+            (np.ma.array(np.zeros((2, 2), np.uint8), mask=[[0, 0], [0, 1]]), "(1, 1) is masked"),
             (np.zeros((0, 4, 3), np.uint8), "got one of 4×0"),
             (np.zeros((1, 65536, 3), np.uint8), "at most 65535 pixels a side, got 65536×1; set"),
             (torch.zeros(3, 4, 5), "got float32"),

@@ -107,9 +107,19 @@ def test_permission_is_checked(tmp_path):
         DatasetWriter(tmp_path / "x.beton", {"n": Number()})
 
 
-@pytest.mark.parametrize("metadata", [{1, 2}, float("nan"), b"raw", np.float32(1)])
-def test_metadata_is_checked(path, metadata):
-    with pytest.raises(ArgumentError, match="metadata must be JSON"):
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({1, 2}, "a value of type set"),
+        ({"loss": [float("nan")]}, r'nan at \["loss"\]\[0\]'),
+        (b"raw", "a value of type bytes"),
+        (np.float32(1), "a value of type float32"),
+        ({1: 0, "1": 0}, "keys 1 and '1'"),
+    ],
+)
+def test_metadata_is_checked(path, metadata, words):
+    expected = f"metadata must be JSON: expected a value that JSON can express, got {words}"
+    with pytest.raises(ArgumentError, match=expected):
         DatasetWriter(path, {"n": Number()}, metadata=metadata)
 
 

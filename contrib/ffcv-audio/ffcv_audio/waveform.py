@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.values import unmasked
 from ffcv.fields import Field
 from ffcv.pipeline import SampleDecoder, SampleOperation, State, Stored, kernel
 from ffcv.pipeline.random import integer, uniform
@@ -59,7 +60,7 @@ class WaveformField(Field):
 
     def encode(self, destination: NDArray[Any], value: Any, malloc: Any) -> None:
         """Store a waveform; ``ValueError`` or ``TypeError`` if it is none of what is taken."""
-        waveform = np.asarray(value)
+        waveform = np.asarray(unmasked(value))
         if waveform.ndim == 1 and self.channels == 1:
             waveform = waveform[:, None]
         if waveform.ndim != 2 or waveform.shape[1] != self.channels:
@@ -85,8 +86,13 @@ class WaveformField(Field):
 
 def _as_int16(waveform: NDArray[Any]) -> NDArray[np.int16]:
     if waveform.dtype.kind == "f":
-        if not (np.abs(waveform) <= 1).all():
-            raise ValueError("expected floats in [-1, 1], got larger ones or NaN")
+        outside = np.argwhere(~(np.abs(waveform) <= 1))
+        if len(outside):
+            frame, channel = outside[0].tolist()
+            raise ValueError(
+                f"expected floats in [-1, 1], got {waveform[frame, channel]} in frame {frame}, "
+                f"channel {channel}"
+            )
         return np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype("<i2")
     if waveform.dtype != np.int16:
         raise TypeError(f"expected int16 or floats, got {waveform.dtype}")

@@ -36,7 +36,8 @@ class TestWaveformField(FieldConformance):
         return [
             (np.zeros((4, 7), np.int16), f"expected shape (frames, {field.channels}), got (4, 7)"),
             (np.zeros(shape, np.int32), "expected int16 or floats, got int32"),
-            (np.full(shape, np.nan), "expected floats in [-1, 1]"),
+            (np.full(shape, np.nan), "expected floats in [-1, 1], got nan in frame 0, channel 0"),
+            (np.ma.array(np.zeros(shape), mask=True), "at position (0, 0) is masked"),
         ]
 
     def equal(self, value: NDArray[Any], decoded: NDArray[Any]) -> bool:

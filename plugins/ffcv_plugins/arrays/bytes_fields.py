@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc, takes
+from ffcv.beton.values import strict_json, unmasked
+from ffcv_plugins.arrays.convert import from_tensor
 
 __all__ = ["BytesField", "JSONField"]
 
@@ -82,7 +84,8 @@ class JSONField(BytesField):
     """Any value that JSON can express, stored as text.
 
     What comes back is what JSON makes of a value: tuples become lists, the keys of mappings become
-    strings. A batch is ``(B, N)`` uint8; :meth:`unpack` makes values of it.
+    strings. NaN, infinity, and keys that become the same string are refused. A batch is ``(B, N)``
+    uint8; :meth:`unpack` makes values of it.
 
     Example:
         >>> from ffcv.testing import decode
@@ -97,12 +100,7 @@ class JSONField(BytesField):
         Raises:
             ValueError, TypeError: JSON cannot express ``value``.
         """
-        try:
-            text = json.dumps(value, separators=(",", ":"))
-        except (TypeError, ValueError, RecursionError) as error:
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"expected a value that JSON can express, got {_short(error)}") from None
-        super().encode(destination, text.encode("ascii") + b"\0", malloc)
+        super().encode(destination, strict_json(value).encode("ascii") + b"\0", malloc)
 
     @staticmethod
     def unpack(batch: Any) -> list[Any]:
@@ -135,12 +133,6 @@ def _parse(position: int, row: bytes) -> Any:
         raise ValueError(f"row {position} of the batch is no JSON: {error}") from None
 
 
-def _short(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "one that is nested too deeply"
-    return f"one that it cannot ({error})"
-
-
 def _as_bytes(value: Any) -> NDArray[np.uint8]:
     """The bytes in ``value``, ``(N,)``."""
     if isinstance(value, bytes | bytearray):
@@ -150,13 +142,14 @@ def _as_bytes(value: Any) -> NDArray[np.uint8]:
     if isinstance(value, str):
         raise TypeError("expected bytes, got a str; encode it first: text.encode()")
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = from_tensor(value, "bytes or a uint8 array")
     if not isinstance(value, np.ndarray):
         raise TypeError(f"expected bytes or a uint8 array, got {type(value).__name__}")
     if value.dtype.kind not in "biuf" or value.ndim != 1:
         raise ValueError(
             f"expected bytes or a uint8 array of one dimension, got {value.dtype} {value.shape}"
         )
+    unmasked(value)
     return value if value.dtype == np.uint8 else _exactly(value)
 
 

@@ -7,7 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["as_array", "copy_members", "phrase"]
+from ffcv.beton.values import unmasked
+from ffcv_plugins.arrays.exact import (
+    as_floats,
+    as_times,
+    as_whole_numbers,
+    refuse_changed_members,
+    refuse_rounded_list,
+)
+
+__all__ = ["as_array", "copy_members", "from_tensor", "phrase"]
+
+_NUMBERS = {int, float, complex, bool, str, bytes}
 
 
 def phrase(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
@@ -22,13 +33,16 @@ def _name(dtype: np.dtype[Any]) -> str:
 def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """``value`` as an array of ``shape`` and a type that converts to ``dtype`` without surprise.
 
-    Numbers convert within their kind, and from kinds that theirs contains: float64 to float32,
-    integers to floats, integers to narrower integers if every value fits. Other types convert where
-    nothing is lost. Arrays and tensors may have axes of length 1 more or less.
+    Numbers convert within their kind, and from kinds that theirs contains. Floats are rounded to
+    the precision of ``dtype``, but not to infinity; everything else must be the same afterwards.
+    Other types convert where nothing is lost. Arrays and tensors may have axes of length 1 more or
+    less.
 
     Raises:
-        ValueError, TypeError: another shape or an unrelated type; or values that ``dtype`` lacks.
+        ValueError, TypeError: another shape or an unrelated type; masked values; or values that
+            ``dtype`` lacks.
     """
+    _refuse_masked(value)
     expected = phrase(dtype, shape)
     given = isinstance(value, np.ndarray | np.generic)
     array = _to_numpy(value, dtype, expected)
@@ -40,12 +54,25 @@ def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         return np.zeros(shape, dtype)
     if not _kinds_agree(array, dtype):
         raise ValueError(f"expected {expected}, got {phrase(array.dtype, array.shape)}")
+    if not given and array.dtype.kind in "fc" and dtype.kind in "fc":
+        refuse_rounded_list(value, array, dtype, expected)
     return _converted(array, dtype, expected)
+
+
+def _refuse_masked(value: Any) -> None:
+    """Look for masks in nested lists, too; there NumPy drops them."""
+    if isinstance(value, list | tuple):
+        # A list of nothing but numbers is passed at once.
+        if not set(map(type, value)) <= _NUMBERS:
+            for each in value:
+                _refuse_masked(each)
+    else:
+        unmasked(value)
 
 
 def _to_numpy(value: Any, dtype: np.dtype[Any], expected: str) -> NDArray[Any]:
     if hasattr(value, "detach"):
-        return _from_tensor(value, expected)
+        return from_tensor(value, expected)
     wanted = None
     if dtype.names is not None and not hasattr(value, "dtype"):
         if not _holds_tuples(value):
@@ -55,9 +82,11 @@ def _to_numpy(value: Any, dtype: np.dtype[Any], expected: str) -> NDArray[Any]:
         wanted = dtype
     try:
         array = np.asarray(value, wanted)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         reason = str(error).split(". ")[0]
         raise ValueError(f"expected {expected}, got no array: {reason}") from None
+    if wanted is not None:
+        refuse_changed_members(value, array, expected)
     if array.dtype.hasobject:
         came = phrase(array.dtype, array.shape)
         came = came if hasattr(value, "dtype") else f"a value of type {type(value).__name__}"
@@ -76,15 +105,29 @@ def _holds_tuples(value: Any) -> bool:
     return isinstance(value, tuple | list)
 
 
-def _from_tensor(tensor: Any, expected: str) -> NDArray[Any]:
-    tensor = tensor.detach().cpu()
+def from_tensor(tensor: Any, expected: str) -> NDArray[Any]:
+    """A tensor of any device as an array.
+
+    Raises:
+        ValueError: NumPy has no such arrays; the message says what was ``expected``.
+    """
     try:
-        return tensor.resolve_conj().resolve_neg().numpy()
+        return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
     except (TypeError, RuntimeError, AttributeError):
         raise ValueError(
-            f"expected {expected}, got a tensor {tensor.dtype} {tuple(tensor.shape)}, "
-            "which has no NumPy counterpart"
+            f"expected {expected}, got {_describe(tensor)}, which has no NumPy counterpart; make "
+            "one that has, with .float(), .dequantize() or .to_dense()"
         ) from None
+
+
+def _describe(tensor: Any) -> str:
+    kind = "a tensor" if type(tensor).__name__ == "Tensor" else f"a {type(tensor).__name__}"
+    layout = str(getattr(tensor, "layout", "")).removeprefix("torch.")
+    layout = "" if layout == "strided" else f" {layout}"
+    try:
+        return f"{kind} {tensor.dtype} {tuple(tensor.shape)}{layout}"
+    except RuntimeError:  # nested tensors have no shape
+        return f"{kind} {tensor.dtype}{layout}"
 
 
 def _kinds_agree(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
@@ -98,23 +141,16 @@ def _kinds_agree(array: NDArray[Any], dtype: np.dtype[Any]) -> bool:
 
 
 def _converted(array: NDArray[Any], dtype: np.dtype[Any], expected: str) -> NDArray[Any]:
-    """``array`` as ``dtype``; no value may become another one by overflow."""
-    if np.can_cast(array.dtype, dtype, "safe"):
+    """``array`` as ``dtype``, or as something that can be copied to it as it is."""
+    if array.dtype == dtype:
         return array
-    came = phrase(array.dtype, array.shape)
-    if dtype.kind in "iu":
-        low, high = int(array.min()), int(array.max())
-        limits = np.iinfo(dtype)
-        if low < limits.min or high > limits.max:
-            raise ValueError(f"expected {expected}, got {came} with values from {low} to {high}")
-        return array
-    try:
-        with np.errstate(over="raise"):
-            return array.astype(dtype)
-    except FloatingPointError:
-        raise ValueError(
-            f"expected {expected}, got {came} with values beyond the range of {dtype}"
-        ) from None
+    if array.dtype.kind in "iu" and dtype.kind in "iu":
+        return as_whole_numbers(array, dtype, expected)
+    if array.dtype.kind in "iufc" and dtype.kind in "fc":
+        return as_floats(array, dtype, expected)
+    if array.dtype.kind in "mM" and dtype.kind == array.dtype.kind:
+        return as_times(array, dtype, expected)
+    return array
 
 
 def copy_members(destination: NDArray[Any], source: NDArray[Any]) -> None:

@@ -26,8 +26,9 @@ class NDArrayField(Field):
     """An array, always of the same type and shape.
 
     Takes arrays, tensors, and nested lists of numbers. The shape must be exact, but for axes of
-    length 1, which arrays and tensors may have more or less of; values are converted within their
-    kind (float64 to float32; integers if they fit), never beyond it.
+    length 1, which arrays and tensors may have more or less of. Values are converted within their
+    kind, never beyond it: floats are rounded to the field's precision; whole numbers, dates and
+    all else must be the same afterwards; nothing becomes infinite, and masked values are refused.
     Structured, big-endian, complex and datetime types are stored as they are.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.values import unmasked
 from ffcv.forking import lazy
 from ffcv_plugins.images.layout import LARGEST_SIDE
 
@@ -82,7 +83,7 @@ class GivenImage:
         if self._encoded is not None:
             return _from_encoded(self._encoded, self.name)
         if isinstance(self._value, np.ndarray):
-            return _from_array(self._value)
+            return _from_array(unmasked(self._value))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(self._value, torch.Tensor):
             return _from_tensor(self._value.detach().cpu().numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc, takes
+from ffcv.beton.values import unmasked
 
 __all__ = ["FloatField", "IntField"]
 
@@ -43,8 +45,8 @@ class _ScalarField(Field):
 class FloatField(_ScalarField):
     """One number, stored as float64 in the record itself.
 
-    Takes numbers of Python and NumPy, and arrays and tensors of one element. A batch is ``(B, 1)``
-    float64.
+    Takes numbers of Python and NumPy, and arrays and tensors of one element. Integers must be the
+    same as float64, other numbers are rounded to it. A batch is ``(B, 1)`` float64.
 
     Example:
         >>> from ffcv.testing import decode
@@ -68,11 +70,17 @@ class FloatField(_ScalarField):
         if not isinstance(number, numbers.Real | np.bool_):
             raise TypeError(f"expected a number, got {_words(number)}")
         try:
-            destination[0] = float(number)
+            stored = float(number)
         except OverflowError:
+            stored = math.inf
+        if math.isinf(stored) and abs(number) != math.inf:
+            raise ValueError(f"expected a number that fits a float64, got {_words(number)}")
+        if isinstance(number, numbers.Integral) and int(stored) != number:
             raise ValueError(
-                f"expected a number that fits a float64, got {_words(number)}"
-            ) from None
+                "expected a number that a float64 holds exactly, as all integers up to 2**53, got "
+                f"{_words(number)}; store it in an IntField, or convert it yourself with float()"
+            )
+        destination[0] = stored
 
     def get_decoder_class(self) -> type:
         """:class:`~ffcv_plugins.scalars.decoders.FloatDecoder`."""
@@ -113,10 +121,9 @@ class IntField(_ScalarField):
         if isinstance(number, numbers.Integral | np.bool_):
             integer = int(number)
         elif isinstance(number, numbers.Real):
-            as_float = float(number)
-            if not as_float.is_integer():  # neither are NaN and the infinities
+            if abs(number) == math.inf or number % 1 != 0:  # NaN does not either
                 raise ValueError(f"expected an integer, got {_words(number)}")
-            integer = int(as_float)
+            integer = int(number)  # type: ignore[call-overload]
         else:
             raise TypeError(f"expected an integer, got {_words(number)}")
         if not _INT64.min <= integer <= _INT64.max:
@@ -138,6 +145,7 @@ def _only_element(value: Any, expected: str) -> Any:
     """The number in ``value``, which may be an array or a tensor of one element."""
     if not hasattr(value, "item") or not hasattr(value, "shape"):
         return value
+    unmasked(value)
     shape = tuple(value.shape)
     if any(length != 1 for length in shape):
         raise ValueError(f"expected {expected}, got {value.dtype} values of shape {shape}")

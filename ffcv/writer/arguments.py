@@ -54,7 +54,10 @@ def checked_count(name: str, value: Any, least: int) -> int:
     except TypeError:
         count = least - 1
     if count < least:
-        raise ArgumentError(f"{name} must be an integer of at least {least}, got {value!r}")
+        meaning = ", which stands for one for each core" if least == -1 else ""
+        raise ArgumentError(
+            f"{name} must be an integer of at least {least}{meaning}; got {value!r}"
+        )
     return count
 
 

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
 
 __all__ = ["progress_bar"]
+
+_GONE = (OSError, ValueError)
+"""What writing to stderr raises where nobody reads it any more; files matter more than bars."""
 
 
 @contextmanager
@@ -24,13 +29,34 @@ def progress_bar(
     Yields:
         A function to be called whenever one of them is done.
     """
-    if not (sys.stderr.isatty() if wanted is None else wanted):
+    bar = _bar(total, name, unit) if _is_shown(wanted) else None
+    if bar is None:
         yield _nothing
         return
+    try:
+        yield partial(_quietly, bar.update)
+    finally:
+        _quietly(bar.close)
+
+
+def _is_shown(wanted: bool | None) -> bool:
+    """Whether there is a stderr for the bar; programs without a terminal may have closed it."""
+    if sys.stderr is None or sys.stderr.closed:
+        return False
+    return sys.stderr.isatty() if wanted is None else wanted
+
+
+def _bar(total: int, name: str, unit: str) -> Any:
     from tqdm import tqdm
 
-    with tqdm(total=total, desc=name, unit=f" {unit}", file=sys.stderr) as bar:
-        yield bar.update
+    with suppress(*_GONE):
+        return tqdm(total=total, desc=name, unit=f" {unit}", file=sys.stderr)
+    return None
+
+
+def _quietly(call: Callable[[], object]) -> None:
+    with suppress(*_GONE):
+        call()
 
 
 def _nothing() -> None:

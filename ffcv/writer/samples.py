@@ -121,8 +121,22 @@ class SampleSplitter:
         """The values of ``sample``, which stands at ``position`` in the dataset.
 
         Raises:
-            DatasetError: it has too many or too few values, or other names than the fields.
+            DatasetError: it has too many or too few values, or other names than the fields; or it
+                is an object whose methods raised.
         """
+        try:
+            values = list(self._taken_apart(sample, position))
+        except DatasetError:
+            raise
+        except Exception as error:
+            raise DatasetError(
+                f"sample {position}: taking the values out of a {type(sample).__qualname__} "
+                f"raised {type(error).__name__}: {error}"
+            ) from error
+        # What iterates need not be what was counted.
+        return self._counted(values, len(values), position)
+
+    def _taken_apart(self, sample: Any, position: int) -> Sequence[Any]:
         if isinstance(sample, (tuple, list)):
             return self._counted(sample, len(sample), position)
         if isinstance(sample, Mapping):

@@ -159,3 +159,65 @@ def test_shuffling(path):
 def test_chunksize_is_checked(path, size):
     with pytest.raises(ArgumentError, match="chunksize must be an integer of at least 1"):
         write(path, {"n": Number()}, [1], chunksize=size)
+
+
+class Ending:
+    """A dataset of 5 samples that raises at the third one."""
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        if index == 2:
+            raise self.kind("over")
+        return index, b""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kind", [StopIteration, IndexError, StopAsyncIteration])
+def test_exceptions_are_never_the_end_of_a_dataset(path, kind, workers):
+    words = f"sample 2: the dataset raised {kind.__name__}: over"
+    with pytest.raises(DatasetError, match=words):
+        DatasetWriter(path, {"n": Number(), "b": Blob()}, num_workers=workers).from_indexed_dataset(
+            Ending(kind)
+        )
+    assert not path.exists()
+
+
+class Lazy(list):
+    """Values that are read when they are asked for."""
+
+    def __init__(self, kind):
+        super().__init__([1, b""])
+        self.kind = kind
+
+    def __iter__(self):
+        yield 1
+        if self.kind is not None:
+            raise self.kind("gone")
+
+
+class LazyMapping(dict):
+    def __getitem__(self, name):
+        raise StopIteration("gone")
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        (Lazy(OSError), "sample 1: taking the values out of a Lazy raised OSError: gone"),
+        (Lazy(StopIteration), "sample 1: taking the values out of a Lazy raised RuntimeError"),
+        (Lazy(None), "sample 1 has 1 value, the writer has 2 fields"),
+        (
+            LazyMapping(n=1, b=b""),
+            "sample 1: taking the values .* LazyMapping raised StopIteration",
+        ),
+    ],
+    ids=str,
+)
+def test_samples_that_are_read_late(path, sample, words):
+    with pytest.raises(DatasetError, match=words):
+        write(path, {"n": Number(), "b": Blob()}, [(0, b""), sample])

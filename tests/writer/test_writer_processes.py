@@ -32,6 +32,9 @@ class Data:
 def write(data, workers=2):
     DatasetWriter("t.beton", {"n": IntField()}, num_workers=workers).from_indexed_dataset(data)
 """
+GONE = "r, w = os.pipe(); os.dup2(w, 2); os.close(r)"
+"""Nobody reads stderr any more."""
+
 METHODS = ["fork", "spawn", "forkserver"]
 
 
@@ -260,3 +263,19 @@ def test_objects_that_only_travel_with_a_new_process(program, tmp_path, method):
     )
     out, printed = process.communicate(timeout=120)
     assert out == "50\n", printed
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    ["sys.stderr = None", "sys.stderr.close()", "os.close(2)", GONE],
+)
+def test_a_bar_that_nobody_sees(program, tmp_path, stderr):
+    process = program(
+        f"""
+        {stderr}
+        writer = DatasetWriter("t.beton", {{"n": IntField()}}, num_workers=0, progress=True)
+        writer.from_indexed_dataset(Data(1000))
+        """
+    )
+    process.communicate(timeout=60)
+    assert os.listdir(tmp_path / "out") == ["t.beton"]

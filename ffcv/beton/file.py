@@ -54,6 +54,7 @@ MOST_IN_MEMORY = 128 << 20
 are mapped, so that a file may have any number of samples."""
 
 _CHUNK = 1 << 20
+_LANDMARK = 1 << 10
 
 
 class BetonFile:
@@ -105,6 +106,7 @@ class BetonFile:
                 refuse_lost_block(self.path, self.read_at, head, self.num_bytes)
             self._check_extension(head)
             self._check_table()
+            self._open.remember(self._landmarks())
         except BaseException:
             self._open.close()  # the error refers to it
             raise
@@ -271,6 +273,13 @@ class BetonFile:
         buffer = np.empty(length, np.uint8)
         self.opened.read_into(offset, buffer)
         return buffer.tobytes()
+
+    def _landmarks(self) -> list[tuple[int, int]]:
+        """Offsets and sizes of bytes that differ between files, but not by an added side index."""
+        start, table = self._records_start, self.header.alloc_table_ptr
+        places = [HEADER_SIZE, (start + self.data_end) // 2, table - _LANDMARK, self.num_bytes]
+        firsts = [min(max(place, HEADER_SIZE), self.num_bytes - _LANDMARK) for place in places]
+        return [(max(first, HEADER_SIZE), _LANDMARK) for first in firsts]
 
     def _table(self, offset: int, length: int) -> NDArray[np.uint8]:
         """Bytes of the file, read-only: in memory, or mapped if they are many."""

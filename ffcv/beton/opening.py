@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import sys
+from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from ffcv.beton.foreign import url_problem
 from ffcv.errors import (
     BetonError,
+    ChangedFileError,
     MissingFileError,
     NotABetonFileError,
     NotCopyableError,
@@ -84,7 +86,10 @@ class OpenFile(Uncopyable):
     def __init__(self, path: str) -> None:
         self.path, self.place = path, _absolute(path)
         self._fd = open_regular(path)
-        self.num_bytes = os.fstat(self._fd).st_size
+        status = os.fstat(self._fd)
+        self.num_bytes, self._modified = status.st_size, status.st_mtime_ns
+        self._landmarks: list[tuple[int, bytes]] = []
+        self._problem: BetonError | None = None
 
     def __del__(self) -> None:
         self.close()
@@ -142,6 +147,61 @@ class OpenFile(Uncopyable):
             if count == 0:
                 raise self.truncated(offset + len(view))
             done += count
+
+    def remember(self, places: Iterable[tuple[int, int]]) -> None:
+        """Say by what to tell the file from another one that is written over it.
+
+        Args:
+            places: offsets and lengths of a few bytes that no rightful change concerns.
+        """
+        self._landmarks = [(offset, self._bytes(offset, size)) for offset, size in places]
+
+    def check(self) -> None:
+        """Make sure that the file is what it was when it was opened, as far as one can see.
+
+        It is quick as long as nobody writes to the file. Once it has failed it always fails.
+
+        Raises:
+            TruncatedFileError: the file has shrunk.
+            ChangedFileError: another one was written over it.
+        """
+        status = os.fstat(self._fd)
+        if status.st_size < self.num_bytes:
+            self._problem = self._shrunk(f"from {self.num_bytes} to {status.st_size} bytes")
+        elif status.st_mtime_ns != self._modified and self._problem is None:
+            self._compare()
+            self._modified = status.st_mtime_ns
+        if self._problem is not None:
+            raise type(self._problem)(self.path, self._problem.problem)
+
+    def spoil(self) -> None:
+        """Note that a page of the map could not be read, so that :meth:`check` fails."""
+        self._problem = self._problem or self._shrunk("for a moment, or its disk failed")
+
+    def _compare(self) -> None:
+        try:
+            same = all(self._bytes(offset, len(seen)) == seen for offset, seen in self._landmarks)
+        except TruncatedFileError:
+            self._problem = self._shrunk("for a moment")
+            return
+        if not same:
+            self._problem = ChangedFileError(
+                self.path,
+                "another file was written over it while it was open; open it again, and put new "
+                "files beside the old ones and rename them, as writers of ffcv do",
+            )
+
+    def _shrunk(self, how: str) -> TruncatedFileError:
+        return TruncatedFileError(
+            self.path,
+            f"it shrank while it was open, {how}; what was read since is not to be trusted. Copy "
+            "or write it again, under another name that is renamed at the end, and open it again",
+        )
+
+    def _bytes(self, offset: int, length: int) -> bytes:
+        buffer = np.empty(length, np.uint8)
+        self.read_into(offset, buffer)
+        return buffer.tobytes()
 
     def truncated(self, end: int) -> TruncatedFileError:
         """The error to raise where the file was to have bytes up to ``end``."""

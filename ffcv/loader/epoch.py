@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.errors import SampleError
+from ffcv.errors import BetonError, SampleError
 from ffcv.loader.engine import Batch
 from ffcv.loader.handover import Handover, Transfer
 from ffcv.loader.memory import close_gaps, copy_samples
@@ -18,6 +18,7 @@ from ffcv.loader.skipping import FinishedBatch, bare, lost_step, stretches
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram
 from ffcv.pipeline.program import EpochStage, SampleProgram
 from ffcv.pipeline.random import base_key
+from ffcv.storage.guard import Watch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +48,7 @@ class Epoch:
     With ``skips``, samples that fail before the first batch operation of an output are left out of
     all outputs. No further leg sees them: what a failed stage left in their slots is undefined.
     With ``keeps_step``, a batch of which nothing is left is an error, because other processes make
-    a step with theirs.
+    a step with theirs. A file that has changed since it was opened (``watch``) is always an error.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Epoch:
         skips: bool,
         keeps_step: bool,
         handover: Handover,
+        watch: Watch,
     ) -> None:
         self._skips, self._keeps_step, self._handover = skips, keeps_step, handover
+        self._watch = watch
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -88,7 +91,35 @@ class Epoch:
         return Batch(ids, [bound.route.start(len(ids)) for bound in self._routes])
 
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
-        """Run the stages on single samples that every output begins with, for some slots."""
+        """Run the stages on single samples that every output begins with, for some slots.
+
+        Raises:
+            TruncatedFileError, ChangedFileError: the file is not what it was.
+            SampleError, Exception: what a stage raises.
+        """
+        with self._watch:
+            if self._watch.is_over:
+                return  # nobody wants the batch any more
+            try:
+                self._run_stages(worker, batch, start, stop)
+            except BaseException as error:
+                self._check_file(batch.ids[start:stop], error)
+                raise
+
+    def close(self) -> None:
+        """Let go of what the pass holds, when it is over or was given up."""
+        self._handover.close()
+        self._watch.release()
+
+    def _check_file(self, ids: NDArray[np.int64], cause: BaseException | None = None) -> None:
+        try:
+            self._watch.check()
+        except BetonError as error:
+            some = ", ".join(map(str, ids[:5])) + (", …" if len(ids) > 5 else "")
+            problem = f"{error.problem}. It was noticed at sample {some}"
+            raise type(error)(error.path, problem) from cause
+
+    def _run_stages(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         for number in self._followers.get(None, ()):
             bound = self._routes[number]
             if isinstance(bound.first, BatchDecoderProgram):
@@ -171,7 +202,12 @@ class Epoch:
             batch.skipped[start + slot] = bare(error)
 
     def finish(self, worker: int, batch: Batch) -> FinishedBatch:
-        """Run the remaining stages on a complete batch."""
+        """Run the remaining stages on a complete batch.
+
+        Raises:
+            TruncatedFileError, ChangedFileError: the file is not what it was.
+        """
+        self._check_file(batch.ids)
         with self._handover.transfer() as transfer:
             outputs, skipped = self._finish(worker, batch, transfer)
             transfer.deliver(outputs)

@@ -29,7 +29,7 @@ from ffcv.loader.orders import (
 )
 from ffcv.loader.planning import Planner
 from ffcv.loader.routes import Route, Trunk
-from ffcv.loader.sharing import share
+from ffcv.loader.sharing import Leg, share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.compiler import Compiler
@@ -37,6 +37,7 @@ from ffcv.pipeline.raising import Told
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
+from ffcv.storage.guard import Watch, watching
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -219,12 +220,13 @@ class Loader:
             self._routes = self._plan()
         routes, handover = self._prepared_routes(), self._begin_handover()
         keeps_step = self.world_size > 1
-        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover)
+        watch = Watch(self.reader.file.opened)
+        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, watch)
         order = _checked_order(self._asked_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
-            handover.close,
+            bound.close,
         )  # fmt: skip
         self.skipped = Skipped(epoch)
         return LoaderIterator(self, self._engine, run, self.skipped, handover)
@@ -326,13 +328,13 @@ class Loader:
 
     def _plan(self) -> list[Route]:
         self._planned = self._attributes()
-        source, keep = self._planner.source, self.batches_ahead + 2
-        routes = []
-        for leg in share(self._planner.plan()):
-            route = Trunk if leg.is_trunk else Route
-            field, mapped = leg.pipeline.stored.name, leg.is_mapped(self._os_cache)
-            routes.append(route(leg, source(field, mapped), self.batch_size, keep, self.jit))
-        return routes
+        with watching(self.reader.file.opened):
+            return [self._route(leg) for leg in share(self._planner.plan())]
+
+    def _route(self, leg: Leg) -> Route:
+        route, mapped = Trunk if leg.is_trunk else Route, leg.is_mapped(self._os_cache)
+        source = self._planner.source(leg.pipeline.stored.name, mapped)
+        return route(leg, source, self.batch_size, self.batches_ahead + 2, self.jit)
 
     def _attributes(self) -> tuple[Any, ...]:
         return snapshot(self._planner.operations())

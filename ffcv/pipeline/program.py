@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ffcv.errors import SampleError
+from ffcv.errors import SampleError, TruncatedFileError
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import assists, scratch_states, writes_bytes
@@ -19,7 +19,7 @@ from ffcv.pipeline.random import base_key
 from ffcv.pipeline.sample import ASSIST
 from ffcv.pipeline.stage_code import StageCode
 from ffcv.pipeline.state import State
-from ffcv.storage.regions import READ_ERRORS, Storage, read_region
+from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,6 +211,7 @@ class EpochStage:
 
         Raises:
             SampleError: a sample could not be decoded, and ``failed`` is ``None``.
+            TruncatedFileError: the file shrank, which concerns more than one sample.
         """
         program = self.program
         memory = program.worker_memory(worker)
@@ -306,9 +307,13 @@ class EpochStage:
         return None
 
     def _error(self, step: int, code: int, sample: int) -> SampleError:
+        decodes = step == 0 and self.program.source is not None
+        if code == SHORT_READ and decodes:
+            where = f"field {self.program.output!r}, sample {sample}"
+            raise TruncatedFileError(self.program.path, f"{where}: {READ_ERRORS[code]}")
         operation = self.program.stage.steps[step].operation
         meaning = operation.errors.get(code)
-        if step == 0 and self.program.source is not None:
+        if decodes:
             meaning = READ_ERRORS.get(code) or meaning
         if code == ASSIST and self._assists(step):
             meaning = "its kernel asked for assistance twice for one sample"

@@ -11,6 +11,7 @@ import mmap
 import os
 import stat
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, NoReturn
 
@@ -36,6 +37,9 @@ _TOO_MANY = {
     "and readers that are done, or raise the limit, by `ulimit -n 4096` for example",
     errno.ENFILE: "the system has as many files open as it may (fs.file-max on Linux)",
 }
+
+_TICK = 100_000_000
+"""Nanoseconds, more than between two time stamps that a file system tells apart."""
 
 # Python's maps duplicate the descriptor, which nobody needs here, unless they are told not to.
 _MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -87,7 +91,8 @@ class OpenFile(Uncopyable):
         self.path, self.place = path, _absolute(path)
         self._fd = open_regular(path)
         status = os.fstat(self._fd)
-        self.num_bytes, self._modified = status.st_size, status.st_mtime_ns
+        self.num_bytes = status.st_size
+        self._modified: int | None = _time_of_last_change(status)
         self._landmarks: list[tuple[int, bytes]] = []
         self._problem: BetonError | None = None
 
@@ -168,9 +173,9 @@ class OpenFile(Uncopyable):
         status = os.fstat(self._fd)
         if status.st_size < self.num_bytes:
             self._problem = self._shrunk(f"from {self.num_bytes} to {status.st_size} bytes")
-        elif status.st_mtime_ns != self._modified and self._problem is None:
+        elif self._modified != status.st_mtime_ns and self._problem is None:
+            self._modified = _time_of_last_change(status)
             self._compare()
-            self._modified = status.st_mtime_ns
         if self._problem is not None:
             raise type(self._problem)(self.path, self._problem.problem)
 
@@ -206,6 +211,12 @@ class OpenFile(Uncopyable):
     def truncated(self, end: int) -> TruncatedFileError:
         """The error to raise where the file was to have bytes up to ``end``."""
         return TruncatedFileError(self.path, f"it ends before byte {end}")
+
+
+def _time_of_last_change(status: os.stat_result) -> int | None:
+    """The time stamp of a file; ``None`` if it may be written to again without getting another."""
+    is_recent = time.time_ns() - status.st_mtime_ns < _TICK
+    return None if is_recent else status.st_mtime_ns
 
 
 def _absolute(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -214,7 +215,7 @@ class Loader:
     def __iter__(self) -> LoaderIterator:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
-            raise self._closed_error()
+            raise _closed_error(self.reader.file_name)
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
@@ -308,12 +309,9 @@ class Loader:
         if self._is_closed:
             return
         self._is_closed = True
-        self._engine.close(self._closed_error)
+        self._engine.close(functools.partial(_closed_error, self.reader.file_name))
         self._engine.join(seconds=10.0)
         self.reader.close()
-
-    def _closed_error(self) -> LoaderClosedError:
-        return LoaderClosedError(f"the loader of {self.reader.file_name} has been closed")
 
     def __enter__(self) -> Loader:
         return self
@@ -407,6 +405,10 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.cancel(self._run)
+
+
+def _closed_error(file_name: str) -> LoaderClosedError:
+    return LoaderClosedError(f"the loader of {file_name} has been closed")
 
 
 def _reader_of(file: Any, custom_fields: Mapping[str, type[Field]]) -> Reader:

@@ -152,7 +152,7 @@ class _Maps:
             self._watchers.setdefault(place.row, set()).add(place)
             if not len(known):
                 _table[place.row, _HIT] = 0
-            _table[place.row, _END : _HIT] = start + file.num_bytes, file.fileno()
+            _table[place.row, _END:_HIT] = start + file.num_bytes, file.fileno()
             _table[place.row, _START] = start
             self._install()
         return place

@@ -97,7 +97,7 @@ def test_encode_refuses_what_jpeg_cannot_hold():
 @pytest.mark.parametrize("progressive", [False, True])
 def test_every_truncation_is_refused(progressive):
     data = jpeg(progressive=progressive)
-    for length in [*range(0, 700, 13), *range(700, len(data), 97), len(data) - 2, len(data) - 1]:
+    for length in [*range(0, 700, 13), *range(700, len(data) - 3, 97), len(data) - 3]:
         with pytest.raises(ValueError, match="JPEG stream"):
             decoded(data[:length])
 
@@ -112,6 +112,24 @@ def test_truncation_after_a_thumbnail_is_refused():
         decoded(whole[: -len(data) // 3])
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_missing_end_marker_is_no_truncation(progressive):
+    data = jpeg(progressive=progressive)
+    for length in (len(data) - 2, len(data) - 1):
+        np.testing.assert_array_equal(decoded(data[:length]), decoded(data))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"keep_rgb": True}, {"mode": "CMYK"}]
+)
+def test_what_was_cut_and_closed_is_refused(options):
+    """OpenCV fills up with grey; it is never asked."""
+    data = jpeg(**options)
+    for length in range(len(data) * 3 // 4, len(data) - 2, 41):
+        with pytest.raises(ValueError, match="JPEG stream is (damaged|incomplete): .*; restore it"):
+            decoded(data[:length].rstrip(b"\xff") + b"\xff\xd9")
+
+
 @pytest.mark.parametrize("size", [(70, 50), (50, 69), (1, 1), (51, 70)])
 def test_another_size_is_refused(size):
     with pytest.raises(ValueError, match=f"expected an image of {size[1]}×{size[0]} .* 70×50"):
@@ -123,9 +141,10 @@ def test_another_size_is_refused(size):
     [
         (b"", "does not begin with FF D8"),
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "does not begin with FF D8"),
-        (b"\xff\xd8\xff\xe0\x00\x01" + bytes(9), "segment of length 1"),
-        (b"\xff\xd8\xff\xe0\x00\x04ab" + b"nonsense", "no marker at byte 8"),
-        (b"\xff\xd8" + b"\xff" * 5000, "padding"),
+        (b"\xff\xd8\xff\xdb\x00\x01" + bytes(9), "segment of length 1"),
+        (b"\xff\xd8\xff\xe0\x00\x04ab" + b"nonsense", "ends before its first scan"),
+        (b"\xff\xd8" + b"\xff" * 5000, "ends before its first scan"),
+        (b"\xff\xd8" + bytes(5000) + b"\xff\xd9", "ends before its first scan"),
         (b"\xff\xd8" + b"\xff\xe0\x00\x02" * 5000, "over 4096 segments"),
         (b"\xff\xd8" + b"\xff\x01" * 100000, "over 4096 segments"),
         (b"\xff\xd8\xff\xda\x00\x02" + bytes(9), "no frame header"),

@@ -169,9 +169,42 @@ def test_truncated_streams_are_refused(kind, write_mode):
     data = KINDS[kind]
     field = RGBImageField(write_mode)
     lengths = [len(data) * sixteenth // 16 for sixteenth in range(1, 16)]
-    for length in [4, *lengths, len(data) - 2, len(data) - 1]:
+    for length in [4, *lengths, len(data) - 3]:
         with pytest.raises(ValueError, match=f"^{length} bytes: the JPEG stream .*(breaks|end)"):
             stored(field, data[:length])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_end_marker_is_no_damage(kind):
+    data = KINDS["4:2:0" if kind == "more behind it" else kind][:-2]
+    assert stored(KEEP, data) == (0, SIZE, data)
+
+
+@pytest.mark.parametrize("write_mode", ["keep", "jpg", "raw", "smart", "proportion"])
+@pytest.mark.parametrize("kind", ["4:2:0", "progressive", "progressive grey", "RGB", "CMYK"])
+def test_what_was_cut_and_closed_is_refused(kind, write_mode, tmp_path):
+    data = jpeg(picture(*SIZE), "CMYK") if kind == "CMYK" else KINDS[kind]
+    path = tmp_path / "closed.jpg"
+    for quarter in (2, 3):
+        path.write_bytes(data[: len(data) * quarter // 4].rstrip(b"\xff") + b"\xff\xd9")
+        for value in (path, path.read_bytes(), Image.open(path)):
+            with pytest.raises(
+                ValueError, match="the JPEG stream is (damaged|incomplete): .*restore"
+            ):
+                stored(RGBImageField(write_mode, smart_threshold=1), value)
+
+
+@pytest.mark.parametrize("write_mode", ["keep", "jpg", "raw"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_stray_bytes_are_no_damage(kind, write_mode):
+    data, field = KINDS[kind], RGBImageField(write_mode)
+    at = data.rindex(b"\xff\xdb", 0, read_stream(as_array(data)).scan)
+    for stray in (b"\0\0\0", b"\xff\0\x12"):
+        odd = data[:at] + stray + data[at:]
+        mode, size, content = stored(field, odd)
+        if content == odd:
+            content = data
+        assert (mode, size, content) == stored(field, data)
 
 
 def test_errors_name_the_file_and_what_is_wrong(tmp_path):
@@ -179,7 +212,9 @@ def test_errors_name_the_file_and_what_is_wrong(tmp_path):
     path.write_bytes(KINDS["4:2:0"][:3000])
     with pytest.raises(ValueError, match=r"half\.jpg': .* 3000 bytes breaks off: .* 90 rows"):
         stored(KEEP, path)
-    with pytest.raises(ValueError, match=r"the PIL image: .* breaks off: only the first \d+ of"):
+    with pytest.raises(
+        ValueError, match=r"the PIL image .*half\.jpg': .* breaks off: only the first \d+ of"
+    ):
         stored(KEEP, Image.open(path))
 
 

@@ -57,7 +57,7 @@ def ffcv_operations() -> Iterable[Contribution]:
 
 @hookimpl
 def ffcv_image_codecs() -> Iterable[Contribution]:
-    """``native`` and ``opencv``."""
+    """``native`` and ``opencv``; what others contribute is asked before these."""
     return [
         Contribution(
             name="native",
@@ -69,7 +69,7 @@ def ffcv_image_codecs() -> Iterable[Contribution]:
             name="opencv",
             kind=Kind.IMAGE_CODEC,
             location=f"{_HERE}.opencv:OpenCVCodec",
-            summary="all other JPEG, and encoding, with OpenCV's libjpeg-turbo",
+            summary="all other JPEG, and encoding, with libjpeg-turbo",
             requires="cv2",
         ),
     ]

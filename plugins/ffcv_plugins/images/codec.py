@@ -2,13 +2,15 @@
 
 There are two kinds. A :class:`Codec` is a library: it decodes and encodes whole images from Python.
 A :class:`RegionCodec` is compiled code that decodes parts of images, called by address from the
-kernels of decoders. A decoder uses a region codec if one is installed, and the library for the
-images that the region codec returns.
+kernels of decoders. A decoder uses a region codec if one is installed, and a library for the images
+that the region codec returns: the first one that knows the image (see ``library``). Codecs that
+somebody has installed are asked before ours.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,7 +25,7 @@ from ffcv.plugin.records import Kind
 if TYPE_CHECKING:
     from ffcv.pipeline.entry import Entry
 
-__all__ = ["Codec", "ImageInfo", "RegionCodec", "installed_codec", "region_codec"]
+__all__ = ["Codec", "ImageInfo", "RegionCodec", "installed_codec", "library_codecs", "region_codec"]
 
 
 @dataclass(frozen=True)
@@ -132,24 +134,37 @@ class RegionCodec(Protocol):
 
 @cache
 def region_codec() -> RegionCodec | None:
-    """The region codec that decoders use, or ``None``.
+    """The region codec that decoders use, the first one that is usable; or ``None``."""
+    return next((codec for codec in _usable_codecs() if isinstance(codec, RegionCodec)), None)
 
-    One that somebody has installed comes before the built-in one: that is what it was installed
-    for. One that cannot be made is warned of, and the next one is used; a broken package harms
-    nobody but who asks for it by name.
+
+@cache
+def library_codecs() -> tuple[Codec, ...]:
+    """The libraries that images are given to, in the order in which they are asked."""
+    return tuple(codec for codec in _usable_codecs() if isinstance(codec, Codec))
+
+
+def _usable_codecs() -> Iterator[Codec | RegionCodec]:
+    """All codecs that can be made.
+
+    Those that somebody has installed come before the built-in ones: that is what they were
+    installed for. One that cannot be made is warned of, and the next one is used; a broken package
+    harms nobody but who asks for it by name.
     """
     known = registry.contributions(Kind.IMAGE_CODEC)
     for found in sorted(known, key=lambda codec: codec.distribution == "ffcv"):
-        if not registry.available(found):
-            continue
-        try:
-            codec = _made(found.name)
-        except PluginError as error:
-            warnings.warn(f"{error}; images are decoded without it", RuntimeWarning, stacklevel=2)
-            continue
-        if isinstance(codec, RegionCodec):
-            return codec
-    return None
+        codec = _usable(found.name) if registry.available(found) else None
+        if codec is not None:
+            yield codec
+
+
+@cache
+def _usable(name: str) -> Codec | RegionCodec | None:
+    try:
+        return _made(name)
+    except PluginError as error:
+        warnings.warn(f"{error}; images are decoded without it", RuntimeWarning, stacklevel=4)
+        return None
 
 
 def installed_codec(name: str = "opencv") -> Codec:

@@ -15,8 +15,9 @@ from ffcv.forking import keep_across_forks
 from ffcv.pipeline import SampleDecoder, SampleOperation, SideIndex, State, Stored
 from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
-from ffcv_plugins.images.codec import installed_codec, region_codec
+from ffcv_plugins.images.codec import library_codecs, region_codec
 from ffcv_plugins.images.layout import RECORD, ROW_INDEX
+from ffcv_plugins.images.library import decode_by_library
 from ffcv_plugins.images.resampling.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
 from ffcv_plugins.images.resampling.planes import resize_planes_entry
 from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
@@ -190,11 +191,12 @@ class _ImageDecoder(SampleDecoder):
 
         Raises:
             ValueError: it is broken or has another size than its record says.
+            PluginError: the library's codec is broken.
         """
         height, width = int(record["height"]), int(record["width"])
         workspace.decoded[0] = kernels.NOTHING
         pixels = workspace.pixels[: height * width * 3].reshape(height, width, 3)
-        installed_codec().decode(data, pixels)
+        decode_by_library(data, pixels)
         self._tally.add()
         workspace.decoded[1] = record["data_ptr"]
         workspace.decoded[0] = kernels.LIBRARY
@@ -208,7 +210,7 @@ class _ImageDecoder(SampleDecoder):
         if not self._largest.jpeg_pixels:
             return "raw pixels"
         index = "with" if self._side_index is not None else "without"
-        library = installed_codec().name
+        library = " or ".join(codec.name for codec in library_codecs())
         codec = region_codec()
         if codec is None:
             return f"JPEG: {library}"

@@ -34,8 +34,8 @@ class RGBImageField(Field):
 
     Takes uint8 arrays ``(H, W, 3)``, or ``(H, W)`` and ``(H, W, 1)`` for grey; uint8 tensors of
     these shapes or with channels first; PIL images; paths of image files; and their bytes. Images
-    are not rotated by their EXIF orientation. An alpha channel is refused in an array, and dropped
-    from a PIL image or file, as ``convert("RGB")`` does.
+    are not rotated by their EXIF orientation, nor by that of a TIFF file. An alpha channel is
+    refused in an array, and dropped from a PIL image or file, as ``convert("RGB")`` does.
 
     Raw images decode fastest and are large; JPEG takes about a tenth of the space.
 
@@ -48,8 +48,8 @@ class RGBImageField(Field):
     and encoded with ``jpeg_quality``.
 
     In all modes, JPEG input is gone through to its end. A stream that breaks off is refused, and
-    so is one with code that means nothing, which libraries would conceal. (In progressive streams
-    and other rare kinds the latter is not noticed.)
+    so is one that lacks a scan or has code that means nothing, which libraries would conceal. What
+    libjpeg tolerates is no damage: bytes between segments, a missing end marker.
 
     Args:
         write_mode: ``"raw"`` stores pixels; ``"jpg"`` stores JPEG; ``"smart"`` stores JPEG where
@@ -148,17 +148,14 @@ class RGBImageField(Field):
         if image.jpeg is None:
             return None
         # Not needed for reading, nor for other input, and it brings Numba along.
-        from ffcv_plugins.images.jpeg.checking import check_by_library, check_natively
+        from ffcv_plugins.images.jpeg.checking import check_stream
 
         with _about(image):
             stream = read_stream(image.jpeg)
-            is_known = check_natively(stream)
-        if not self._is_kept(stream, image):
-            return None
-        if not is_known:
-            with _about(image):
-                check_by_library(stream)
-        return stream
+            is_checked = check_stream(stream)
+        if not is_checked:
+            image.decode_stream()  # by a library, which tells of damage
+        return stream if self._is_kept(stream, image) else None
 
     def _is_kept(self, stream: JpegStream, image: GivenImage) -> bool:
         longest = max(stream.width, stream.height)

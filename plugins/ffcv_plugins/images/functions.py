@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv_plugins.images.arguments import as_choice, as_region, as_size
-from ffcv_plugins.images.codec import installed_codec
 from ffcv_plugins.images.decoders import DEFAULT_MODE, MODES, Interpolation, Mode
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import local_memory
 from ffcv_plugins.images.kernels import block_size
 from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
+from ffcv_plugins.images.library import decode_by_library, probe_by_library
 from ffcv_plugins.images.resampling.finish import Finish, record
 from ffcv_plugins.images.resampling.planes import resize_planes_entry
 from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
@@ -70,7 +70,7 @@ def decode_image(
 
     Only the part is decoded, by compiled code that does not hold the GIL; what that cannot decode
     (progressive, CMYK, …) is decoded whole by a library. Pixels are libjpeg-turbo's, and are not
-    rotated by EXIF.
+    rotated by EXIF. Other formats are decoded if there is an installed image codec that knows them.
 
     Args:
         data: the encoded image.
@@ -88,8 +88,9 @@ def decode_image(
         ``(H, W, 3)`` uint8, RGB.
 
     Raises:
-        ValueError: this is no JPEG, it is broken, it claims more pixels than it can hold, or the
-            region is not inside of it.
+        ValueError: this is no image that a codec knows, it is damaged, it claims more pixels than
+            it can hold, or the region is not inside of it.
+        PluginError: an installed codec is broken.
         TypeError: ``size`` is no size, or ``data`` has no bytes.
 
     Example:
@@ -99,8 +100,8 @@ def decode_image(
         (8, 8, 3)
     """
     stream, index = _as_bytes("data", data), _as_bytes("side_index", side_index)
-    info = installed_codec().probe(stream)
-    if info.height * info.width > MOST_PIXELS_PER_BYTE * stream.size:
+    _, info = probe_by_library(stream)
+    if info.kind == "jpeg" and info.height * info.width > MOST_PIXELS_PER_BYTE * stream.size:
         raise ValueError(
             f"the JPEG stream claims {info.width}×{info.height} pixels, "
             f"more than {stream.size} bytes can hold"
@@ -144,7 +145,7 @@ def _decode_region(
     )  # fmt: skip
     if problem:
         image = np.empty((*whole, 3), np.uint8)
-        installed_codec().decode(stream, image)
+        decode_by_library(stream, image)
         pixels = image[y : y + height, x : x + width].copy()
     return pixels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,14 @@ from numpy.typing import NDArray
 from ffcv.beton.values import unmasked
 from ffcv.forking import lazy
 from ffcv_plugins.images.layout import LARGEST_SIDE
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from ffcv_plugins.images.library import decode_by_library, is_ours, probe_by_library
+from ffcv_plugins.images.pillow import (
+    is_pillow,
+    pillow_errors,
+    pillow_name,
+    pillow_pixels,
+    unchanged_stream,
+)
 
 __all__ = ["GivenImage", "shrink"]
 
@@ -23,8 +28,7 @@ _EXPECTED = (
     "expected an image: a uint8 array (H, W, 3), a PIL image, a uint8 tensor, "
     "the path of an image file, or its bytes"
 )
-_JPEG = b"\xff\xd8\xff"
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_JPEG = b"\xff\xd8"
 
 
 class GivenImage:
@@ -54,8 +58,8 @@ class GivenImage:
             self.name = f"{len(self._encoded)} bytes"
         elif isinstance(value, str | os.PathLike):
             self._encoded, self.name = _read(os.fspath(value))
-        elif _is_pillow(value):
-            self._encoded, self.name = _unchanged_stream(value), "the PIL image"
+        elif is_pillow(value):
+            self._encoded, self.name = unchanged_stream(value), pillow_name(value)
 
     @property
     def jpeg(self) -> NDArray[np.uint8] | None:
@@ -81,40 +85,43 @@ class GivenImage:
             ValueError, TypeError: the value is no such image.
         """
         if self._encoded is not None:
-            return _from_encoded(self._encoded, self.name)
+            pixels = self.decode_stream()
+            return _by_pillow(self._encoded, self.name) if pixels is None else pixels
         if isinstance(self._value, np.ndarray):
             return _from_array(unmasked(self._value))
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(self._value, torch.Tensor):
             return _from_tensor(self._value.detach().cpu().numpy())
-        if _is_pillow(self._value):
-            return _from_pillow(self._value, self.name)
+        if is_pillow(self._value):
+            return pillow_pixels(self._value, self.name)
         raise TypeError(f"{_EXPECTED}; got {type(self._value).__name__}")
 
+    def decode_stream(self) -> NDArray[np.uint8] | None:
+        """The pixels of an encoded image, by a codec that tells of damage.
 
-def _is_pillow(value: Any) -> bool:
-    image_module = sys.modules.get("PIL.Image")
-    return image_module is not None and isinstance(value, image_module.Image)
+        Returns:
+            ``None`` for formats that only PIL knows, and for CMYK, which it converts otherwise.
 
+        Raises:
+            ValueError: the image is damaged.
+        """
+        return self._stream_pixels
 
-def _unchanged_stream(image: Any) -> bytes | None:
-    """The file of a JPEG that Pillow has opened and not touched since; ``None`` for other images.
-
-    Pillow decodes at first use, and forgets the file then: ``tile``, which says what is to be
-    decoded, becomes empty. Whatever changes pixels in place decodes them first, and everything else
-    makes a new image, of another class. That leaves ``draft``, which sets ``decoderconfig``.
-    """
-    from PIL.JpegImagePlugin import JpegImageFile
-
-    if type(image) is not JpegImageFile or image.decoderconfig or image.fp is None:
-        return None
-    if [tuple(tile[:3]) for tile in image.tile] != [("jpeg", (0, 0, *image.size), 0)]:
-        return None
-    position = image.fp.tell()
-    image.fp.seek(0)
-    data = image.fp.read()
-    image.fp.seek(position)
-    return data
+    @lazy
+    def _stream_pixels(self) -> NDArray[np.uint8] | None:
+        data = np.frombuffer(self._encoded or b"", np.uint8)
+        try:
+            codec, info = probe_by_library(data)
+        except ValueError:
+            if self.jpeg is None:
+                return None
+            raise
+        pixels = np.empty((info.height, info.width, 3), np.uint8)
+        try:
+            decode_by_library(data, pixels)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
+        return None if info.channels == 4 and is_ours(codec) else pixels
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -168,27 +175,11 @@ def _read(path: str | bytes) -> tuple[bytes, str]:
         raise ValueError(f"cannot read the image file {name!r}: {error.strerror}") from error
 
 
-def _from_encoded(data: bytes, name: str) -> NDArray[np.uint8]:
+def _by_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return _from_pillow(image, name)
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{name}: {error}. If that is intended, raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"PIL cannot decode {name}: {error}") from error
-
-
-def _from_pillow(image: Image, name: str) -> NDArray[np.uint8]:
-    if image.mode in _DEEP_MODES:
-        raise ValueError(
-            f"expected 8 bits a channel, got {name} of mode {image.mode!r}, which PIL would clip; "
-            "scale it to 0…255 first"
-        )
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+    with pillow_errors(name), Image.open(io.BytesIO(data)) as image:
+        return pillow_pixels(image, name)
 
 
 def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:

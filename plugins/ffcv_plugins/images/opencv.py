@@ -1,18 +1,20 @@
-"""JPEG by OpenCV, which brings libjpeg-turbo along in its wheels."""
+"""JPEG by libjpeg-turbo, which OpenCV and simplejpeg bring along in their wheels."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from ffcv_plugins.images.codec import ImageInfo
 from ffcv_plugins.images.jpeg.header import read_header
+from ffcv_plugins.images.jpeg.stream import read_stream
 
 __all__ = ["OpenCVCodec"]
 
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-_END = b"\xff\xd9"
+_END = np.array([0xFF, 0xD9], np.uint8)
 _LARGEST = 65500
 """libjpeg's limit for width and height."""
 
@@ -23,8 +25,8 @@ class OpenCVCodec:
     Pixels are libjpeg-turbo's, with its exact inverse DCT and smooth upsampling; they are not
     rotated by EXIF. It has no state and changes no setting of OpenCV's.
 
-    A stream that breaks off is refused. Damage in its middle that still reads as JPEG is not
-    noticed here; that is what a file's checksums are for.
+    OpenCV fills up with grey what is missing, and does not tell. So it decodes only what has been
+    found to be whole; most images are decoded by simplejpeg, which tells.
     """
 
     name = "opencv"
@@ -43,27 +45,25 @@ class OpenCVCodec:
         Raises:
             ValueError: the stream is broken or breaks off, or has another size.
         """
-        view = _bytes_of(data)
-        info, scan = read_header(view)
+        # Numba comes along with them, and is not needed for probing and encoding.
+        from ffcv_plugins.images.jpeg.checking import check_code, check_stream
+
+        stream = read_stream(np.frombuffer(_bytes_of(data), np.uint8))
         height, width = destination.shape[:2]
-        if (info.height, info.width) != (height, width):
+        if (stream.height, stream.width) != (height, width):
             raise ValueError(
                 f"expected an image of {width}×{height} pixels, "
-                f"got a JPEG of {info.width}×{info.height}"
+                f"got a JPEG of {stream.width}×{stream.height}"
             )
-        # Some versions of OpenCV fill up what is missing with grey. Within a scan FF D9 cannot
-        # occur, and before the scan it may, in thumbnails.
-        if data[scan:].tobytes().rfind(_END) < 0:
-            raise ValueError(f"the JPEG stream of {data.size} bytes breaks off")
+        is_known = check_stream(stream)
+        whole = _with_end(data)
         try:
-            pixels = cv2.imdecode(data, _FLAGS)
-        except cv2.error as error:
-            raise ValueError(f"the JPEG stream is broken: {error.err}") from error
-        if pixels is None:
-            raise ValueError("the JPEG stream is broken: OpenCV cannot decode it")
-        if pixels.shape != destination.shape:
-            raise ValueError(f"expected shape {destination.shape}, OpenCV gave {pixels.shape}")
-        destination[...] = pixels
+            simplejpeg.decode_jpeg(whole, "RGB", strict=True, buffer=destination)
+        except ValueError as error:
+            # It does not know all samplings, and minds bytes between segments.
+            if not is_known:
+                check_code(stream, str(error))
+            destination[...] = _by_opencv(whole, destination.shape)
 
     def encode(self, pixels: NDArray[np.uint8], quality: int) -> bytes:
         """Encode an image as baseline JPEG with 4:2:0 subsampling.
@@ -83,6 +83,30 @@ class OpenCVCodec:
         if not done:
             raise ValueError(f"OpenCV cannot encode an image of {width}×{height} pixels")
         return bytes(encoded.tobytes())
+
+
+def _with_end(data: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A stream with an end marker, which tells nothing of whether its data are complete."""
+    if np.array_equal(data[-2:], _END):
+        return data
+    # A last byte of ones is data, which a zero must follow.
+    between = np.zeros(int(data[-1] == 0xFF), np.uint8)
+    return np.concatenate([data, between, _END])
+
+
+def _by_opencv(data: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The pixels of a stream in which there is no damage."""
+    # OpenCV knows JPEG by its first three bytes, behind two of which others may stand.
+    first = 2 + int(np.argmax(data[2:] == 0xFF))
+    try:
+        pixels = cv2.imdecode(np.delete(data, slice(2, first)), _FLAGS)
+    except cv2.error as error:
+        raise ValueError(f"OpenCV cannot decode the JPEG stream: {error.err}") from error
+    if pixels is None:
+        raise ValueError("OpenCV cannot decode the JPEG stream")
+    if pixels.shape != shape:
+        raise ValueError(f"expected shape {shape}, OpenCV gave {pixels.shape}")
+    return np.asarray(pixels, np.uint8)
 
 
 def _bytes_of(data: NDArray[np.uint8]) -> memoryview[int]:

@@ -40,9 +40,17 @@ def test_unstuffing_is_the_inverse_of_stuffing(data):
 
 
 @pytest.mark.parametrize("before", [*range(34), 63, 64, 65])
-@pytest.mark.parametrize("marker", [b"\xff\xd9", b"\xff\x01", b"\xff\xff"])
+@pytest.mark.parametrize("marker", [b"\xff\xd9", b"\xff\x01", b"\xff\xff\xda"])
 def test_unstuffing_stops_at_a_marker(before, marker):
     assert unstuff(b"\x11" * before + marker + b"\x22" * 40) == b"\x11" * before
+
+
+@pytest.mark.parametrize("before", [*range(34), 63, 64, 65])
+@pytest.mark.parametrize("ones", [2, 3, 40])
+def test_several_bytes_of_ones_are_one(before, ones):
+    """So it is for libjpeg, which passes over those that might precede a marker."""
+    data = b"\x11" * before + b"\xff" * ones + b"\0\x22" * 40
+    assert unstuff(data) == b"\x11" * before + b"\xff" + (b"\0\x22" * 40)[1:]
 
 
 @pytest.mark.parametrize("before", range(70))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jpeg_judges import compare_judges, judged
 from jpeg_native import NativeDecoder
 from jpeg_streams import (
     APP0,
@@ -255,6 +256,14 @@ OTHER_DECODERS = {
     "a reserved marker": inserted(Segment(0xF7, b"")),
     "DNL": inserted(Segment(0xDC, b"\0\x15")),
 }
+TOLERATED = {
+    "bytes between segments": STREAM[:20] + b"\0" + STREAM[20:],
+    "a zero for a marker": STREAM[:20] + b"\xff\0" + STREAM[20:],
+    "many bytes before the scan": joined(SEGMENTS[:-1], bytes(5000) + STREAM[-len(DATA) - 14 :]),
+    "a length of 0": STREAM[:2] + b"\xff\xe3\0\0" + STREAM[2:],
+    "a length of 1": STREAM[:2] + b"\xff\xfe\0\1" + STREAM[2:],
+    "restart markers between segments": STREAM[:20] + b"\xff\xd3\xff\x01" + STREAM[20:],
+}
 DAMAGED = {
     "nothing": b"",
     "two bytes": STREAM[:2],
@@ -262,10 +271,7 @@ DAMAGED = {
     "no second byte": b"\xff\xd9" + STREAM[2:],
     "two beginnings": STREAM[:2] + STREAM,
     "an end before the scan": joined(SEGMENTS[:-1], b"\xff\xd9\0\0"),
-    "bytes between segments": STREAM[:20] + b"\0" + STREAM[20:],
-    "a zero for a marker": STREAM[:20] + b"\xff\0" + STREAM[20:],
-    "a length of 0": with_segment(APP0, lambda _: b"")[:4] + b"\0\0" + STREAM[6:],
-    "a length of 1": STREAM[:4] + b"\0\1" + STREAM[6:],
+    "a length of 1": STREAM[:2] + b"\xff\xdb\0\1" + STREAM[2:],
     "a length beyond the end": STREAM[:4] + b"\xff\xff" + STREAM[6:],
     "nothing but fill bytes": STREAM[:2] + b"\xff" * 100,
     "too many segments": STREAM[:2] + b"\xff\xfe\0\2" * 5000,
@@ -309,6 +315,19 @@ def test_what_is_left_to_other_decoders(name):
 @pytest.mark.parametrize("name", DAMAGED)
 def test_what_is_damaged(name):
     assert verdict(DAMAGED[name]) == BROKEN
+
+
+@pytest.mark.parametrize("name", TOLERATED)
+def test_what_libjpeg_tolerates(name):
+    assert verdict(TOLERATED[name]) == 0
+    pixels, words = judged(TOLERATED[name])
+    assert words == ""
+    np.testing.assert_array_equal(pixels, judged(STREAM)[0])
+
+
+@pytest.mark.parametrize("name", [*OTHER_DECODERS, *DAMAGED, *TOLERATED])
+def test_all_judges_agree(name):
+    compare_judges((OTHER_DECODERS | DAMAGED | TOLERATED)[name])
 
 
 @pytest.mark.parametrize("name", ["progressive", "CMYK", "RGB"])

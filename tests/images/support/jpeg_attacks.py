@@ -26,6 +26,7 @@ from jpeg_streams import (
     by_pillow,
     joined,
     picture,
+    segment_bytes,
     split,
 )
 from jpeg_tables import AC_SYMBOLS, EXTREME_AC, EXTREME_DC, counted, random_lengths
@@ -292,6 +293,16 @@ def _drawn_again(symbols, number):
     return [symbols[i * i % min(len(symbols), 5)] for i in range(number)]
 
 
+def _stray_bytes(rng, sound):
+    """Bytes between segments, which are no damage."""
+    segments, data = split(sound.stream)
+    pieces = [b"\xff\xd8", *map(segment_bytes, segments)]
+    pieces[-1] += data
+    at = rng.randrange(1, len(pieces))
+    stray = rng.choice([rng.randbytes(rng.choice([1, 2, 40])), bytes(5), b"\xff\0\xff\xff"])
+    return b"".join([*pieces[:at], stray, *pieces[at:]])
+
+
 def _other_interval(rng, sound):
     segments, data = split(sound.stream)
     interval = rng.choice([0, 1, 2, 3, 7, 255, 65535])
@@ -327,6 +338,7 @@ _CHANGES = [
     _other_tables,
     _own_code,
     _own_code,
+    _stray_bytes,
     _other_interval,
     _segments_moved,
 ]

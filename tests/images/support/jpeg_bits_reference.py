@@ -21,11 +21,12 @@ def unstuffed(data):
     """The bytes up to the first marker, without the zeros behind FF, and where each one was."""
     content, places, at = bytearray(), [], 0
     while at < len(data):
-        if data[at] == 0xFF and data[at + 1 : at + 2] not in (b"", b"\0"):
+        ones = len(data[at:]) - len(data[at:].lstrip(b"\xff"))
+        if ones and data[at + ones : at + ones + 1] not in (b"", b"\0"):
             break
         content.append(data[at])
         places.append(at)
-        at += 2 if data[at] == 0xFF else 1
+        at += ones + 1
     return bytes(content), places
 
 

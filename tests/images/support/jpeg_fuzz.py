@@ -1,7 +1,8 @@
 """Attack the native JPEG decoder, in a process of its own with fences around all memory.
 
 Each run decodes a region, decodes its planes at some scale, and makes a side index. Once in a while
-it is compared with what a decoder does that has seen nothing before, and with OpenCV.
+it is compared with what a decoder does that has seen nothing before, and with OpenCV; and it is
+compared whether all of the stream is called damaged or sound with what simplejpeg says.
 
     python tests/images/support/jpeg_fuzz.py --runs 1000000
 
@@ -27,11 +28,12 @@ import numpy as np
 from jpeg_arena import arena_decoder, fresh_code
 from jpeg_attacks import LARGEST, Attack, attack
 from jpeg_bits_reference import decode_scan
+from jpeg_judges import compare_judges
 from jpeg_streams import decoded_by_opencv
 
 NAMES = {0: "decoded", 1: "UNSUPPORTED", 2: "BROKEN", 3: "OUTSIDE"}
 LARGEST_STREAM = 1 << 18
-COMPARED_EVERY = 3
+COMPARED_EVERY, JUDGED_EVERY = 3, 5
 
 
 def main():
@@ -91,6 +93,8 @@ def attack_once(decoder, case, number):
     happened.append(f"planes {NAMES[decoder.planes_code(case)]}")
     index = decoder.index_code(case)
     happened.append(f"index {'made' if index > 0 else NAMES[-index]}")
+    if number % JUDGED_EVERY == 0:
+        happened.append(f"judged: {compare_judges(case.stream)}")
     return happened
 
 

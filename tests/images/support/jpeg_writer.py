@@ -24,7 +24,7 @@ def block_grid(size, factors, component):
     return rows * factors[component][1], columns * factors[component][0]
 
 
-def write_jpeg(size, factors, coefficients, quantisers):
+def write_jpeg(size, factors, coefficients, quantisers, in_parts=False):
     """A baseline stream.
 
     Args:
@@ -33,25 +33,45 @@ def write_jpeg(size, factors, coefficients, quantisers):
         coefficients: for each component (block rows, block columns, 64) integers, row by row within
             a block; AC from -1023 to 1023, neighbouring DC at most 2047 apart.
         quantisers: for each component 64 numbers from 1 to 255, row by row.
+        in_parts: whether each component has a scan of its own.
     """
     count = len(factors)
     frame = [8, *divmod(size[0], 256), *divmod(size[1], 256), count]
-    scan = [count]
     segments = [_segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")]
     for component, (h, v) in enumerate(factors):
         table = bytes([component, *np.asarray(quantisers[component])[ZIGZAG].tolist()])
         segments.append(_segment(0xDB, table))
         frame += [component + 1, 16 * h + v, component]
-        scan += [component + 1, 0]
     segments.append(_segment(0xC0, bytes(frame)))
     for kind, length, symbols in ((0x00, 4, _DC_SYMBOLS), (0x10, 8, _AC_SYMBOLS)):
         counts = [len(symbols) if bits == length else 0 for bits in range(1, 17)]
         segments.append(_segment(0xC4, bytes([kind, *counts]) + symbols))
-    segments.append(_segment(0xDA, bytes([*scan, 0, 63, 0])))
-    bits = "".join(_scan(factors, [np.asarray(c) for c in coefficients]))
+    coefficients = [np.asarray(c) for c in coefficients]
+    if in_parts:
+        for component in range(count):
+            rows, columns = own_grid(size, factors, component)
+            segments.append(
+                _scan_segment([component], [(1, 1)], [coefficients[component][:rows, :columns]])
+            )
+    else:
+        segments.append(_scan_segment(range(count), factors, coefficients))
+    return b"\xff\xd8" + b"".join(segments) + b"\xff\xd9"
+
+
+def own_grid(size, factors, component):
+    """Rows and columns of blocks of a component, without those that fill up an MCU."""
+    h, v = (max(pair[axis] for pair in factors) for axis in (0, 1))
+    own_h, own_v = factors[component]
+    return -(-size[0] * own_v // (8 * v)), -(-size[1] * own_h // (8 * h))
+
+
+def _scan_segment(components, factors, coefficients):
+    """The header of a scan, and its data."""
+    header = [len(factors), *(byte for number in components for byte in (number + 1, 0)), 0, 63, 0]
+    bits = "".join(_scan(factors, coefficients))
     bits += "1" * (-len(bits) % 8)
     data = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
-    return b"\xff\xd8" + b"".join(segments) + data + b"\xff\xd9"
+    return _segment(0xDA, bytes(header)) + data
 
 
 def _segment(marker, content):

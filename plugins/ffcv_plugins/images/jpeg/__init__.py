@@ -10,6 +10,7 @@
 ``idct``         the inverse transform; ``upsample`` chroma; ``color`` RGB
 ``decoder``      entry points: planes or RGB of a region
 ``row_index``    making a side index; ``density`` says how dense it is
-``checking``     whether a stream that is to be stored can be decoded completely
+``checking``     whether a stream can be decoded completely; ``scans`` those of other kinds, by
+                 their headers, and their code with ``walk``
 ===============  ===================================================================
 """

@@ -94,7 +94,8 @@ def bits_used(count: Any, position: Any, start: Any) -> int:
 def unstuff(source: Any, size: Any, target: Any) -> int:
     """Copy entropy-coded data without the zero byte that follows each FF.
 
-    It stops at a marker: an FF that anything but a zero follows.
+    It stops at a marker: an FF that anything but a zero follows. Several FF count as one, as for
+    libjpeg.
 
     Args:
         source: address of the data.
@@ -117,9 +118,12 @@ def unstuff(source: Any, size: Any, target: Any) -> int:
             position, out = position + ordinary, out + ordinary
         byte = load_u8(position)
         if byte == 255:
-            if position + 1 < end and load_u8(position + 1) != 0:
+            behind = position + 1
+            while behind < end and load_u8(behind) == 255:
+                behind += 1
+            if behind < end and load_u8(behind) != 0:
                 break
-            position += 1
+            position = behind
         store_u8(out, byte)
         position, out = position + 1, out + 1
     store_i64(out, 0)

@@ -1,35 +1,38 @@
 """Whether a JPEG stream can be decoded to its end.
 
-Libraries conceal damage: they guess what is missing, and say nothing that a program could hear. The
-native decoder notices codes that mean nothing, and data that end too early. What it does not handle
-is left to a library, which notices at least that a stream breaks off. Damage that leaves the code
-valid shows in the pixels only.
+Libraries conceal damage: they guess what is missing, and few tell a program of it. A stream is
+damaged when it holds code that means nothing, or when its data end too early. What else libjpeg
+warns of is no damage: bytes between segments, bytes that are left over, no end marker behind the
+last MCU. Damage that leaves the code valid shows in the pixels only.
+
+The native decoder goes through the kinds that it knows. All others are left to a library that
+tells; where that minds what is no damage, ``scans`` goes through them.
 """
 
 from __future__ import annotations
 
 import bisect
 
-import numpy as np
-
-from ffcv_plugins.images.codec import installed_codec
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY
 from ffcv_plugins.images.jpeg.density import side_index
+from ffcv_plugins.images.jpeg.header import END
 from ffcv_plugins.images.jpeg.markers import BROKEN, UNSUPPORTED
 from ffcv_plugins.images.jpeg.memory import local_memory
-from ffcv_plugins.images.jpeg.stream import PROGRESSIVE, JpegStream
+from ffcv_plugins.images.jpeg.scans import first_damage, missing_part, read_scans
+from ffcv_plugins.images.jpeg.stream import HUFFMAN_CODED, PROGRESSIVE, JpegStream
 from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
 
-__all__ = ["check_by_library", "check_natively"]
+__all__ = ["check_code", "check_stream"]
 
-_END = b"\xff\xd9"
+_REMEDY = "restore it from where it came from, or leave it out"
 
 
-def check_natively(stream: JpegStream) -> bool:
-    """Look for damage in a stream.
+def check_stream(stream: JpegStream) -> bool:
+    """Look for damage in a stream, without a library.
 
     Returns:
-        Whether all of it was looked at; otherwise only a library can decode it.
+        Whether all of its code was looked at. Otherwise only the headers of its scans were, and
+        whoever decodes it must look at the rest.
 
     Raises:
         ValueError: the stream is damaged, or breaks off.
@@ -40,33 +43,49 @@ def check_natively(stream: JpegStream) -> bool:
             f"the JPEG stream claims {stream.width}×{stream.height} pixels, "
             f"more than {size} bytes can hold"
         )
-    # Within a scan FF D9 cannot occur, and before the scan it may, in thumbnails.
-    has_end = stream.data[stream.scan :].tobytes().rfind(_END) >= 0
-    verdict = _check_scan(stream)
+    verdict = _check_natively(stream)
     if verdict == BROKEN:
-        problem = "is damaged" if has_end else f"of {size} bytes breaks off"
-        raise ValueError(
-            f"the JPEG stream {problem}: only the first {_intact_rows(stream)} "
-            f"of its {stream.height} rows can be decoded"
-        )
-    if not has_end:
-        raise ValueError(
-            f"the JPEG stream of {size} bytes breaks off: its end, the marker FF D9, is missing"
-        )
+        rows = _intact_rows(stream)
+        words = f"only the first {rows} of its {stream.height} rows can be decoded"
+        raise _damaged(stream, words)
+    if verdict == UNSUPPORTED:
+        try:
+            missing = missing_part(stream, read_scans(stream))
+        except ValueError as error:
+            raise _damaged(stream, str(error)) from error
+        if missing:
+            raise _damaged(stream, missing, "is incomplete")
     return verdict == 0
 
 
-def check_by_library(stream: JpegStream) -> None:
-    """Decode a stream.
+def check_code(stream: JpegStream, told: str) -> None:
+    """Look for damage in the code of a stream that a library has refused.
+
+    Args:
+        stream: the stream.
+        told: why it was refused.
 
     Raises:
-        ValueError: the library refuses it.
+        ValueError: the stream is damaged, or breaks off, or it cannot be said here.
     """
-    pixels = np.empty((stream.height, stream.width, 3), np.uint8)
-    installed_codec().decode(stream.data, pixels)
+    damage = told
+    if stream.process in HUFFMAN_CODED:
+        try:
+            damage = first_damage(stream, read_scans(stream))
+        except ValueError as error:
+            raise _damaged(stream, str(error)) from error
+    if damage:
+        raise _damaged(stream, damage)
 
 
-def _check_scan(stream: JpegStream) -> int:
+def _damaged(stream: JpegStream, words: str, state: str = "is damaged") -> ValueError:
+    # Before the scan there may be the end marker of a thumbnail.
+    if stream.data[stream.scan :].tobytes().rfind(bytes([0xFF, END])) < 0:
+        state = f"of {stream.data.size} bytes breaks off"
+    return ValueError(f"the JPEG stream {state}: {words}; {_REMEDY}")
+
+
+def _check_natively(stream: JpegStream) -> int:
     """Go through all entropy-coded data: 0, ``BROKEN``, or ``UNSUPPORTED``."""
     if stream.process == PROGRESSIVE:
         return UNSUPPORTED

@@ -252,13 +252,25 @@ def _segment(state: Any, marker: Any, at: Any, end: Any) -> int:
 
 
 @kernel
+def _is_skipped(marker: Any) -> bool:
+    """Whether libjpeg skips such segments, so that it does not mind a length that is none."""
+    return marker == 0xDC or marker == 0xFE or (marker >= 0xE0 and marker <= 0xEF)
+
+
+@kernel
 def _next_marker(at: Any, end: Any) -> tuple[int, int]:
-    """The marker at ``at``, which any number of FF may precede, and the address behind it."""
-    if at >= end or load_u8(at) != 255:
-        return 0, at
-    while at < end and load_u8(at) == 255:
-        at += 1
-    return (load_u8(at) if at < end else 0), at + 1
+    """The next marker from ``at`` on, and the address behind it; 0 where there is none.
+
+    It may be preceded by any number of FF. What is no marker is passed over, as libjpeg does it.
+    """
+    while at < end:
+        while at < end and load_u8(at) != 255:
+            at += 1
+        while at < end and load_u8(at) == 255:
+            at += 1
+        if at < end and load_u8(at) != 0:
+            return load_u8(at), at + 1
+    return 0, at
 
 
 @kernel
@@ -282,6 +294,8 @@ def parse(state: Any) -> int:
         if marker == 1 or (marker >= 0xD0 and marker <= 0xD7):
             continue
         length = _u16(at)
+        if length < 2 and _is_skipped(marker):
+            length = 2
         if marker == 0xD8 or marker == 0xD9 or length < 2 or at + length > end:
             return BROKEN
         if marker == 0xDA:

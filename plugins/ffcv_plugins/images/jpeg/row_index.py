@@ -54,8 +54,8 @@ def _write_entry(state: Any, entry: Any, bit: Any) -> None:
 
 
 @kernel
-def _follow(source: Any, unstuffed: Any) -> int:
-    """Address behind the bytes that ``unstuffed`` bytes were made from."""
+def _follow(source: Any, end: Any, unstuffed: Any) -> int:
+    """Address behind the bytes that ``unstuffed`` bytes were made from, in data up to ``end``."""
     while unstuffed > 0:
         ordinary = 0
         if unstuffed >= 32:
@@ -63,7 +63,9 @@ def _follow(source: Any, unstuffed: Any) -> int:
         if ordinary > 0:
             source, unstuffed = source + ordinary, unstuffed - ordinary
         else:
-            source, unstuffed = source + (2 if load_u8(source) == 255 else 1), unstuffed - 1
+            while source < end and load_u8(source) == 255:
+                source += 1
+            source, unstuffed = source + 1, unstuffed - 1
     return source
 
 
@@ -108,13 +110,14 @@ def _index_scan(state: Any, interval: Any, entry: Any) -> int:
     bits, count, position, _, problem = open_segment(state, 0)
     reader = (bits, count, position)
     source, followed = get(state, s.DATA) + get(state, s.SCAN), 0
+    end = get(state, s.DATA) + get(state, s.LENGTH)
     columns = get(state, s.MCU_COLUMNS)
     for row in range(get(state, s.MCU_ROWS)):
         for column in range(0, columns, interval):
             if problem != 0 or get(state, s.FAILED) != 0:
                 return BROKEN if problem == 0 else problem
             bit = bits_used(reader[1], reader[2], get(state, s.B_UNSTUFFED))
-            source, followed = _follow(source, (bit >> 3) - followed), bit >> 3
+            source, followed = _follow(source, end, (bit >> 3) - followed), bit >> 3
             _write_entry(state, entry, 8 * (source - get(state, s.DATA)) + (bit & 7))
             entry += ENTRY_BYTES
             number = min(interval, columns - column)

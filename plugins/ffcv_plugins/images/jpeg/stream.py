@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 
 from ffcv_plugins.images.jpeg.header import FRAMES, read_frame, segments
 
-__all__ = ["PROGRESSIVE", "Component", "JpegStream", "read_stream"]
+__all__ = ["HUFFMAN_CODED", "PROGRESSIVE", "Component", "JpegStream", "read_stream"]
 
 _BASELINE, _EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+HUFFMAN_CODED = (_BASELINE, _EXTENDED, PROGRESSIVE)
+"""Markers of frame headers of images that every decoder knows."""
 _QUANTISERS = 0xDB
 _LARGEST_SIDE = 65500
 """libjpeg's limit for width and height."""
@@ -22,12 +24,14 @@ class Component:
     """A channel, as the frame header describes it.
 
     Attributes:
+        identifier: what scans call it.
         across: samples of this component in the width of one MCU, in blocks.
         down: the same in its height.
         quantiser: what its coefficients were divided by, 64 numbers in zigzag order; ``None`` if
             no segment before the first scan says it.
     """
 
+    identifier: int
     across: int
     down: int
     quantiser: tuple[int, ...] | None
@@ -57,7 +61,7 @@ class JpegStream:
     def is_common(self) -> bool:
         """Whether every decoder reads it, and as grey or colour: no CMYK, no arithmetic coding."""
         return (
-            self.process in (_BASELINE, _EXTENDED, PROGRESSIVE)
+            self.process in HUFFMAN_CODED
             and len(self.components) in (1, 3)
             and max(self.width, self.height) <= _LARGEST_SIDE
         )
@@ -135,5 +139,5 @@ def _read_components(
         across, down = content[at + 1] >> 4, content[at + 1] & 15
         if not 1 <= across <= 4 or not 1 <= down <= 4:
             raise ValueError(f"the JPEG stream claims sampling factors of {across}×{down}")
-        components.append(Component(across, down, tables.get(content[at + 2])))
+        components.append(Component(content[at], across, down, tables.get(content[at + 2])))
     return tuple(components)

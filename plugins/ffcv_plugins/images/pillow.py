@@ -1,0 +1,143 @@
+"""Images of PIL, and what PIL decodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["is_pillow", "pillow_errors", "pillow_name", "pillow_pixels", "unchanged_stream"]
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION = 0x0112
+_TRANSPOSED, _MIRRORED, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 7, 8), (3, 4, 6, 7)
+"""Orientations (EXIF) of images that are shown with rows and columns exchanged, and of those that
+are stored from right to left, or from bottom to top, as it looks before that."""
+
+
+def is_pillow(value: Any) -> bool:
+    """Whether a value is an image of PIL's, without importing that."""
+    image_module = sys.modules.get("PIL.Image")
+    return image_module is not None and isinstance(value, image_module.Image)
+
+
+def pillow_name(image: Image) -> str:
+    """What messages call an image: its file's name is in it, if PIL has opened that."""
+    file = getattr(image, "filename", "") or getattr(getattr(image, "fp", None), "name", "")
+    return f"the PIL image {file!r}" if isinstance(file, str) and file else "the PIL image"
+
+
+def unchanged_stream(image: Any) -> bytes | None:
+    """The file of a JPEG that Pillow has opened and not touched since; ``None`` for other images.
+
+    Pillow decodes at first use, and forgets the file then: ``tile``, which says what is to be
+    decoded, becomes empty. Whatever changes pixels in place decodes them first, and everything else
+    makes a new image, of another class. That leaves ``draft``, which sets ``decoderconfig``.
+
+    A file of several pictures (MPO, as phones write them) is given from the chosen one on.
+    """
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.MpoImagePlugin import MpoImageFile
+
+    if type(image) not in (JpegImageFile, MpoImageFile) or image.decoderconfig or image.fp is None:
+        return None
+    offset = image.tile[0][2] if image.tile else 0
+    if [tuple(tile[:3]) for tile in image.tile] != [("jpeg", (0, 0, *image.size), offset)]:
+        return None
+    position = image.fp.tell()
+    image.fp.seek(offset)
+    data: bytes = image.fp.read()
+    image.fp.seek(position)
+    return data
+
+
+@contextmanager
+def pillow_errors(name: str, image: Image | None = None) -> Iterator[None]:
+    """Make one error of all that PIL raises for files that it cannot decode.
+
+    Args:
+        name: what messages call the image.
+        image: the image, if PIL has opened it.
+
+    Raises:
+        ValueError: PIL has raised something. It tells which file it is and of which kind.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        from PIL import Image, UnidentifiedImageError
+
+        if isinstance(error, Image.DecompressionBombError):
+            words = f"{name}: {error}. If that is intended, raise PIL.Image.MAX_IMAGE_PIXELS"
+        elif isinstance(error, UnidentifiedImageError):
+            words = f"PIL cannot decode {name}: no image of a format that it knows, or a broken one"
+        else:
+            kind = f" ({image.format})" if image is not None and image.format else ""
+            words = (
+                f"PIL cannot decode {name}{kind}: {type(error).__name__}: {error}; it is broken, "
+                "so restore it from where it came from, or leave it out"
+            )
+        raise ValueError(words) from error
+
+
+@contextmanager
+def _not_half_loaded(image: Any) -> Iterator[None]:
+    """Let an image that cannot be decoded stay one that is not.
+
+    After some errors Pillow takes it for decoded, with black where data were missing.
+    """
+    tile, file = list(getattr(image, "tile", ())), getattr(image, "fp", None)
+    try:
+        yield
+    except Exception:
+        if tile:
+            image.tile, image.fp = tile, file
+        raise
+
+
+def pillow_pixels(image: Image, name: str) -> NDArray[np.uint8]:
+    """The pixels of an image as RGB, ``(H, W, 3)``, contiguous, as they lie in its file.
+
+    Args:
+        image: the image.
+        name: what messages call it.
+
+    Raises:
+        ValueError: it has more than 8 bits a channel, or PIL cannot decode it.
+    """
+    if image.mode in _DEEP_MODES:
+        raise ValueError(
+            f"expected 8 bits a channel, got {name} of mode {image.mode!r}, which PIL would clip; "
+            "scale it to 0…255 first"
+        )
+    with pillow_errors(name, image), _not_half_loaded(image):
+        turned = _orientation_to_be_applied(image)
+        pixels = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(_turned_back(pixels, turned))
+
+
+def _orientation_to_be_applied(image: Any) -> int:
+    """The orientation by which Pillow turns an image when it decodes it: that of a TIFF."""
+    if image.format != "TIFF" or not getattr(image, "tile", None):
+        return 1
+    return int(image.getexif().get(_ORIENTATION, 1))
+
+
+def _turned_back(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """An image as it is stored, given as it is shown."""
+    if orientation in _TRANSPOSED:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in _UPSIDE_DOWN:
+        pixels = pixels[::-1]
+    if orientation in _MIRRORED:
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -16,7 +16,9 @@ from typing import Self
 
 import xxhash
 
+from ffcv.beton.opening import too_many_open
 from ffcv.beton.output import OutputFile
+from ffcv.errors import BetonError
 
 __all__ = ["Journal", "journal_path"]
 
@@ -54,12 +56,21 @@ class Journal:
 
     @classmethod
     def read(cls, path: str) -> Self | None:
-        """The note beside the file ``path``; ``None`` if there is none that can be understood."""
+        """The note beside the file ``path``; ``None`` if there is none that can be understood.
+
+        Raises:
+            BetonError: too many files are open to look.
+        """
         try:
             with open(journal_path(path), "rb") as file:
                 document = json.loads(file.read(_MAX_SIZE))
             length, checksum = document["length"], int(document["checksum"], 16)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        except OSError as error:
+            problem = too_many_open(error)
+            if problem is not None:
+                raise BetonError(path, f"it cannot be opened: {problem}") from error
+            return None
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return cls(length, checksum) if type(length) is int else None
 

@@ -169,8 +169,12 @@ class OpenFile(Uncopyable):
         Raises:
             TruncatedFileError: the file has shrunk.
             ChangedFileError: another one was written over it.
+            BetonError: the system does not know the file any more, as after losing a server.
         """
-        status = os.fstat(self._fd)
+        try:
+            status = os.fstat(self._fd)
+        except OSError as error:
+            raise BetonError(self.path, f"it cannot be read: {error.strerror}") from error
         if status.st_size < self.num_bytes:
             self._problem = self._shrunk(f"from {self.num_bytes} to {status.st_size} bytes")
         elif self._modified != status.st_mtime_ns and self._problem is None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import xxhash
 
-from ffcv.beton.opening import Uncopyable
+from ffcv.beton.opening import Uncopyable, too_many_open
 from ffcv.errors import DiskFullError, WriteError
 
 __all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]
@@ -255,4 +255,5 @@ def write_error(path: str, error: OSError, outcome: str) -> WriteError:
             f"{path}: no space left on the device, or a limit on file sizes was reached "
             f"({error.strerror}); free some space or write elsewhere. {outcome}"
         )
-    return WriteError(f"{path}: it cannot be written: {error.strerror}. {outcome}")
+    problem = too_many_open(error) or error.strerror
+    return WriteError(f"{path}: it cannot be written: {problem}. {outcome}")

@@ -63,7 +63,7 @@ _OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
 
 
 class MemoryBudget(NamedTuple):
-    """Bytes that a loader takes for itself, beside compiled code and the mapped file.
+    """Bytes that a loader takes for itself, beside compiled code and the tables of its file.
 
     Attributes:
         workers: scratch and workspaces of all workers together.

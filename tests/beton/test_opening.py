@@ -6,6 +6,7 @@ import errno
 import os
 import pickle
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -227,6 +228,53 @@ def test_a_file_that_shrinks_while_it_is_open(tmp_path):
             file.read_at(2000, 10)
         with pytest.raises(TruncatedFileError):
             _ = file.regions
+
+
+EXHAUST = """
+import os, resource, sys
+from ffcv.beton.file import BetonFile
+from ffcv.errors import BetonError
+
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+files = [BetonFile(sys.argv[1]) for _ in range(20)]
+more = []
+for _ in range(30):
+    try:
+        more.append(BetonFile(sys.argv[1]))
+        more[-1].data
+    except BetonError as error:
+        assert "ulimit -n" in str(error) and sys.argv[1] in str(error), error
+        break
+else:
+    sys.exit("no error")
+del more
+count = len(os.listdir("/proc/self/fd"))
+for _ in range(3):
+    held = []
+    try:
+        while True:
+            held.append(os.dup(0))
+    except OSError:
+        pass
+    for free in range(3):  # the file, its journal and its map need one after the other
+        try:
+            BetonFile(sys.argv[1]).data
+        except BetonError as error:
+            assert "ulimit -n" in str(error), error
+        os.close(held.pop())
+    while held:
+        os.close(held.pop())
+assert len(os.listdir("/proc/self/fd")) == count
+BetonFile(sys.argv[1]).data
+"""
+
+
+def test_too_many_open_files(tmp_path):
+    path = build(tmp_path / "x.beton", [(1, b"a", b"b")])
+    done = subprocess.run(
+        [sys.executable, "-c", EXHAUST, path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_errors_can_be_sent_to_another_process(tmp_path):

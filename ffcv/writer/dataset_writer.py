@@ -27,7 +27,7 @@ from ffcv.writer.parallel import encoded_samples, encoded_shards, number_of_work
 from ffcv.writer.progress import progress_bar
 from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
 from ffcv.writer.shards import Pipeline, ShardEncoder, expand_shards
-from ffcv.writer.spool import Spools, spool_folder
+from ffcv.writer.spool import Spooled, Spools, spools_beside
 
 __all__ = ["DatasetWriter"]
 
@@ -191,8 +191,8 @@ class DatasetWriter:
 
         The samples lie in the order of the shards, and within one as the pipeline gives them. A
         worker takes whole shards. Until all are encoded, their number is not known; so they wait
-        in a hidden folder beside the file, which needs room for them, and are deleted shard by
-        shard while the file is written.
+        on the same disk, which needs room for them, and their space is given back shard by shard
+        while the file is written.
 
         Args:
             shards: paths or URLs of tar files, also as patterns that webdataset expands, such as
@@ -213,23 +213,25 @@ class DatasetWriter:
         self._check_unused()
         urls = expand_shards(shards)
         workers = number_of_workers(self._num_workers, len(urls))
-        with self._explaining(), spool_folder(self._path) as spools:
+        with self._explaining(), spools_beside(self._path, max(workers, 1)) as spools:
             encode_sample = SampleEncoder(self._fields, side_indexes=bool(self._side_indexes))
             encode = ShardEncoder(urls, pipeline, encode_sample, spools)
-            counts = self._spooled(encode, len(urls), workers)
-            self._check_count(sum(counts))
-            with self._building(sum(counts)) as builder:
-                self._add(builder, _unspooled(spools, counts), sum(counts))
+            spooled = self._spooled(encode, len(urls), workers)
+            count = sum(shard.count for shard in spooled)
+            self._check_count(count)
+            with self._building(count) as builder:
+                self._add(builder, _unspooled(spools, spooled), count)
 
-    def _spooled(self, encode: ShardEncoder, number: int, workers: int) -> list[int]:
-        """How many samples each of the shards has, once they are encoded."""
-        counts = [0] * number
+    def _spooled(self, encode: ShardEncoder, number: int, workers: int) -> list[Spooled]:
+        """Where the samples of each shard are, once all are encoded."""
+        spooled: dict[int, Spooled] = {}
         bar = progress_bar(number, self._path.name, self._progress, "shards")
         with closing(encoded_shards(encode, number, workers)) as shards, bar as advance:
             for shard in shards:
-                counts[shard.number] = shard.count
+                if shard.spooled is not None:
+                    spooled[shard.number] = shard.spooled
                 advance()
-        return counts
+        return [spooled[shard] for shard in range(number)]
 
     def _write(
         self,
@@ -345,9 +347,9 @@ class DatasetWriter:
                 raise
 
 
-def _unspooled(spools: Spools, counts: Sequence[int]) -> Generator[EncodedSample]:
-    for number, count in enumerate(counts):
-        yield from spools.read(number, count)
+def _unspooled(spools: Spools, shards: Iterable[Spooled]) -> Generator[EncodedSample]:
+    for shard in shards:
+        yield from spools.read(shard)
 
 
 # The two spellings share one __init__; what help() and editors show is the usual one.

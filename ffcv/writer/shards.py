@@ -13,7 +13,7 @@ from urllib.request import url2pathname
 from ffcv.errors import ArgumentError, DatasetError, DiskFullError, SampleEncodingError, WriteError
 from ffcv.writer.archives import refuse_damaged, watch_streams
 from ffcv.writer.encoding import EncodedSample, SampleEncoder
-from ffcv.writer.spool import Spools
+from ffcv.writer.spool import Spooled, Spools
 
 __all__ = ["EncodedShard", "Pipeline", "ShardEncoder", "expand_shards"]
 
@@ -53,13 +53,13 @@ class EncodedShard:
 
     Attributes:
         number: which shard.
-        count: how many samples are in its spool.
+        spooled: where its samples are.
         failure: why there is none, if so.
         trace: the worker's traceback in words, if it failed.
     """
 
     number: int
-    count: int
+    spooled: Spooled | None
     failure: WriteError | None = None
     trace: str = ""
 
@@ -94,16 +94,16 @@ class ShardEncoder:
             return EncodedShard(number, self._spooled(number))
         except WriteError as error:
             trace = "".join(traceback.format_exception(error))
-            return EncodedShard(number, 0, error, trace)
+            return EncodedShard(number, None, error, trace)
 
     def describe(self, number: int) -> str:
         """Which shard this is, for messages."""
         return f"the shard {self._shards[number]}"
 
-    def _spooled(self, number: int) -> int:
+    def _spooled(self, number: int) -> Spooled:
         shard = self._shards[number]
         try:
-            count = self._spools.write(number, self._encoded(shard))
+            spooled = self._spools.write(self._encoded(shard))
         except DiskFullError:
             raise
         except WriteError:
@@ -111,7 +111,7 @@ class ShardEncoder:
             _check_archive(shard)
             raise
         _check_archive(shard)
-        return count
+        return spooled
 
     def _encoded(self, shard: str) -> Generator[EncodedSample]:
         for position, sample in enumerate(self._samples(shard)):

@@ -2,108 +2,155 @@
 
 from __future__ import annotations
 
-import errno
+import ctypes
 import os
 import pickle
-import shutil
 import tempfile
-from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.reduction import DupFd
+from typing import Any
 
+from ffcv.beton.output import write_error
 from ffcv.errors import DiskFullError, WriteError
 from ffcv.writer.encoding import EncodedSample
 
-__all__ = ["Spools", "spool_folder"]
+__all__ = ["Spooled", "Spools", "spools_beside"]
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_KEEP_SIZE, _PUNCH_HOLE = 1, 2
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """Samples that lie in a file one after the other.
+
+    Attributes:
+        file: number of the file.
+        start: where the first begins, in bytes.
+        end: where the last ends.
+        count: how many there are.
+    """
+
+    file: int
+    start: int
+    end: int
+    count: int
 
 
 class Spools:
-    """Numbered spools in a folder; any process may write one, each of them at once.
+    """Files for encoded samples, one for each worker; the object may be sent to them.
 
     Args:
-        folder: where they lie; nobody else may write to it.
-        target: the file that they are for, named in errors.
+        files: descriptors of the files.
+        target: the file that the samples are for, named in errors.
     """
 
-    def __init__(self, folder: str, target: str) -> None:
-        self._folder, self._target = Path(folder), target
+    def __init__(self, files: Sequence[int], target: str) -> None:
+        self._files, self._target = list(files), target
+        self._free, self._process = list(range(len(files))), os.getpid()
 
-    def write(self, number: int, samples: Iterable[EncodedSample]) -> int:
-        """Write one spool; one sample is in memory at a time.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_files": [DupFd(file) for file in self._files]}
 
-        Returns:
-            How many samples there were.
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._files = [file.detach() for file in state["_files"]]
+
+    def write(self, samples: Iterable[EncodedSample]) -> Spooled:
+        """Add samples to a file; one of them is in memory at a time.
 
         Raises:
             DiskFullError: no space is left.
             WriteError: the system refuses for another reason.
         """
         count = 0
-        with self._explained():
-            file = self._path(number).open("xb")
-        try:
-            for sample in samples:
-                with self._explained():
-                    pickle.dump(sample, file, pickle.HIGHEST_PROTOCOL)
-                count += 1
-        finally:
+        with self._lent() as number:
             with self._explained():
-                file.close()
-        return count
+                start = os.lseek(self._files[number], 0, os.SEEK_END)
+                file = os.fdopen(self._files[number], "wb", closefd=False)
+            try:
+                for sample in samples:
+                    with self._explained():
+                        pickle.dump(sample, file, pickle.HIGHEST_PROTOCOL)
+                    count += 1
+            finally:
+                with self._explained():
+                    file.close()
+            end = os.lseek(self._files[number], 0, os.SEEK_CUR)
+        return Spooled(number, start, end, count)
 
-    def read(self, number: int, count: int) -> Generator[EncodedSample]:
-        """The ``count`` samples of one spool, which is deleted at their end.
+    def read(self, place: Spooled) -> Generator[EncodedSample]:
+        """Samples from a file, whose space is given back behind the last of them.
 
         Raises:
             WriteError: the system refuses to read it.
         """
-        path = self._path(number)
-        with self._explained():
-            file = path.open("rb")
-        with file:
-            for _ in range(count):
+        fd = self._files[place.file]
+        with os.fdopen(fd, "rb", closefd=False) as file:
+            file.seek(place.start)
+            for _ in range(place.count):
                 with self._explained():
                     sample: EncodedSample = pickle.load(file)
                 yield sample
-        path.unlink()
+        _give_back(fd, place)
 
-    def _path(self, number: int) -> Path:
-        return self._folder / str(number)
+    @contextmanager
+    def _lent(self) -> Iterator[int]:
+        """A file that nobody else writes to."""
+        if os.getpid() != self._process:
+            from torch.utils.data import get_worker_info
 
-    def _explained(self) -> AbstractContextManager[None]:
-        return _explained(self._target)
+            worker = get_worker_info()
+            assert worker is not None
+            yield worker.id
+            return
+        number = self._free.pop()  # threads may do this at once
+        try:
+            yield number
+        finally:
+            self._free.append(number)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise _explanation(self._target, error) from error
 
 
 @contextmanager
-def spool_folder(target: str | os.PathLike[str]) -> Iterator[Spools]:
-    """Spools in a hidden folder beside ``target``, which vanishes at the end of the block.
+def spools_beside(target: str | os.PathLike[str], number: int) -> Iterator[Spools]:
+    """Spools in as many files without names, in the folder of ``target``.
+
+    They vanish at the end of the block, or with the process, however that ends.
 
     Raises:
-        WriteError: the folder cannot be made.
+        WriteError: the system refuses to make them.
     """
     shown = os.fsdecode(target)
-    parent, name = os.path.split(os.path.realpath(shown))
-    with _explained(shown):
-        folder = tempfile.mkdtemp(".tmp", f".{name[:60]}.", parent)
-    try:
-        yield Spools(folder, shown)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    folder = os.path.dirname(os.path.realpath(shown))
+    with ExitStack() as stack:
+        try:
+            files = [
+                stack.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0)).fileno()
+                for _ in range(number)
+            ]
+        except OSError as error:
+            raise _explanation(shown, error) from error
+        yield Spools(files, shown)
 
 
-@contextmanager
-def _explained(target: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise DiskFullError(
-                f"{target}: no space left on the device for the encoded samples, or a "
-                f"limit on file sizes was reached ({error.strerror}); free some space or write "
-                "elsewhere. Nothing was left behind"
-            ) from error
-        raise WriteError(
-            f"{target}: encoded samples cannot be kept beside it: {error.strerror}"
-        ) from error
+def _give_back(fd: int, place: Spooled) -> None:
+    """Let the disk use the space for the target. Systems that cannot need room for both."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "fallocate64"):
+        offset, length = ctypes.c_int64(place.start), ctypes.c_int64(place.end - place.start)
+        libc.fallocate64(fd, _KEEP_SIZE | _PUNCH_HOLE, offset, length)
+
+
+def _explanation(target: str, error: OSError) -> WriteError:
+    problem = write_error(target, error, "Nothing was left behind")
+    if isinstance(problem, DiskFullError):
+        return problem
+    return WriteError(f"{target}: encoded samples cannot be kept beside it: {error.strerror}")

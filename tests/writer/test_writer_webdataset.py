@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from ffcv.errors import (
 )
 from ffcv.writer import DatasetWriter
 from ffcv.writer.encoding import EncodedSample
-from ffcv.writer.spool import spool_folder
+from ffcv.writer.spool import spools_beside
 
 pytest.importorskip("webdataset")
 
@@ -216,15 +217,55 @@ def test_each_shard_is_read_once_by_one_of_the_workers(path, shards, tmp_path):
     assert len({*processes, str(os.getpid())}) == 3
 
 
-def test_spools_vanish_as_they_are_read(tmp_path):
-    samples = [EncodedSample(bytes([n]), (PendingRegion(b"data", (0,)),)) for n in range(3)]
-    with spool_folder(tmp_path / "x.beton") as spools:
-        (folder,) = tmp_path.iterdir()
-        assert folder.name.startswith(".x.beton.")
-        assert [spools.write(number, samples[number:]) for number in (1, 0)] == [2, 3]
-        assert list(spools.read(0, 3)) == samples
-        assert [each.name for each in folder.iterdir()] == ["1"]
+def test_spools_give_their_space_back_as_they_are_read(tmp_path):
+    samples = [
+        EncodedSample(bytes([n]), (PendingRegion(bytes([n]) * 99_999, (0,)),)) for n in range(9)
+    ]
+    with spools_beside(tmp_path / "x.beton", 1) as spools:
+        assert not list(tmp_path.iterdir())
+        (file,) = spools._files
+        last, first = spools.write(samples[5:]), spools.write(samples[:5])
+        assert (last.count, first.count, last.end) == (4, 5, first.start)
+        blocks = [os.fstat(file).st_blocks]
+        for part, expected in ((first, samples[:5]), (last, samples[5:])):
+            assert list(spools.read(part)) == expected
+            blocks.append(os.fstat(file).st_blocks)
+        assert blocks == sorted(blocks, reverse=True)
+        assert blocks[0] * 512 > 899_991 > 200_000 > blocks[-1] * 512
     assert not list(tmp_path.iterdir())
+
+
+SLEEPING = """
+import os, sys, time
+from ffcv.fields import IntField
+from ffcv.writer import DatasetWriter
+
+def slow(dataset):
+    for i in range(10_000):
+        if i == 300:
+            open(sys.argv[2], "w").close()
+            time.sleep(60)
+        yield (i,)
+
+writer = DatasetWriter(sys.argv[1], {"n": IntField()}, num_workers=int(sys.argv[3]))
+writer.from_webdataset(sys.argv[4:], slow)
+"""
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=str)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_program_that_is_ended_leaves_nothing(path, shards, tmp_path, workers, end):
+    arguments = [path, tmp_path / "ready", workers, *shards]
+    process = subprocess.Popen([sys.executable, "-c", SLEEPING, *map(str, arguments)])
+    try:
+        while not (tmp_path / "ready").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(end)
+        assert process.wait(60) == -end
+    finally:
+        process.kill()
+    assert os.listdir(path.parent) == []
 
 
 @pytest.mark.filterwarnings("ignore:Got pickle error:UserWarning")

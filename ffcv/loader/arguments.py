@@ -9,14 +9,16 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba.core import config
 
 from ffcv.errors import ArgumentError
+from ffcv.pipeline.compiler import Compiler
 from ffcv.whole import whole as as_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["indices_of", "os_cache_by_default", "skips", "whole", "workers"]
+__all__ = ["compiles", "indices_of", "os_cache_by_default", "skips", "whole", "workers"]
 
 
 def os_cache_by_default() -> bool:
@@ -30,6 +32,19 @@ def os_cache_by_default() -> bool:
             f"the environment variable {name} must be 0 (read files through the system's page "
             f"cache) or 1 (into memory of the process), and is {value!r}"
         ) from None
+
+
+def compiles(jit: bool | None) -> bool:
+    """Whether a loader compiles, by its argument ``jit`` or by default."""
+    if config.DISABLE_JIT and jit:
+        raise ArgumentError(
+            "jit=True: Numba has been told to compile nothing, by NUMBA_DISABLE_JIT=1; leave that "
+            "away, or run the loader as Python by jit=False or FFCV_JIT=0"
+        )
+    if jit is not None:
+        return bool(jit)
+    wanted = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
+    return wanted and not config.DISABLE_JIT
 
 
 def whole(name: str, value: Any, low: int) -> int:

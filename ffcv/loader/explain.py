@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ffcv.loader.routes import Route
 from ffcv.loader.sharing import Leg
+from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.graph import Step
 from ffcv.pipeline.program import SampleProgram
 
@@ -67,6 +68,6 @@ def _stage(number: int, program: object, with_source: bool) -> list[str]:
 def _remark(step: Step, jit: bool) -> str:
     if step.note is not None:
         return " (by the decoder, in its own pass)"
-    remark = " (in place)" if step.operation.inplace else ""
-    words = step.operation.remarks() if jit else []
+    remark = " (in place)" if flag(step.operation, "inplace") else ""
+    words = type(step.operation).remarks(step.operation) if jit else []
     return remark + "".join(f" ({text})" for text in words)

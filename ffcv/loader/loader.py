@@ -14,7 +14,7 @@ import numpy as np
 from ffcv.beton.opening import Uncopyable
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
-from ffcv.loader.arguments import indices_of, os_cache_by_default, skips, whole, workers
+from ffcv.loader.arguments import compiles, indices_of, os_cache_by_default, skips, whole, workers
 from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
@@ -33,7 +33,6 @@ from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.sharing import Leg, share
 from ffcv.loader.skipping import FinishedBatch, Skipped
 from ffcv.loader.snapshot import snapshot
-from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.raising import Told
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
@@ -119,7 +118,7 @@ class Loader:
             their attributes changed.
         order_kwargs: further arguments of the order.
         jit: ``False`` runs all operations as plain Python, for debuggers. By default the
-            environment variable ``FFCV_JIT=0`` says so.
+            environment variables ``FFCV_JIT=0`` and Numba's ``NUMBA_DISABLE_JIT=1`` say so.
         on_error: what to do about a sample that cannot be decoded, that an operation on samples
             refuses, or for which a kernel raises an exception: ``"raise"`` ends the pass with a
             ``SampleError``; ``"skip"`` leaves the sample out of all outputs. Its batch is smaller
@@ -169,8 +168,7 @@ class Loader:
         self.batches_ahead = whole("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
         self.drop_last, self.recompile = bool(drop_last), bool(recompile)
-        by_default = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
-        self.jit = by_default if jit is None else bool(jit)
+        self.jit = compiles(jit)
         self._skips, self._has_warned = skips(on_error), False
         self.distributed = bool(distributed)
         self.rank, self.world_size = distribution.place(distributed)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ffcv.beton.field import Field
 from ffcv.errors import PipelineError
+from ffcv.pipeline.attributes import default_decoder
 from ffcv.pipeline.function import PythonFunction
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
@@ -79,7 +80,7 @@ class _Resolver:
         """The pipeline of a field for which the user gave none; always the same instances."""
         if field not in self._defaults:
             last = registry.default_transform()
-            decoder = self.fields[field].get_decoder_class()()
+            decoder = default_decoder(self.fields[field], field)
             self._defaults[field] = Output(field, [decoder, *([last()] if last else [])])
         return self._defaults[field]
 

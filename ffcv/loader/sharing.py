@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
+from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.graph import BatchStage, Pipeline, SampleStage, Step
 from ffcv.pipeline.state import State
 
@@ -44,7 +45,7 @@ class Leg:
         first = self.pipeline.stages[0]
         if isinstance(first, BatchStage):
             return True  # it has no other way
-        return os_cache and not getattr(first.steps[0].operation, "copies_regions", False)
+        return os_cache and not flag(first.steps[0].operation, "copies_regions")
 
     @property
     def is_trunk(self) -> bool:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ffcv.errors import CompilationError, PipelineError
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
+from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.batch_function import BatchFunction
 from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
@@ -80,7 +81,7 @@ class _Program(ABC):
         self.path, self.step = path, step
         self._is_relied_on = stage.is_relied_on
         self.where = f"output {output!r}, step {step.position} ({step.name})"
-        declared = bool(getattr(step.operation, "compiled", step.state.jit_mode))
+        declared = flag(step.operation, "compiled", step.state.jit_mode)
         self.is_compiled = declared and jit
         self.may_draw = not declared and _may_draw(type(step.operation))
         self.seeds = StepSeeds(step.slot, seeders if self.may_draw else ())

@@ -21,11 +21,13 @@ import numpy as np
 from ffcv.errors import CompilationError
 from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
 from ffcv.pipeline import cache
+from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.diagnosis import summarise
 from ffcv.pipeline.dtypes import code_dtype
-from ffcv.pipeline.emit import emit_stage, fails
+from ffcv.pipeline.emit import emit_stage
 from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
 from ffcv.pipeline.graph import SampleStage, Step
+from ffcv.pipeline.kernel_checks import check_arities, check_result, kernel_function, place
 from ffcv.pipeline.stage_code import StageCode
 
 __all__ = ["Compiler", "compile_stage", "compile_types"]
@@ -36,10 +38,12 @@ from numba import njit
 
 from {module} import {root}
 
+kernel = {qualname}
+
 
 @njit(nogil=True, **{options})
 def run({parameters}):
-    return {qualname}({parameters})
+    return kernel({parameters})
 '''
 
 
@@ -94,7 +98,8 @@ def compile_stage(
     workspaces = arguments[7]
     has_workspace = [workspace != () for workspace in workspaces]
     if not jit:
-        functions = [_kernel_of(step) for step in stage.steps]
+        check_arities(output, stage, has_workspace)
+        functions = [kernel_function(step) for step in stage.steps]
         return _python_stage(output, stage, has_workspace, functions)
     while True:
         try:
@@ -106,6 +111,7 @@ def compile_stage(
 def _compiled_stage(
     output: str, stage: SampleStage, arguments: tuple[Any, ...], has_workspace: Sequence[bool]
 ) -> StageCode:
+    check_arities(output, stage, has_workspace)
     kernels = [_compiled_kernel(output, i, step) for i, step in enumerate(stage.steps)]
     on_disk = all(kernel.import_line for kernel in kernels)
     options = _options(all(kernel.borrows for kernel in kernels))
@@ -161,13 +167,8 @@ def _python_stage(
     return StageCode(module.stage, source, False, None, names)
 
 
-def _kernel_of(step: Step) -> Any:
-    """What the stage calls for a step: its kernel, or its note when the decoder does it."""
-    return python_function(step.note or step.operation.kernel)
-
-
 def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
-    function = _kernel_of(step)
+    function = kernel_function(step)
     name = f"step_{position}_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', step.name).lower()}"
     name = re.sub(r"\W", "_", name)
     if not _is_importable(function):
@@ -249,9 +250,14 @@ def _compile_kernels(
     The stage would compile them as well; here it is known which operation fails.
     """
     for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
-        where = f"output {output!r}, step {step.position} ({step.name})"
-        types = _kernel_types(stage, position, arguments)
-        _check_arity(where, kernel.function, len(types))
+        where = place(output, step)
+        try:
+            types = _kernel_types(stage, position, arguments)
+        except (TypeError, ValueError) as error:  # what Numba says of values that it does not know
+            raise CompilationError(
+                f"{where}: {type(step.operation).__name__}.params() or workspace() holds what "
+                f"compiled code cannot get, only numbers, arrays and tuples: {error}"
+            ) from error
         try:
             compile_types(kernel.function, types, where)
         except CompilationError:
@@ -260,34 +266,7 @@ def _compile_kernels(
             if kernel.borrows:
                 raise _AllocatesError(kernel) from None
             raise
-        _check_result(where, step, kernel.function, types)
-
-
-def _check_arity(where: str, function: Any, given: int) -> None:
-    code = python_function(function).__code__
-    if code.co_argcount != given:
-        names = ", ".join(code.co_varnames[: code.co_argcount])
-        raise CompilationError(
-            f"{where}: its kernel takes {code.co_argcount} arguments ({names}), but is called "
-            f"with {given}; see SampleOperation and SampleDecoder for what a kernel gets"
-        )
-
-
-def _check_result(where: str, step: Step, function: Any, types: tuple[Any, ...]) -> None:
-    from numba import types as numba_types
-
-    result = function.overloads[types].signature.return_type
-    returns_code = step.note is None and fails(step.operation)
-    if returns_code and not isinstance(result, numba_types.Integer):
-        raise CompilationError(
-            f"{where}: its kernel must return 0 or one of the codes in `errors` on every path, "
-            f"but returns {result}"
-        )
-    if not returns_code and not isinstance(result, numba_types.NoneType):
-        raise CompilationError(
-            f"{where}: its kernel returns {result}, which nobody would see; declare the codes "
-            "that it returns in `errors`, or return nothing"
-        )
+        check_result(where, step, kernel.function, types)
 
 
 def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -308,14 +287,14 @@ def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...])
         data = t.Array(t.uint8, 1, "C", readonly=True)
         if stage.stored.field.pointer is None:
             data = typeof(buffer)
-        raw = step.operation.raw_bytes
+        raw = flag(step.operation, "raw_bytes")
         destination = t.Array(t.uint8, 1, "C") if raw else sample(stage.state_after(0))
         leading = [typeof(records).dtype.typeof("f0"), data, destination]
     else:
         before = stage.steps[position - 1].state if position else stage.source
         leading = [sample(before), sample(step.state)]
     trailing = [typeof(params[position]), t.uint64]
-    if step.operation.with_index:
+    if flag(step.operation, "with_index"):
         trailing.append(t.int64)
     if workspaces[position] != ():
         trailing.append(typeof(workspaces[position]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ffcv.pipeline.attributes import error_codes, flag
 from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.sample import KernelOperation, SampleDecoder
 from ffcv.pipeline.state import State
@@ -40,7 +41,9 @@ def _source(stage: SampleStage) -> State:
 def _writers(stage: SampleStage) -> list[int]:
     """Positions of the steps that write to a new place."""
     found = [
-        i for i, step in enumerate(stage.steps) if not step.operation.inplace and step.note is None
+        i
+        for i, step in enumerate(stage.steps)
+        if not flag(step.operation, "inplace") and step.note is None
     ]
     if stage.stored is None and (not found or found[0] != 0):
         # The stage starts from a batch that somebody may still need: it is copied first.
@@ -50,7 +53,7 @@ def _writers(stage: SampleStage) -> list[int]:
 
 def fails(operation: KernelOperation) -> bool:
     """Whether the operation's kernel returns a code."""
-    return assists(operation) or bool(operation.errors)
+    return assists(operation) or bool(error_codes(operation))
 
 
 def assists(operation: KernelOperation) -> bool:
@@ -62,7 +65,7 @@ def assists(operation: KernelOperation) -> bool:
 
 def writes_bytes(stage: SampleStage) -> bool:
     """Whether the stage knows its samples as mere bytes: ``target`` is ``(B, nbytes)`` uint8."""
-    return len(stage.steps) == 1 and getattr(stage.steps[0].operation, "raw_bytes", False)
+    return len(stage.steps) == 1 and flag(stage.steps[0].operation, "raw_bytes")
 
 
 def emit_stage(
@@ -161,7 +164,7 @@ class _Body:
 
     def _arguments(self, step: Step, position: int) -> list[str]:
         arguments = [f"params[{position}]", f"sample_key(bases[{position}], sample)"]
-        if step.operation.with_index:
+        if flag(step.operation, "with_index"):
             arguments.append("sample")
         if self.has_workspace[position]:
             arguments.append(f"workspaces[{position}]")
@@ -170,12 +173,12 @@ class _Body:
     def _call(self, position: int, step: Step) -> list[str]:
         decodes = position == 0 and self.stage.stored is not None
         source = "record, data" if decodes else self.place
-        if not step.operation.inplace:
+        if not flag(step.operation, "inplace"):
             self.place = self._destination(position, self.stage.state_after(position))
         destination = self.place
         if decodes and writes_bytes(self.stage):
             destination = "target[slot]"
-        elif decodes and getattr(step.operation, "raw_bytes", False):
+        elif decodes and flag(step.operation, "raw_bytes"):
             destination = f"{self.place}.reshape(-1).view(np.uint8)"
         arguments = [source, destination, *self._arguments(step, position)]
         call = f"{self.kernels[position]}({', '.join(arguments)})"

@@ -16,11 +16,13 @@ import numpy as np
 
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.announced import unannounced
+from ffcv.pipeline.attributes import decoder_class, flag, kernel_of, name_of
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.raising import raise_instead
 from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
+from ffcv.pipeline.shared_draws import shared_draws
 from ffcv.pipeline.state import State
 
 __path__: list[str] = []  # see ffcv.ffcv1_absent
@@ -52,7 +54,7 @@ class Step:
     @property
     def name(self) -> str:
         """The operation's name in messages and emitted source."""
-        return getattr(self.operation, "name_in_plans", type(self.operation).__name__)
+        return name_of(self.operation)
 
 
 @dataclass(frozen=True)
@@ -182,13 +184,13 @@ def _with_reliance(
             is_relied_on = True
         else:
             marked.append(replace(stage, is_relied_on=is_relied_on))
-            is_compiled = getattr(stage.step.operation, "compiled", stage.state.jit_mode)
+            is_compiled = flag(stage.step.operation, "compiled", stage.state.jit_mode)
             is_relied_on = is_relied_on or is_compiled or stage.step.memory is not None
     return tuple(reversed(marked))
 
 
 def _describe(operation: Any) -> str:
-    return getattr(operation, "name_in_plans", type(operation).__name__)
+    return name_of(operation)
 
 
 def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
@@ -203,12 +205,13 @@ def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
     decoder = copy.copy(stage.steps[0].operation)
     steps = [replace(stage.steps[0], operation=decoder)]
     for step in stage.steps[1:]:
-        note = decoder.fold(step.operation, steps[-1].state, step.state)
+        # Of the class: the user's object may have an attribute of that name for other ends.
+        note = type(decoder).fold(decoder, step.operation, steps[-1].state, step.state)
         if note is None:
             break
         steps.append(replace(step, note=note))
     if past_cache and len(steps) == len(stage.steps):
-        decoder.write_past_cache()
+        type(decoder).write_past_cache(decoder)
     return replace(stage, steps=(*steps, *stage.steps[len(steps) :]))
 
 
@@ -268,7 +271,7 @@ class _Walk:
         if self.state is None and self._decodes_batches(operation):
             return None
         if self.state is None:
-            default = self.stored.field.get_decoder_class().__name__
+            default = decoder_class(self.stored.field, self.stored.name).__name__
             return (
                 f"a pipeline starts with a decoder, and {_describe(operation)} is none; "
                 f"put {default}() before it"
@@ -329,12 +332,13 @@ class _Walk:
             )
         names = {cls.__name__ for cls in type(self.stored.field).__mro__}
         field = self.stored.field
-        default = field.get_decoder_class()
+        default = decoder_class(field, self.stored.name)
         # A field of another kind may name the decoder as its own.
-        fits = not names.isdisjoint(decoder.fields) or isinstance(decoder, default)
-        if decoder.fields and not fits:
+        fields = type(decoder).fields
+        fits = not names.isdisjoint(fields) or isinstance(decoder, default)
+        if fields and not fits:
             return (
-                f"decodes {' or '.join(decoder.fields)}, but field {self.stored.name!r} is a "
+                f"decodes {' or '.join(fields)}, but field {self.stored.name!r} is a "
                 f"{type(field).__name__}; use {default.__name__}()"
             )
         return unannounced(decoder, field)
@@ -377,7 +381,14 @@ class _Walk:
             self.state = state
 
     def _append(self, step: Step) -> None:
-        if step.operation.inplace and self._run and step.state != self._run[-1].state:
+        drawn = shared_draws(kernel_of(step.operation))
+        if drawn:
+            raise ValueError(
+                f"its kernel calls {', '.join(drawn)}, which no seed of the loader fixes, so that "
+                "results would differ from run to run; draw from the kernel's key, as in "
+                "ffcv.pipeline.random.uniform(key, 0)"
+            )
+        if flag(step.operation, "inplace") and self._run and step.state != self._run[-1].state:
             raise ValueError(
                 f"declares to work in place, but turns {self._run[-1].state} into {step.state}"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ffcv.errors import SampleError, TruncatedFileError
+from ffcv.pipeline.attributes import error_codes
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import assists, scratch_states, writes_bytes
@@ -312,7 +313,7 @@ class EpochStage:
             where = f"field {self.program.output!r}, sample {sample}"
             raise TruncatedFileError(self.program.path, f"{where}: {READ_ERRORS[code]}")
         operation = self.program.stage.steps[step].operation
-        meaning = operation.errors.get(code)
+        meaning = error_codes(operation).get(code)
         if decodes:
             meaning = READ_ERRORS.get(code) or meaning
         if code == ASSIST and self._assists(step):

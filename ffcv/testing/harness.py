@@ -37,6 +37,7 @@ from ffcv.pipeline import (
     State,
 )
 from ffcv.pipeline.announced import unannounced
+from ffcv.pipeline.attributes import default_decoder, flag
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.testing.kernels import KernelRun
 from ffcv.testing.memory import Allocate, Encoded, encode_values
@@ -149,7 +150,7 @@ def _apply_to_samples(
         raise TypeError(f"{type(operation).__name__} works on NumPy batches, not on a {before}")
     after = operation.declare(before)
     destination = allocate((len(batch), *after.shape), after.dtype)
-    if operation.inplace:
+    if flag(operation, "inplace"):
         if after != before:
             raise ValueError(f"{type(operation).__name__} works in place, but declares {after}")
         destination[...] = batch
@@ -158,7 +159,7 @@ def _apply_to_samples(
         source = np.array(batch, order="C")
     arrays = {"sources": _as_kernels_see(source), "destinations": _as_kernels_see(destination)}
     KernelRun(operation, arrays, keys, ids, jit).run()
-    if not operation.inplace and source.tobytes() != batch.tobytes():
+    if not flag(operation, "inplace") and source.tobytes() != batch.tobytes():
         raise ValueError(f"{type(operation).__name__} wrote over its input, but is not in place")
     return destination
 
@@ -187,7 +188,7 @@ def _apply_to_batch(
         arguments.append(ids)
     if getattr(code, "with_key", False):
         arguments.append(key)
-    if jit and getattr(operation, "compiled", after.jit_mode):
+    if jit and flag(operation, "compiled", after.jit_mode):
         from numba import njit
         from numba.core.dispatcher import Dispatcher
 
@@ -262,7 +263,7 @@ def decode(
         SampleError: the decoder's kernel returned one of its error codes.
     """
     encoded = values if isinstance(values, Encoded) else encode_values(field, values)
-    decoder = field.get_decoder_class()() if decoder is None else decoder
+    decoder = default_decoder(field, "") if decoder is None else decoder
     if not isinstance(decoder, SampleDecoder):
         raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
     problem = unannounced(decoder, field)
@@ -285,7 +286,7 @@ def decode(
 
 
 def _as_seen_by(decoder: SampleDecoder, destination: NDArray[Any]) -> NDArray[Any]:
-    if not decoder.raw_bytes:
+    if not flag(decoder, "raw_bytes"):
         return _as_kernels_see(destination)
     size = destination.nbytes // max(len(destination), 1)
     return destination.reshape(-1).view(np.uint8).reshape(len(destination), size)

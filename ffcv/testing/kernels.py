@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ffcv.errors import SampleError
 from ffcv.pipeline import ASSIST, SampleDecoder
+from ffcv.pipeline.attributes import error_codes, flag
 from ffcv.pipeline.sample import KernelOperation
 
 __all__ = ["KernelRun"]
@@ -81,12 +82,14 @@ class KernelRun:
             self.workspace, params = operation.workspace(), coerce(operation.params())
         self.ids = ids
         extra = {
-            "ids[i]": operation.with_index,
+            "ids[i]": flag(operation, "with_index"),
             "workspace": self.workspace is not None,
-            "reports": bool(operation.errors) or self._assists(),
+            "reports": bool(error_codes(operation)) or self._assists(),
         }
         chosen = tuple(text for text, wanted in extra.items() if wanted)
-        self._code = _loop(operation.kernel, tuple(arrays), chosen, jit)
+        self._code = _loop(
+            getattr(operation.kernel, "__func__", operation.kernel), tuple(arrays), chosen, jit
+        )
         workspace = () if self.workspace is None else self.workspace
         self._trailing = (params, keys, ids, workspace)
 
@@ -108,7 +111,7 @@ class KernelRun:
             if code == 0:
                 return
             if code != ASSIST or not self._assists():
-                raise self._error(position, self.operation.errors.get(code, f"error {code}"))
+                raise self._error(position, error_codes(self.operation).get(code, f"error {code}"))
             if assisted == position:
                 raise self._error(position, "the kernel asked for assistance that it had")
             assisted = position

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ffcv.beton.field import ARG_TYPE, Field, record_problem
 from ffcv.beton.side_index import is_kind
 from ffcv.pipeline import SampleDecoder
+from ffcv.pipeline.attributes import default_decoder
 from ffcv.testing.conformance.examples import check_all, check_refusals, choices, snapshot
 from ffcv.testing.files import read_values, write_values
 from ffcv.testing.harness import decode
@@ -229,7 +230,7 @@ class FieldConformance:
         path = tmp_path / "values.beton"
 
         def body(field: Field, values: list[Any]) -> None:
-            decoder = self.decoder(field) or field.get_decoder_class()()
+            decoder = self.decoder(field) or default_decoder(field, "value")
             write_values(path, field, values)
             for batch_size in {1, max(len(values) - 1, 1), len(values)}:
                 result = read_values(path, type(field), batch_size, decoder)

@@ -8,7 +8,7 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import color_kernels as kernels
 from ffcv_plugins.augment.checks import check_rgb_bytes, numbers, probability
 from ffcv_plugins.augment.notes import note_brightness, note_saturation
-from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomSaturation"]
 
@@ -41,7 +41,7 @@ class _ColorJitter(SampleOperation):
         return kernels.ColorParams(magnitude, probability(f"{name}: p", self.p))
 
 
-class RandomBrightness(_ColorJitter):
+class RandomBrightness(_ColorJitter, Foldable):
     """Make images brighter or darker, each by a factor of its own. In place.
 
     The factor is drawn as by torchvision's ``ColorJitter``: uniformly from
@@ -97,7 +97,7 @@ class RandomContrast(_ColorJitter):
         return kernels.allocate()
 
 
-class RandomSaturation(_ColorJitter):
+class RandomSaturation(_ColorJitter, Foldable):
     """Make the colours of images stronger or weaker, each by a factor of its own. In place.
 
     The factor is drawn as by torchvision's ``ColorJitter``: uniformly from

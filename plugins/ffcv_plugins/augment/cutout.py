@@ -8,12 +8,12 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_fill, check_image, fill_values, size
 from ffcv_plugins.augment.notes import note_cutout
-from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
 
 __all__ = ["Cutout"]
 
 
-class Cutout(SampleOperation):
+class Cutout(SampleOperation, Foldable):
     """Fill a square at a random place of each image. In place.
 
     The square lies inside the image, each place being equally likely. After DeVries and Taylor,

@@ -6,12 +6,12 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, probability
 from ffcv_plugins.augment.notes import note_flip
-from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
 
 __all__ = ["RandomHorizontalFlip"]
 
 
-class RandomHorizontalFlip(SampleOperation):
+class RandomHorizontalFlip(SampleOperation, Foldable):
     """Mirror images left to right, each with the same probability. In place.
 
     Takes and gives ``(H, W, C)`` or ``(H, W)`` of any number type.

@@ -17,7 +17,7 @@ from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
 from ffcv_plugins.augment.dtypes import is_integer, numpy_dtype, same_kind
 from ffcv_plugins.augment.notes import note_normalization
-from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
 from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 
 __all__ = ["NormalizeImage", "lookup_table"]
@@ -35,7 +35,7 @@ def lookup_table(
         return to_bfloat16(values) if dtype == bfloat16 else values.astype(dtype)
 
 
-class NormalizeImage(SampleOperation, Operation):
+class NormalizeImage(SampleOperation, Foldable, Operation):
     """``(image - mean * max_value) / (std * max_value)``, by channel.
 
     It can stand among the sample operations, on NumPy images ``(H, W, C)`` or ``(H, W)``, and also

@@ -24,7 +24,7 @@ from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
 from ffcv_plugins.images.resampling.weights import FILTERS
 from ffcv_plugins.images.resampling.workspace import allocate
 from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
-from ffcv_plugins.pixels.folding import Foldable, Turn
+from ffcv_plugins.pixels.folding import Turn, fold_of
 from ffcv_plugins.pixels.normalization import UINT8
 
 __all__ = [
@@ -124,7 +124,9 @@ class _ImageDecoder(SampleDecoder):
         self, operation: SampleOperation, before: State, after: State
     ) -> Callable[..., Any] | None:
         """Do what the operation asks for while pixels are written, if its turn comes then."""
-        found = operation.fold(before) if isinstance(operation, Foldable) else None
+        if self.kernel.__module__ != kernels.__name__:
+            return None  # a kernel of the user's, which knows nothing of notes
+        found = fold_of(operation, before)
         if found is None or not self._is_time_for(found.turn):
             return None
         self._turn = found.turn

@@ -12,7 +12,7 @@ import torch
 from ffcv.kernel import is_compiled, kernel, python_only
 from ffcv.pipeline import Operation, SampleOperation, State
 from ffcv_plugins.augment.notes import note_nothing
-from ffcv_plugins.pixels.folding import Fold, Turn
+from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
 from ffcv_plugins.torch.checks import require_tensor
 
 __all__ = ["ToTorchImage"]
@@ -39,7 +39,7 @@ def _to_planes_with_numpy(source: Any, destination: Any) -> None:
     destination[...] = source.transpose(2, 0, 1)
 
 
-class ToTorchImage(SampleOperation, Operation):
+class ToTorchImage(SampleOperation, Foldable, Operation):
     """Turn images ``(H, W, C)`` into ``(C, H, W)``, which torch's layers want.
 
     It stands behind ToTensor. With ``channels_last=False`` it can also stand among the operations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import signal
+import time
 import traceback
 import warnings
 from collections.abc import Generator, Iterable, Iterator
@@ -18,6 +19,9 @@ from ffcv.writer.parcel import Parcel
 from ffcv.writer.watchdog import begin_worker, watching
 
 __all__ = ["Result", "Source", "allowed_processes", "results_from_processes"]
+
+_GRACE_SECONDS = 1.0
+"""How long workers may take to end when they are asked to: most are amid a chunk."""
 
 _GUARD = (
     "a worker imports the main program anew, so what that does must stand under "
@@ -208,15 +212,26 @@ def _not_sent(error: Exception) -> DatasetError:
 
 
 def _stop(iterator: Any) -> None:
-    """End the workers now; left alone, they would live as long as a traceback is held."""
-    if all(process.is_alive() for process in iterator._workers):
-        iterator._shutdown_workers()
+    """End the workers now; left alone, they would live as long as a traceback is held.
+
+    torch would wait for one after the other, five seconds each, also while they still start.
+    """
+    workers = iterator._workers
     # One that died may have held a lock, for which those that are asked to end would wait.
+    if not iterator._shutdown and all(process.is_alive() for process in workers):
+        iterator._workers_done_event.set()
+        for number in range(len(workers)):
+            iterator._mark_worker_as_unavailable(number, shutdown=True)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        for process in workers:
+            process.join(max(0.0, deadline - time.monotonic()))
     iterator._shutdown = True
-    for process in iterator._workers:
-        if process.is_alive():
-            process.kill()
+    for process in workers:
+        process.kill()
         process.join()
+    for queue in iterator._index_queues:
+        queue.cancel_join_thread()
+        queue.close()
 
 
 def _death(

@@ -76,15 +76,15 @@ def pillow_errors(name: str, image: Image | None = None) -> Iterator[None]:
     except Exception as error:
         from PIL import Image, UnidentifiedImageError
 
-        if isinstance(error, Image.DecompressionBombError):
+        if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
             words = f"{name}: {error}. If that is intended, raise PIL.Image.MAX_IMAGE_PIXELS"
         elif isinstance(error, UnidentifiedImageError):
             words = f"PIL cannot decode {name}: no image of a format that it knows, or a broken one"
         else:
             kind = f" ({image.format})" if image is not None and image.format else ""
             words = (
-                f"PIL cannot decode {name}{kind}: {type(error).__name__}: {error}; it is broken, "
-                "so restore it from where it came from, or leave it out"
+                f"PIL cannot decode {name}{kind}: {type(error).__name__}: {error}; if it is "
+                "broken, restore it from where it came from, or leave it out"
             )
         raise ValueError(words) from error
 
@@ -95,12 +95,12 @@ def _not_half_loaded(image: Any) -> Iterator[None]:
 
     After some errors Pillow takes it for decoded, with black where data were missing.
     """
-    tile, file = list(getattr(image, "tile", ())), getattr(image, "fp", None)
+    before = dict(image.__dict__)
     try:
         yield
     except Exception:
-        if tile:
-            image.tile, image.fp = tile, file
+        image.__dict__.clear()
+        image.__dict__.update(before)
         raise
 
 

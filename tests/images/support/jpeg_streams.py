@@ -12,8 +12,8 @@ from PIL import Image
 SOF0, SOF1, DHT, DQT, DRI, SOS, APP0, APP14, COM = (
     0xC0, 0xC1, 0xC4, 0xDB, 0xDD, 0xDA, 0xE0, 0xEE, 0xFE
 )  # fmt: skip
-STANDALONE = {0x01, *range(0xD0, 0xD8), 0xFF}
-"""Markers without a segment, and the fill byte."""
+STANDALONE = {0x00, 0x01, *range(0xD0, 0xD8), 0xFF}
+"""Markers without a segment, the fill byte, and what follows FF where there is no marker."""
 
 CV2_SAMPLINGS = ["444", "422", "440", "420", "411"]
 PIL_SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
@@ -27,13 +27,16 @@ class Segment(NamedTuple):
 
 
 def split(stream):
-    """The segments in front of the scan's data, and the data to the end of the stream."""
+    """The segments in front of the scan's data, and the data to the end of the stream.
+
+    Bytes between segments are left out.
+    """
     at, segments = 2, []
     while not segments or segments[-1].marker != SOS:
-        if stream[at + 1] in STANDALONE:
-            at += 1 if stream[at + 1] == 0xFF else 2
+        if stream[at] != 0xFF or stream[at + 1] in STANDALONE:
+            at += 2 if stream[at] == 0xFF != stream[at + 1] else 1
             continue
-        length = int.from_bytes(stream[at + 2 : at + 4], "big")
+        length = max(int.from_bytes(stream[at + 2 : at + 4], "big"), 2)
         segments.append(Segment(stream[at + 1], stream[at + 4 : at + 2 + length]))
         at += 2 + length
     return segments, stream[at:]

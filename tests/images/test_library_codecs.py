@@ -1,0 +1,228 @@
+"""Library codecs that somebody has installed: when they are asked, and broken ones."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from image_reference import picture
+from jpeg_samples import as_array, jpeg
+
+from ffcv.errors import PluginError, SampleError
+from ffcv.plugin import registry
+from ffcv.testing import decode, encode_value
+from ffcv.testing.memory import Encoded, Regions
+from ffcv_plugins.images import codec
+from ffcv_plugins.images.decoders import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
+from ffcv_plugins.images.field import RGBImageField
+from ffcv_plugins.images.functions import decode_image
+from ffcv_plugins.images.layout import RECORD
+
+TINY = b"TINY" + bytes([8, 6, 10, 20, 30])
+BASELINE, PROGRESSIVE = jpeg(picture(40, 50)), jpeg(picture(40, 50), progressive=True)
+
+PLUGIN = """
+import numpy as np
+
+from ffcv.plugin import Contribution, Kind, hookimpl
+
+
+@hookimpl
+def ffcv_image_codecs():
+    return [
+        Contribution("tiny", Kind.IMAGE_CODEC, "tiny_codec:Tiny", "pictures of one colour"),
+        Contribution("grey", Kind.IMAGE_CODEC, "tiny_codec:Grey", "JPEG, and all of it grey"),
+        Contribution("noisy", Kind.IMAGE_CODEC, "tiny_codec:Noisy", "fails"),
+        Contribution("vague", Kind.IMAGE_CODEC, "tiny_codec:Vague", "knows no ImageInfo"),
+    ]
+
+
+def info(width, height, kind):
+    from ffcv_plugins.images.codec import ImageInfo
+
+    return ImageInfo(int(width), int(height), 3, kind)
+
+
+class Tiny:
+    name = "tiny"
+    start = b"TINY"
+
+    def probe(self, data):
+        if bytes(data[:4]) != self.start:
+            raise ValueError("no TINY picture")
+        return info(data[4], data[5], "tiny")
+
+    def decode(self, data, destination):
+        if data.size != 9:
+            raise ValueError("the picture has no colour")
+        destination[:] = data[6:9]
+
+    def encode(self, pixels, quality):
+        raise ValueError("TINY pictures are not made here")
+
+
+class Grey(Tiny):
+    name = "grey"
+
+    def probe(self, data):
+        if bytes(data[:2]) != b"\\xff\\xd8":
+            raise ValueError("no JPEG")
+        return info(50, 40, "jpeg")
+
+    def decode(self, data, destination):
+        destination[:] = 128
+
+
+class Noisy(Tiny):
+    name = "noisy"
+    start = b"LOUD"
+
+    def probe(self, data):
+        if bytes(data[:4]) == b"BANG":
+            raise IndexError("no such place")
+        return super().probe(data)
+
+    def decode(self, data, destination):
+        raise ZeroDivisionError("of something")
+
+
+class Vague(Tiny):
+    name = "vague"
+
+    def probe(self, data):
+        if bytes(data[:4]) != b"VAGU":
+            raise ValueError("no VAGUE picture")
+        return 8, 6
+"""
+
+
+def forget():
+    """Have plugins and codecs looked for anew."""
+    registry.reset()
+    for known in (codec.region_codec, codec.library_codecs, codec._usable, codec._made):
+        known.cache_clear()
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A way to install a plugin's codecs, some of them switched off; all is undone afterwards."""
+
+    def install(*names):
+        source = textwrap.dedent(PLUGIN)
+        for name in {"tiny", "grey", "noisy", "vague"} - set(names):
+            lines = [line for line in source.splitlines() if f'Contribution("{name}"' not in line]
+            source = "\n".join(lines)
+        (tmp_path / "tiny_codec.py").write_text(source, "utf-8")
+        forget()
+
+    info = tmp_path / "tiny_codec-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-codec\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ffcv]\ntiny = tiny_codec\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield install
+    monkeypatch.undo()
+    sys.modules.pop("tiny_codec", None)
+    forget()
+
+
+def stored(stream, height, width):
+    """An image of a file, just as it is."""
+    regions, records = Regions(), np.zeros(1, RECORD)
+    pointer, region = regions.malloc(len(stream))
+    region[:] = as_array(stream)
+    records[0]["height"], records[0]["width"], records[0]["data_ptr"] = height, width, pointer
+    return Encoded(RGBImageField(), records, regions, False)
+
+
+def test_its_format_is_decoded(installed):
+    installed("tiny")
+    image = decode_image(TINY)
+    assert image.shape == (6, 8, 3)
+    assert (image == [10, 20, 30]).all()
+    assert decode_image(TINY, region=(1, 1, 2, 3)).shape == (2, 3, 3)
+    assert (decode_image(TINY, size=(9, 4), mode="fast") == [10, 20, 30]).all()
+    with pytest.raises(ValueError, match=r"image codec 'tiny': the picture has no colour"):
+        decode_image(TINY[:8])
+    with pytest.raises(
+        ValueError, match="no image codec knows these 3 bytes .tiny: no TINY .*opencv"
+    ):
+        decode_image(b"???")
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_loaders_decode_it(installed, jit):
+    installed("tiny")
+    images = stored(TINY, 6, 8)
+    for decoder in (SimpleRGBImageDecoder(), CenterCropRGBImageDecoder((3, 3), 1.0, mode="fast")):
+        assert (decode(images.field, images, decoder, jit=jit) == [10, 20, 30]).all()
+    assert "tiny or opencv for what that cannot decode" in decoder.remarks()[0]
+
+
+@pytest.mark.parametrize("mode", ["raw", "jpg", "keep"])
+def test_fields_take_it(installed, mode, tmp_path):
+    installed("tiny")
+    path = tmp_path / "a.tiny"
+    path.write_bytes(TINY)
+    for value in (TINY, path, str(path)):
+        record, regions = encode_value(RGBImageField(mode), value)
+        assert (record["height"], record["width"]) == (6, 8)
+        if mode == "raw":
+            data = regions[int(record["data_ptr"])].reshape(6, 8, 3)
+            assert (data == [10, 20, 30]).all()
+    with pytest.raises(ValueError, match="8 bytes: image codec 'tiny': the picture has no colour"):
+        encode_value(RGBImageField(mode), TINY[:8])
+
+
+def test_one_that_knows_jpeg_is_asked_before_ours(installed):
+    """But the region codec decodes what it knows."""
+    expected = decode_image(BASELINE)
+    installed("grey")
+    np.testing.assert_array_equal(decode_image(BASELINE), expected)
+    assert (decode_image(PROGRESSIVE) == 128).all()
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_damage_that_we_find_is_not_given_to_one_that_conceals_it(installed, jit):
+    installed("grey")
+    damaged = BASELINE[: len(BASELINE) * 3 // 4].rstrip(b"\xff") + b"\xff\xd9"
+    with pytest.raises(ValueError, match="the JPEG stream is damaged: only the first"):
+        decode_image(damaged)
+    images = stored(damaged, 40, 50)
+    with pytest.raises(
+        (ValueError, SampleError), match="the JPEG stream is damaged: only the first"
+    ):
+        decode(images.field, images, SimpleRGBImageDecoder(), jit=jit)
+
+
+def test_one_that_fails_is_named(installed):
+    installed("noisy", "tiny")
+    who = (
+        r"image codec 'noisy' \(tiny_codec.Noisy\): decode failed: ZeroDivisionError: of something"
+    )
+    with pytest.raises(PluginError, match=who):
+        decode_image(b"LOUD" + TINY[4:])
+    with pytest.raises(PluginError, match=who):
+        encode_value(RGBImageField(), b"LOUD" + TINY[4:])
+    images = stored(b"LOUD" + TINY[4:], 6, 8)
+    with pytest.raises((PluginError, SampleError), match=who):
+        decode(images.field, images, SimpleRGBImageDecoder())
+
+
+def test_one_that_fails_to_look_is_warned_of_and_left_out(installed):
+    installed("noisy", "tiny")
+    who = r"image codec 'noisy' \(tiny_codec.Noisy\): probe failed: IndexError: no such place"
+    with (
+        pytest.warns(RuntimeWarning, match=f"{who}; the image is decoded without it"),
+        pytest.raises(ValueError, match="no image codec knows these 9 bytes"),
+    ):
+        decode_image(b"BANG" + TINY[4:])
+
+
+def test_what_it_says_of_an_image_is_checked(installed):
+    installed("vague")
+    who = r"'vague' .*: probe failed: TypeError: expected an ImageInfo, got tuple \(8, 6\)"
+    with pytest.warns(RuntimeWarning, match=who), pytest.raises(ValueError, match="not a JPEG"):
+        decode_image(b"VAGU" + TINY[4:])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import Field
+from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import DESCRIPTOR_DTYPE, HEADER_DTYPE, REGION_DTYPE, VERSION, record_dtype
 from ffcv.kernel import is_compiled, kernel, python_only
 from ffcv.pipeline.allocation_query import AllocationQuery
@@ -20,6 +21,7 @@ from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from ffcv.reader import Reader
+from ffcv.storage.guard import watching
 from ffcv.storage.regions import Storage, memory_read
 
 __all__ = [
@@ -183,7 +185,7 @@ class OSCacheManager:
         Args:
             batches: what will be read; the operating system keeps it in memory by itself.
         """
-        return StorageContext(Storage.of(self.reader.file))
+        return StorageContext(self.reader.file)
 
     def compile_reader(self) -> Callable[..., Any]:
         """The function ``read(pointer, state)`` that gives the bytes of a region, ``(N,)`` uint8.
@@ -195,17 +197,25 @@ class OSCacheManager:
 
 
 class StorageContext:
-    """What :meth:`OSCacheManager.schedule_epoch` gives; leaving it does nothing.
+    """What :meth:`OSCacheManager.schedule_epoch` gives: reading happens within its ``with`` block.
+
+    Args:
+        file: the open file.
 
     Attributes:
-        state: the open file, as compiled code sees it.
+        state: the same, as compiled code sees it.
+
+    Raises:
+        TruncatedFileError, ChangedFileError: at the end, if the file is not what it was.
     """
 
-    def __init__(self, state: Storage) -> None:
-        self.state = state
+    def __init__(self, file: BetonFile) -> None:
+        self.state, self._file = Storage.of(file), file.opened
 
     def __enter__(self) -> StorageContext:
+        self._watching = watching(self._file)
+        self._watching.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        pass
+    def __exit__(self, *error: Any) -> None:
+        self._watching.__exit__(*error)

@@ -27,6 +27,7 @@ from ffcv.beton.side_index import stored_side_indexes
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv.reader import Reader
+from ffcv.storage.guard import watching
 
 __all__ = ["summary"]
 
@@ -56,7 +57,7 @@ def summary(path: str | os.PathLike[str], progress: Progress | None = None) -> d
     except PluginError as error:
         with BetonFile(path) as file:
             return _about(file, None, str(error), progress)
-    with reader:
+    with reader, watching(reader.file.opened):
         return _about(reader.file, reader, None, progress)
 
 

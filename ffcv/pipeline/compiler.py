@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-import numpy as np
-
 from ffcv.errors import CompilationError
 from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
 from ffcv.pipeline import cache
@@ -127,22 +125,12 @@ def _compiled_stage(
     injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
     run = cache.keep(cache.load_emitted(name, source, injected).stage, name if on_disk else None)
     with cache.process_lock(name):
-        _compile_kernels(output, stage, kernels, arguments)
+        functions = _compile_kernels(output, stage, kernels, arguments)
         _compile_for(run, arguments, f"output {output!r}")
-    functions = [_with_typed_key(kernel.function) for kernel in kernels]
     in_python = functools.cache(
         functools.partial(_python_stage, output, stage, has_workspace, functions)
     )
     return StageCode(run, source, on_disk, in_python, [kernel.name for kernel in kernels])
-
-
-def _with_typed_key(kernel: Any) -> Callable[..., Any]:
-    """A compiled kernel as Python calls it, where keys are ints of any size."""
-
-    def call(*arguments: Any) -> Any:
-        return kernel(*[np.uint64(a) if type(a) is int else a for a in arguments])
-
-    return call
 
 
 def _stage_name(source: str) -> str:
@@ -244,11 +232,15 @@ def _is_importable(function: Any) -> bool:
 
 def _compile_kernels(
     output: str, stage: SampleStage, kernels: Sequence[_Kernel], arguments: tuple[Any, ...]
-) -> None:
+) -> list[Callable[..., Any]]:
     """Compile each kernel for the types that the stage will call it with.
 
     The stage would compile them as well; here it is known which operation fails.
+
+    Returns:
+        The kernels for these types, as functions that Python can call.
     """
+    functions = []
     for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
         where = place(output, step)
         try:
@@ -267,6 +259,8 @@ def _compile_kernels(
                 raise _AllocatesError(kernel) from None
             raise
         check_result(where, step, kernel.function, types)
+        functions.append(kernel.function.overloads[types].entry_point)
+    return functions
 
 
 def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...]) -> tuple[Any, ...]:

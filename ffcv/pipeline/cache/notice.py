@@ -13,8 +13,12 @@ _silent = False
 
 def compiling(kept_in: str | None) -> None:
     """Say, once a process, that something is being compiled, and whether it will be again."""
-    kept = "" if kept_in is None else f", once for this machine; it is kept in {kept_in}"
-    _say(f"compiling operations{kept}")
+    kept = (
+        "at each start, since the program itself defines some of them"
+        if kept_in is None
+        else f"once for this machine; they are kept in {kept_in}"
+    )
+    _say(f"compiling operations, {kept}")
 
 
 def waiting() -> None:

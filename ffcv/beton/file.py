@@ -122,8 +122,7 @@ class BetonFile:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._open is None:
             return type(self).__new__, (type(self),), self.__dict__ | {"_records": None}
-        identity = Identity.of(self)
-        return _reopened, (type(self), self._open.place, self.path, identity)
+        return _reopened, (type(self), self._open.place, self.path, self._identity)
 
     def __enter__(self) -> BetonFile:
         return self
@@ -273,6 +272,11 @@ class BetonFile:
         buffer = np.empty(length, np.uint8)
         self.opened.read_into(offset, buffer)
         return buffer.tobytes()
+
+    @lazy
+    def _identity(self) -> Identity:
+        """By what a pickle knows the file again."""
+        return Identity.of(self)
 
     def _landmarks(self) -> list[tuple[int, int]]:
         """Offsets and sizes of bytes that differ between files, but not by an added side index."""

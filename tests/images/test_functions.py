@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,10 +40,7 @@ def by_opencv(data):
 
 
 def by_pillow(image, size, interpolation):
-    for width_height in ((size[1], len(image)), size[::-1]):  # columns first, as we do it
-        part = Image.fromarray(image).resize(width_height, PILLOW_FILTERS[interpolation])
-        image = np.asarray(part)
-    return image
+    return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW_FILTERS[interpolation]))
 
 
 def by_library(image, size, interpolation):
@@ -107,6 +105,33 @@ def test_fast_mode_without_resizing_is_exact():
     for region in (None, *CORNERS):
         fast = decode_image(PLAIN, region, mode="fast")
         np.testing.assert_array_equal(fast, decode_image(PLAIN, region))
+
+
+@pytest.mark.parametrize("size", [(12, 8), (40, 50), (100, 200)])
+def test_nearest_chooses_pixels_in_fast_mode_too(size):
+    for region in CORNERS:
+        got = decode_image(PLAIN, region, size, interpolation="nearest", mode="fast")
+        exact = decode_image(PLAIN, region, size, interpolation="nearest")
+        np.testing.assert_array_equal(got, exact)
+        colors = {tuple(color) for color in cut(by_opencv(PLAIN), region).reshape(-1, 3).tolist()}
+        assert {tuple(color) for color in got.reshape(-1, 3).tolist()} <= colors
+
+
+@pytest.mark.skipif(int(PIL.__version__.split(".")[0]) < 13, reason="the bound is Pillow 13's")
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_exact_mode_is_within_two_levels_of_pillow_on_photographs(name, interpolation):
+    image = getattr(pytest.importorskip("skimage.data"), name)()
+    stream = jpeg(image)
+    pixels = Image.open(io.BytesIO(stream)).convert("RGB")
+    rng = np.random.default_rng(0)
+    for height, width in [(64, 96), (96, 300), (224, 224), *rng.integers(20, 320, (5, 2)).tolist()]:
+        h, w = (int(rng.integers(side // 4, side)) for side in image.shape[:2])
+        y, x = int(rng.integers(image.shape[0] - h)), int(rng.integers(image.shape[1] - w))
+        got = decode_image(stream, (y, x, h, w), (height, width), interpolation=interpolation)
+        method = Image.Resampling[interpolation.upper()]
+        part = pixels.crop((x, y, x + w, y + h)).resize((width, height), method)
+        assert np.abs(got.astype(int) - np.asarray(part)).max() <= 2
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -90,7 +90,7 @@ def test_each_buffer_s_size_is_checked(method, place):
     code, sample = resize_planes(*arguments, (70, 100), method, halved=place)
     if code == 0:  # luma leaves room in what is made for pixels of three bytes
         np.testing.assert_array_equal(sample, resize_planes_array(*arguments, (70, 100), method))
-        assert place in (w.EDGE, w.STRIP, w.SUMS, w.COMPONENTS)
+        assert place in (w.EDGE, w.STRIP, w.SUMS, w.BAND, w.COMPONENTS)
     else:
         assert code == TOO_SMALL
 

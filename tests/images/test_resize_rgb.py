@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -93,12 +94,50 @@ def test_large_and_uneven_sizes(method, image_size, size):
     np.testing.assert_array_equal(sample, resize_array(image, box, size, method))
 
 
+OF_PILLOW_13 = pytest.mark.skipif(
+    int(PIL.__version__.split(".")[0]) < 13, reason="the order of passes is that of Pillow 13"
+)
+
+
 def by_pillow(image, size, method):
-    """Pillow's result, first across and then down: at once it might begin with the other."""
-    across = Image.fromarray(image).resize((size[1], len(image)), PILLOW[method])
-    return np.asarray(across.resize(size[::-1], PILLOW[method])).astype(int)
+    return np.asarray(Image.fromarray(image).resize(size[::-1], PILLOW[method])).astype(int)
 
 
+def edges(height, width, seed=0):
+    """Only black and white: filters with negative weights overshoot everywhere."""
+    rng = np.random.default_rng(seed)
+    return (rng.random((height, width, 3)) > 0.5).astype(np.uint8) * 255
+
+
+@OF_PILLOW_13
+@pytest.mark.parametrize("method", list(PILLOW))
+@given(image_size=st.tuples(sides(150), sides(150)), size=st.tuples(sides(150), sides(150)))
+@example(image_size=(344, 231), size=(64, 96))
+@example(image_size=(231, 344), size=(96, 64))
+@example(image_size=(100, 100), size=(30, 65))
+@example(image_size=(100, 100), size=(30, 66))
+@example(image_size=(100, 40), size=(99, 60))
+@example(image_size=(60, 5), size=(20, 9))
+def test_hard_edges_are_within_two_levels_of_pillow(method, image_size, size):
+    image = edges(*image_size)
+    code, result = resize_rgb(image, (0, 0, *image_size), size, method)
+    assert code == 0
+    assert np.abs(result - by_pillow(image, size, method)).max() <= 2
+
+
+@METHODS
+@pytest.mark.parametrize("width", [1, 2, 5, 6, 11, 16, 64, 65, 131])
+@pytest.mark.parametrize("height", [31, 32, 33, 64, 100])
+def test_rows_first_in_bands_of_any_size(method, height, width):
+    image, mirror = edges(300, width), Finish(mirror=True)
+    for size, finish in (((height, width + 3), None), ((height, max(width - 2, 1)), mirror)):
+        code, sample = resize_rgb(image, (0, 0, 300, width), size, method, finish)
+        assert code == 0
+        expected = resize_array(image, (0, 0, 300, width), size, method, finish)
+        np.testing.assert_array_equal(sample, expected)
+
+
+@OF_PILLOW_13
 @pytest.mark.parametrize("method", list(PILLOW))
 @given(region=regions(), size=st.tuples(sides(150), sides(150)), seed=st.integers(0, 2**31))
 def test_noise_is_within_two_levels_of_pillow(method, region, size, seed):
@@ -108,6 +147,7 @@ def test_noise_is_within_two_levels_of_pillow(method, region, size, seed):
     assert np.abs(resize_array(image, (y, x, h, w), size, method) - expected).max() <= 2
 
 
+@OF_PILLOW_13
 @pytest.mark.parametrize("method", list(PILLOW))
 @pytest.mark.parametrize(
     ("part", "size"),
@@ -124,10 +164,11 @@ def test_pictures_are_close_to_pillow(method, part, size):
     image = picture(375, 500)
     y, x, h, w = part
     crop = Image.fromarray(image).crop((x, y, x + w, y + h))
-    at_once = np.asarray(crop.resize(size[::-1], PILLOW[method])).astype(int)
     result = resize_array(image, part, size, method)
-    assert np.abs(result - at_once).max() <= 2
-    assert np.abs(result - by_pillow(np.asarray(crop), size, method)).mean() < 0.02
+    expected = by_pillow(np.asarray(crop), size, method)
+    assert np.abs(result - expected).max() <= 2
+    # Without overshoots the order of the passes is not followed, which moves some values by one.
+    assert np.abs(result - expected).mean() < (0.2 if method == "bilinear" else 0.02)
 
 
 @given(region=regions(60), size=st.tuples(sides(60), sides(60)))
@@ -198,12 +239,18 @@ def test_too_small_a_workspace_is_an_error(method, region, size, room):
 
 
 @METHODS
-@pytest.mark.parametrize("place", [p for p in BUFFERS if p not in CHROMA])
+@pytest.mark.parametrize("place", [p for p in BUFFERS if p not in [*CHROMA, w.BAND]])
 def test_each_buffer_s_size_is_checked(method, place):
     image = noise(60, 90)
     assert resize_rgb(image, (0, 0, 60, 90), (70, 100), method, halved=place)[0] == (
         0 if place == w.LINE else TOO_SMALL  # which has room for the rows of components
     )
+
+
+@pytest.mark.parametrize("method", ["bicubic", "lanczos"])
+def test_the_size_of_a_band_is_checked(method):
+    for size, code in (((20, 100), TOO_SMALL), ((70, 100), 0), ((20, 40), 0)):
+        assert resize_rgb(noise(60, 90), (0, 0, 60, 90), size, method, halved=w.BAND)[0] == code
 
 
 def test_a_workspace_for_another_output_is_an_error():

@@ -36,6 +36,7 @@ __all__ = [
     "RandomResizedCropRGBImageDecoder",
     "ResizedCropRGBImageDecoder",
     "SimpleRGBImageDecoder",
+    "resizes_planes",
 ]
 
 Interpolation = Literal["bilinear", "area", "nearest", "bicubic", "lanczos"]
@@ -49,6 +50,18 @@ _SMALL = 64 * 64
 
 
 _counting = keep_across_forks(threading.Lock())
+
+
+def resizes_planes(mode: str, interpolation: str) -> bool:
+    """Whether JPEGs are resized before their colours are converted.
+
+    A single pixel is chosen as it is: planes of a lower resolution would give means instead.
+
+    Raises:
+        ValueError: there is no such mode, or no such filter.
+    """
+    as_choice("interpolation", interpolation, FILTERS)
+    return as_choice("mode", mode, MODES) == MODES["fast"] and interpolation != "nearest"
 
 
 class _Tally:
@@ -113,8 +126,7 @@ class _ImageDecoder(SampleDecoder):
         return State(True, "cpu", (height, width, 3), np.dtype(np.uint8))
 
     def _check_choices(self) -> None:
-        as_choice("interpolation", self.interpolation, FILTERS)
-        as_choice("mode", self.mode, MODES)
+        resizes_planes(self.mode, self.interpolation)
 
     @abstractmethod
     def _shape(self, stored: Stored) -> tuple[int, int]:
@@ -172,8 +184,8 @@ class _ImageDecoder(SampleDecoder):
             offsets, size = index.offsets.ctypes.data, index.offsets.size
             blob, nbytes = index.blob.ctypes.data, index.blob.size
         codec = region_codec() if self._largest.jpeg_pixels else None
-        planes = codec.planes if codec and self.mode == "fast" else None
-        as_choice("mode", self.mode, MODES)
+        is_fast = resizes_planes(self.mode, self.interpolation)
+        planes = codec.planes if codec and is_fast else None
         return kernels.SourceParams(
             self._largest.height,
             self._largest.width,
@@ -308,9 +320,11 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
         ratio: bounds of the part's aspect ratio, width / height.
         interpolation: the filter: ``"bilinear"``, ``"area"``, ``"nearest"``, ``"bicubic"`` or
             ``"lanczos"``, all but ``"nearest"`` antialiased, as Pillow and torchvision do them.
-        mode: ``"exact"`` converts a JPEG's colours at full resolution and is at most 2 levels from
-            Pillow; ``"fast"`` resizes luma and chroma first, at a reduced size of the JPEG where
-            that is enough, and converts colours last. Raw images are always exact.
+        mode: ``"exact"`` converts a JPEG's colours at full resolution and is, with the bilinear,
+            bicubic and Lanczos filters, at most 2 levels from Pillow 13.0.0; ``"fast"`` resizes
+            luma and chroma first, at a reduced size of the JPEG where that is enough, and converts
+            colours last, which is less close, without a bound. Raw images and ``"nearest"`` are
+            always exact.
 
     Raises:
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
@@ -356,9 +370,11 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
             usual validation resize to 256 and crop to 224 is ``224 / 256``.
         interpolation: the filter: ``"bilinear"``, ``"area"``, ``"nearest"``, ``"bicubic"`` or
             ``"lanczos"``, all but ``"nearest"`` antialiased, as Pillow and torchvision do them.
-        mode: ``"exact"`` converts a JPEG's colours at full resolution and is at most 2 levels from
-            Pillow; ``"fast"`` resizes luma and chroma first, at a reduced size of the JPEG where
-            that is enough, and converts colours last. Raw images are always exact.
+        mode: ``"exact"`` converts a JPEG's colours at full resolution and is, with the bilinear,
+            bicubic and Lanczos filters, at most 2 levels from Pillow 13.0.0; ``"fast"`` resizes
+            luma and chroma first, at a reduced size of the JPEG where that is enough, and converts
+            colours last, which is less close, without a bound. Raw images and ``"nearest"`` are
+            always exact.
 
     Raises:
         ValueError, TypeError: an argument is out of its range or of the wrong kind.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv_plugins.images.arguments import as_choice, as_region, as_size
-from ffcv_plugins.images.decoders import DEFAULT_MODE, MODES, Interpolation, Mode
+from ffcv_plugins.images.decoders import DEFAULT_MODE, Interpolation, Mode, resizes_planes
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import local_memory
@@ -78,8 +78,10 @@ def decode_image(
         size: ``(height, width)`` of the result, or one number for a square; the part's by default.
         interpolation: the filter for resizing: ``"bilinear"``, ``"area"``, ``"nearest"``,
             ``"bicubic"`` or ``"lanczos"``, all but ``"nearest"`` antialiased.
-        mode: ``"exact"`` resizes RGB pixels and is at most 2 levels from Pillow; ``"fast"`` resizes
-            luma and chroma first, at a reduced size of the JPEG where that is enough.
+        mode: ``"exact"`` resizes RGB pixels and is, with the bilinear, bicubic and Lanczos filters,
+            at most 2 levels from Pillow 13.0.0; ``"fast"`` resizes luma and chroma first, at a
+            reduced size of the JPEG where that is enough, which is less close, without a bound.
+            ``"nearest"`` is always exact.
         side_index: what ``RGBImageField.side_index_entry`` gave for this very stream; with it, what
             lies above the part need not be read. One that belongs to a stream of another length or
             an image of another size is not used.
@@ -108,8 +110,7 @@ def decode_image(
         )
     box = as_region(region, info.height, info.width)
     out = (box[2], box[3]) if size is None else as_size(size, "size")
-    as_choice("interpolation", interpolation, FILTERS)
-    if as_choice("mode", mode, MODES) == MODES["fast"] and out != box[2:]:
+    if resizes_planes(mode, interpolation) and out != box[2:]:
         pixels = _decode_planes(stream, (info.height, info.width), box, out, interpolation, index)
         if pixels is not None:
             return pixels
@@ -194,7 +195,8 @@ def resize(
         interpolation: the filter, see :func:`decode_image`.
 
     Returns:
-        ``(height, width, 3)`` uint8, at most 2 levels from Pillow.
+        ``(height, width, 3)`` uint8; with the bilinear, bicubic and Lanczos filters at most 2
+        levels from Pillow 13.0.0.
 
     Raises:
         ValueError: the image has another shape or dtype, or the region is not inside of it or has

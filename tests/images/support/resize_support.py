@@ -16,7 +16,7 @@ from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8
 DTYPES = {UINT8: np.uint8, FLOAT16: np.float16, BFLOAT16: np.uint16, FLOAT32: np.float32}
 _AXES = [w.AXES + i * w.AXIS_BYTES + part for i in range(4) for part in (w.FIRST, w.WEIGHTS)]
 _RINGS = [w.COMPONENTS + i * w.COMPONENT_BYTES for i in range(3)]
-BUFFERS = [w.EDGE, w.STRIP, w.SUMS, w.LINE, w.TAP_ROWS, *_AXES, *_RINGS]
+BUFFERS = [w.EDGE, w.STRIP, w.SUMS, w.LINE, w.TAP_ROWS, w.BAND, *_AXES, *_RINGS]
 """Where the table has the address and the size of each buffer."""
 
 

@@ -3,6 +3,7 @@
 * ``weights`` makes tables of weights for each filter, ``axis`` does so in compiled code.
 * ``horizontal`` and ``vertical`` are the two passes over the pixels; ``ring`` brings in source rows
   when they are needed, so that what lies between the passes stays in the cache.
+  ``band`` is the other order, rows before columns.
 * ``finish`` is what happens to a row then: look-up table, filled rectangles, normalising, layout.
 * ``rgb`` and ``planes`` are the entry points, for RGB and for the planes of a JPEG; ``workspace``
   is the scratch memory that they need, and ``arrays`` gives the same results in NumPy.

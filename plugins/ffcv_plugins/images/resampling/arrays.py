@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from ffcv_plugins.images.resampling.finish import Finish, check
 from ffcv_plugins.images.resampling.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
-from ffcv_plugins.images.resampling.weights import FILTERS, WIDE_BITS, Axis, make_axis
+from ffcv_plugins.images.resampling.weights import (
+    FILTERS,
+    WIDE_BITS,
+    Axis,
+    make_axis,
+    rows_come_first,
+)
 from ffcv_plugins.pixels.colors import SATURATION, blend_array, grey_array
 from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, TABLE
 
@@ -85,7 +91,10 @@ def resize_array(
         code = FILTERS[method]
         columns = make_axis(code, output_size[1], 0, width, mirror=finish.mirror)
         rows = make_axis(code, output_size[0], 0, height)
-        pixels = _rounded(_rounded(pixels.swapaxes(0, 1), columns).swapaxes(0, 1), rows)
+        if rows_come_first(code, height, width, *output_size):
+            pixels = _rounded(_rounded(pixels, rows).swapaxes(0, 1), columns).swapaxes(0, 1)
+        else:
+            pixels = _rounded(_rounded(pixels.swapaxes(0, 1), columns).swapaxes(0, 1), rows)
     return finish_array(pixels, finish)
 
 

@@ -13,6 +13,7 @@ from ffcv.pipeline.entry import Entry, call_entry
 from ffcv.vectors import load_i64
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.axis import prepare_axis
+from ffcv_plugins.images.resampling.band import fill_band, prepare_band
 from ffcv_plugins.images.resampling.finish import (
     DESTINATION,
     FINISH_ROW,
@@ -25,6 +26,7 @@ from ffcv_plugins.images.resampling.finish import (
 )
 from ffcv_plugins.images.resampling.ring import prepare
 from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows
+from ffcv_plugins.images.resampling.weights import rows_come_first
 from ffcv_plugins.pixels.rows import copy_row, mirror_row, stream_row
 
 __all__ = [
@@ -81,7 +83,9 @@ def resize_rgb(
     begin = source + y * pitch + 3 * x
     if _prepare(work, begin, pitch, height, width, finish):
         return TOO_SMALL
-    component = work + w.COMPONENTS
+    component, method = work + w.COMPONENTS, load_i64(work + w.METHOD)
+    if rows_come_first(method, height, width, out_height, out_width):
+        return _resize_in_bands(begin, pitch, width, work, finish)
     tap_rows, line = load_i64(work + w.TAP_ROWS), load_i64(work + w.LINE)
     for row in range(out_height):
         if call_entry(advance, (work, component, row)):
@@ -89,6 +93,25 @@ def resize_rgb(
         find_rows(component, row, tap_rows)
         sum_rows(component, row, tap_rows, line)
         call_entry(finish_row, (finish, line, line, row))
+    return 0
+
+
+@kernel
+def _resize_in_bands(begin: int, pitch: int, width: int, work: int, finish: int) -> int:
+    """Make output rows of the source's width first; returns the entry point's code."""
+    if prepare_band(work, width):
+        return TOO_SMALL
+    component, line = work + w.COMPONENTS, load_i64(work + w.LINE)
+    finish_row, advance = word(finish, FINISH_ROW), load_i64(work + w.ADVANCE)
+    ring, ring_pitch = load_i64(component + w.RING), load_i64(component + w.RING_PITCH)
+    out_height = word(finish, HEIGHT)
+    for start in range(0, out_height, w.STRIP_ROWS):
+        count = min(w.STRIP_ROWS, out_height - start)
+        fill_band(work, begin, pitch, width, start, count)
+        if call_entry(advance, (work, component, 0)):
+            return TOO_SMALL
+        for row in range(count):
+            call_entry(finish_row, (finish, ring + row * ring_pitch, line, start + row))
     return 0
 
 

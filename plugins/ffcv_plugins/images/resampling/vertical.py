@@ -37,7 +37,7 @@ from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.horizontal import high_product
 from ffcv_plugins.images.resampling.weights import WIDE_BITS
 
-__all__ = ["find_rows", "sum_rows", "sum_rows_finely"]
+__all__ = ["find_rows", "sum_rows", "sum_rows_finely", "sum_wide"]
 
 _HALF = 1 << (WIDE_BITS - 1)
 
@@ -67,7 +67,7 @@ def sum_rows(component: int, row: int, tap_rows: int, line: int) -> None:
     if load_i64(axis + w.IS_WIDE):
         weights = load_i64(axis + w.WEIGHTS) + 4 * row
         for offset in range(0, pitch, 16):
-            total = _sum_wide(tap_rows, taps, weights, spacing, offset)
+            total = sum_wide(tap_rows, taps, weights, spacing, offset)
             store(line + offset, clamp_u8((total + _HALF) >> WIDE_BITS))
         return
     weights = load_i64(axis + w.WEIGHTS) + 2 * row
@@ -97,7 +97,7 @@ def sum_rows_finely(component: int, row: int, tap_rows: int, line: int) -> None:
     if load_i64(axis + w.IS_WIDE):
         weights = load_i64(axis + w.WEIGHTS) + 4 * row
         for offset in range(0, pitch, 16):
-            total = _sum_wide(tap_rows, taps, weights, spacing, offset) >> (WIDE_BITS - 8)
+            total = sum_wide(tap_rows, taps, weights, spacing, offset) >> (WIDE_BITS - 8)
             total = minimum(maximum(total, splat_i32x16(0)), splat_i32x16(0xFF00))
             store(line + 2 * offset, narrow(total))
         return
@@ -112,7 +112,7 @@ def sum_rows_finely(component: int, row: int, tap_rows: int, line: int) -> None:
 
 
 @kernel
-def _sum_wide(tap_rows: int, taps: int, weights: int, spacing: int, offset: int) -> Any:
+def sum_wide(tap_rows: int, taps: int, weights: int, spacing: int, offset: int) -> Any:
     """Weighted sums of 16 samples from ``offset`` on, with ``WIDE_BITS`` behind the point."""
     total = splat_i32x16(0)
     for tap in range(taps):

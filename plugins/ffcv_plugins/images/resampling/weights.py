@@ -49,6 +49,8 @@ __all__ = [
     "count_taps",
     "make_axis",
     "needs_wide",
+    "overshoots",
+    "rows_come_first",
 ]
 
 NEAREST, AREA, BILINEAR, BICUBIC, LANCZOS = 0, 1, 2, 3, 4
@@ -112,7 +114,24 @@ def count_taps(method: int, length: int, unit: int, samples: int) -> int:
 @kernel
 def needs_wide(method: int, taps: int) -> bool:
     """Whether weights are wide."""
-    return method in (BICUBIC, LANCZOS) or taps > NARROW_TAPS
+    return overshoots(method) or taps > NARROW_TAPS
+
+
+@kernel
+def overshoots(method: int) -> bool:
+    """Whether the filter has negative weights, so that sums leave 0 to 255 at edges."""
+    return method in (BICUBIC, LANCZOS)
+
+
+@kernel
+def rows_come_first(method: int, height: int, width: int, out_height: int, out_width: int) -> bool:
+    """Whether columns of samples are summed up before rows are, where the order shows.
+
+    As Pillow 13 has it: if there go more than twice as many rows as columns. Earlier releases of
+    Pillow always begin across, and other filters do so here.
+    """
+    fewer = height - out_height
+    return overshoots(method) and fewer > 0 and fewer > 2 * (width - out_width)
 
 
 def make_axis(

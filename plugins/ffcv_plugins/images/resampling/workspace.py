@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling.weights import FILTERS, count_taps
+from ffcv_plugins.images.resampling.weights import FILTERS, count_taps, overshoots
 
 __all__ = ["ResizeWorkspace", "allocate", "ring_rows", "round_up"]
 
@@ -26,10 +26,10 @@ TILE = 64
 METHOD, FILL_AXIS, ADVANCE = 0, 8, 16
 """Number of the filter, and addresses of the compiled kernels of these names."""
 
-EDGE, STRIP, SUMS, LINE, TAP_ROWS = range(24, 104, 16)
+EDGE, STRIP, SUMS, LINE, TAP_ROWS, BAND = range(24, 120, 16)
 """Buffers, see :class:`ResizeWorkspace`."""
 
-AXES, AXIS_BYTES = 104, 56
+AXES, AXIS_BYTES = 120, 56
 """Here begin the words of four axes: columns and rows of luma or RGB, and those of chroma."""
 
 FIRST, WEIGHTS, TAPS, IS_WIDE, SPACING = 0, 16, 32, 40, 48
@@ -65,6 +65,7 @@ class ResizeWorkspace(NamedTuple):
         line: a finished row of RGB, and one row of each component in 16 bits.
         tap_rows: addresses of the rows that one output row is made of; and before, the weights of
             16 outputs, not yet rounded.
+        band: output rows of the source's width, where these are made first.
         axes: first samples and weights of all axes.
         rings: rows between the two passes, of all components.
     """
@@ -75,6 +76,7 @@ class ResizeWorkspace(NamedTuple):
     sums: NDArray[np.uint8]
     line: NDArray[np.uint8]
     tap_rows: NDArray[np.uint8]
+    band: NDArray[np.uint8]
     axes: NDArray[np.uint8]
     rings: NDArray[np.uint8]
 
@@ -133,6 +135,7 @@ def allocate(
         sums=_bytes(STRIP_ROWS * round_up(3 * tile, 16)),
         line=_bytes((3 + 3 * 2) * row),
         tap_rows=_bytes(128 * max(row_taps, column_taps)),
+        band=_bytes(STRIP_ROWS * round_up(3 * width, 16) if overshoots(code) else 0),
         axes=_bytes(2 * sum(axes)),
         rings=_bytes(sum(rings)),
     )
@@ -154,7 +157,7 @@ def _fill_table(
     table = work.table
     kernels = method, fill_axis_entry.address, advance_entry.address
     table[METHOD // 8 : METHOD // 8 + 3] = kernels
-    for place, array in zip((EDGE, STRIP, SUMS, LINE, TAP_ROWS), work[1:6], strict=True):
+    for place, array in zip((EDGE, STRIP, SUMS, LINE, TAP_ROWS, BAND), work[1:7], strict=True):
         _enter(table, [place], array, [array.nbytes])
     words = [AXES + i * AXIS_BYTES + part for i in range(4) for part in (FIRST, WEIGHTS)]
     _enter(table, words, work.axes, axes)

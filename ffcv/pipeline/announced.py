@@ -7,11 +7,10 @@ all, and since compiled code checks no bounds, reading them would give whatever 
 from __future__ import annotations
 
 import dis
-import types
 from typing import Any
 
 from ffcv.beton.field import Field
-from ffcv.pipeline.fingerprint import python_function
+from ffcv.pipeline.attributes import kernel_of
 from ffcv.pipeline.forms import class_runs_on_samples
 from ffcv.pipeline.sample import SampleDecoder
 
@@ -38,7 +37,7 @@ def decoded_by_kernel(field: Field) -> bool:
 
 def unannounced(decoder: SampleDecoder, field: Field) -> str | None:
     """What is wrong, in words, if the kernel of ``decoder`` reads data that ``field`` has not."""
-    if field.pointer is not None or not _uses_argument(getattr(decoder, "kernel", None), _DATA):
+    if field.pointer is not None or not _uses_argument(decoder, _DATA):
         return None
     name = type(field).__name__
     return (
@@ -48,10 +47,11 @@ def unannounced(decoder: SampleDecoder, field: Field) -> str | None:
     )
 
 
-def _uses_argument(kernel: Any, position: int) -> bool:
-    """Whether a function's code mentions one of its arguments; ``False`` if that cannot be told."""
-    function = python_function(kernel)
-    if not isinstance(function, types.FunctionType):
+def _uses_argument(decoder: SampleDecoder, position: int) -> bool:
+    """Whether a kernel mentions one of its arguments; ``False`` if that cannot be told."""
+    try:
+        function = kernel_of(decoder)
+    except TypeError:
         return False
     code = function.__code__
     if position >= code.co_argcount:

@@ -1,8 +1,8 @@
 """What plugin authors test their plugins with.
 
 * :mod:`ffcv.testing.harness` runs a field or an operation without a file and without a loader.
-* :mod:`ffcv.testing.conformance` has test classes to inherit from: they hold a field or an
-  operation to everything that a loader relies on.
+* :mod:`ffcv.testing.conformance` has test classes to inherit from: they hold a field, an
+  operation or a plugin as a whole to everything that a loader relies on.
 * :mod:`ffcv.testing.strategies` has hypothesis strategies for arrays and batches.
 
 The last two need the extra ``ffcv[testing]`` (hypothesis and pytest); the harness needs neither.

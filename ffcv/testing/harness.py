@@ -244,6 +244,8 @@ def decode(
 ) -> NDArray[Any]:
     """Encode values with a field and decode them again.
 
+    As in a loader, a shallow copy of the decoder is what runs.
+
     Args:
         field: the field.
         values: what a dataset would give, one value a sample; or what is encoded already.
@@ -269,6 +271,7 @@ def decode(
     problem = unannounced(decoder, field)
     if problem is not None:
         raise ValueError(f"{type(decoder).__name__}: {problem}")
+    decoder = copy.copy(decoder)
     positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
     state = decoder.declare(encoded.stored(positions))
     destination = allocate((len(encoded.records), *state.shape), state.dtype)

@@ -103,7 +103,8 @@ class KernelRun:
         """Run it to the end.
 
         Raises:
-            SampleError: the kernel returned an error code, or asked twice for assistance.
+            SampleError: the kernel returned an error code, asked twice for assistance, or got none
+                because ``assist`` raised an exception.
         """
         position, code, assisted = 0, 0, -1
         while position < len(self.ids):
@@ -121,7 +122,10 @@ class KernelRun:
         span = slice(self.arrays["starts"][position], self.arrays["stops"][position])
         data = self.arrays["memory"][span]
         assert isinstance(self.operation, SampleDecoder)
-        self.operation.assist(self.arrays["records"][position], data, self.workspace)
+        try:
+            self.operation.assist(self.arrays["records"][position], data, self.workspace)
+        except Exception as error:
+            raise self._error(position, str(error) or repr(error)) from error
 
     def _error(self, position: int, problem: str) -> SampleError:
         name = type(self.operation).__name__

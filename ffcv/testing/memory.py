@@ -92,11 +92,13 @@ class Encoded:
         """
         positions = np.arange(len(self.records)) if ids is None else ids
         memory = _FIRST_POINTER + self.regions.flat().size
+        records = self.records.view()
+        records.flags.writeable = False  # as those of a file are
         return Stored(
             path="<memory>",
             name="value",
             field=self.field,
-            records=self.records,
+            records=records,
             region_sizes=self.regions.sizes,
             num_bytes=memory + self.records.nbytes,
             largest_region=max((r.size for r in self.regions.by_pointer.values()), default=0),

@@ -235,12 +235,16 @@ def test_wrong_operations_are_found(operation, test):
 
 @kernel
 def copy_four(record, data, destination, params, key):
+    if data.shape[0] < 4:
+        return 1
     for i in range(4):
         destination[i] = data[i]
+    return 0
 
 
 class FourDecoder(SampleDecoder):
     kernel = staticmethod(copy_four)
+    errors = {1: "its region is too short"}  # noqa: RUF012
 
     def declare(self, stored):
         return State(True, "cpu", (4,), np.uint8)
@@ -342,20 +346,29 @@ def decoding_with(function):
 
 @kernel
 def copy_three(record, data, destination, params, key):
+    if data.shape[0] < 4:
+        return 1
     for i in range(3):
         destination[i] = data[i]
+    return 0
 
 
 @kernel
 def copy_five(record, data, destination, params, key):
+    if data.shape[0] < 4:
+        return 1
     for i in range(5):
         destination[i] = data[i % 4]
+    return 0
 
 
 @kernel
 def overflowing(record, data, destination, params, key):
+    if data.shape[0] < 4:
+        return 1
     for i in range(4):
         destination[i] = (np.uint8(200) + np.uint8(100)) // 2
+    return 0
 
 
 @pytest.mark.parametrize(

@@ -16,5 +16,6 @@ Example:
 
 from ffcv.testing.conformance.fields import FieldConformance
 from ffcv.testing.conformance.operations import OperationConformance
+from ffcv.testing.conformance.plugins import PluginConformance
 
-__all__ = ["FieldConformance", "OperationConformance"]
+__all__ = ["FieldConformance", "OperationConformance", "PluginConformance"]

@@ -6,10 +6,11 @@ import pickle
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-__all__ = ["check_all", "check_refusals", "choices", "snapshot"]
+__all__ = ["attributes", "check_all", "check_refusals", "choices", "snapshot"]
 
 T = TypeVar("T")
 
@@ -60,6 +61,18 @@ def snapshot(value: Any) -> Any:
         return pickle.dumps(value)
     except (TypeError, AttributeError, pickle.PicklingError):
         return None
+
+
+def attributes(thing: object) -> dict[str, Any]:
+    """What an object's attributes contain, and those of its class that can be changed in place."""
+    shared = {
+        name: value
+        for kind in type(thing).__mro__
+        for name, value in vars(kind).items()
+        if isinstance(value, list | dict | set | np.ndarray) and not name.startswith("__")
+    }
+    own = vars(thing) if hasattr(thing, "__dict__") else {}
+    return {name: snapshot(value) for name, value in (shared | own).items()}
 
 
 def check_refusals(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+import os
+import random
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
@@ -14,12 +17,24 @@ from ffcv.beton.field import ARG_TYPE, Field, record_problem
 from ffcv.beton.side_index import is_kind
 from ffcv.pipeline import SampleDecoder
 from ffcv.pipeline.attributes import default_decoder
-from ffcv.testing.conformance.examples import check_all, check_refusals, choices, snapshot
+from ffcv.testing.conformance.examples import (
+    attributes,
+    check_all,
+    check_refusals,
+    choices,
+    snapshot,
+)
+from ffcv.testing.fences import fenced, first_failure
 from ffcv.testing.files import read_values, write_values
 from ffcv.testing.harness import decode
+from ffcv.testing.hostile import hostile_numbers, leaves, one_sample, regions_like, with_numbers
 from ffcv.testing.memory import Encoded, GuardedArray, encode_values
 
 __all__ = ["FieldConformance"]
+
+_COMBINATIONS = 300
+_MOST_NBYTES = 1 << 30
+"""No decoder of a file of a few bytes needs more for a sample."""
 
 
 class FieldConformance:
@@ -217,6 +232,52 @@ class FieldConformance:
 
         self._each(body, size=2)
 
+    def test_hostile_records_are_refused_or_harmless(self) -> None:
+        """Whatever numbers a record holds, and however short or wrong its region is, the decoder
+        raises, or fills its destination; it never touches memory of others.
+
+        It runs in a forked process, whose end is noticed, and is skipped where there is no fork.
+        """
+        if not hasattr(os, "fork"):
+            import pytest
+
+            pytest.skip("this system cannot fork")
+
+        def body(example: tuple[Field, list[Any], int]) -> None:
+            field, values, seed = example
+            decoder = self.decoder(field)
+            decode(field, values, decoder)  # compiles
+            cases = list(_hostile_samples(field, values[0], random.Random(seed)))
+            failed = first_failure(functools.partial(_run_hostile, decoder, c) for c in cases)
+            if failed is not None:
+                number, problem = failed
+                raise AssertionError(f"{cases[number]}: {problem}")
+
+        for fields in choices(self.fields()):
+            strategy = fields.flatmap(
+                lambda field: st.tuples(
+                    st.just(field),
+                    st.lists(self.values(field), min_size=1, max_size=1),
+                    st.integers(0, 2**32 - 1),
+                )
+            )
+            check_all(strategy, body, min(self.max_examples, 3), shrink=False)
+
+    def test_use_does_not_change_it(self) -> None:
+        """Declaring and decoding leave the decoder, the field and the records as they were."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            decoder = self.decoder(field) or default_decoder(field, "value")
+            encoded = encode_values(field, values)
+            records = encoded.records.tobytes()
+            before = attributes(decoder), attributes(field)
+            decode(field, encoded, decoder)
+            assert attributes(decoder) == before[0], f"{type(decoder).__name__} was changed by use"
+            assert attributes(field) == before[1], f"{type(field).__name__} was changed by decoding"
+            assert encoded.records.tobytes() == records, "the records were changed by decoding"
+
+        self._each(body, size=2)
+
     def test_wrong_values_are_refused_in_words(self) -> None:
         """Values that do not fit raise, with what was expected and what came."""
         check_refusals(
@@ -244,6 +305,74 @@ class FieldConformance:
         self, field: Field, values: Sequence[Any] | Encoded, **options: Any
     ) -> NDArray[Any]:
         return decode(field, values, self.decoder(field), **options)
+
+
+class _Hostile(NamedTuple):
+    """A sample that no writer made."""
+
+    field: Field
+    record: bytes
+    region: bytes
+    changed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        record = np.frombuffer(self.record, self.field.metadata_type)[0]
+        return f"record {record}, of which {', '.join(self.changed)}, and {len(self.region)} bytes"
+
+
+def _hostile_samples(field: Field, value: Any, drawing: random.Random) -> Iterator[_Hostile]:
+    """Each number by itself, and some of them together, with regions of all sorts."""
+    encoded = encode_values(field, [value])
+    record = encoded.records.tobytes()
+    start, stop = (int(place[0]) for place in encoded.spans())
+    region = encoded.regions.flat()[start:stop].tobytes()
+    regions = regions_like(region) if field.pointer is not None else [b""]
+    for each in regions:
+        yield _Hostile(field, record, each, ("nothing was changed",))
+    places = leaves(field)
+    for leaf in places:
+        for number in hostile_numbers(leaf, record):
+            yield _Hostile(field, with_numbers(record, [(leaf, number)]), region, (leaf.name,))
+    for _ in range(_COMBINATIONS if places else 0):
+        several = drawing.sample(places, min(len(places), drawing.randint(2, 4)))
+        numbers = [(leaf, drawing.choice(hostile_numbers(leaf, record))) for leaf in several]
+        names = tuple(leaf.name for leaf in several)
+        yield _Hostile(field, with_numbers(record, numbers), drawing.choice(regions), names)
+
+
+def _run_hostile(decoder: SampleDecoder | None, sample: _Hostile) -> str | None:
+    """What is wrong with what a decoder does to a hostile sample, in words."""
+    for at_end in (True, False):
+        results = []
+        for fill in (0x00, 0xA5):
+
+            def allocate(
+                shape: tuple[int, ...],
+                dtype: np.dtype[Any],
+                fill: int = fill,
+                at_end: bool = at_end,
+            ) -> NDArray[Any]:
+                nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                if nbytes > _MOST_NBYTES:
+                    raise _TooLargeError(f"its declare asks for {nbytes} bytes a sample")
+                made = fenced(shape, dtype, at_end)
+                made.reshape(-1).view(np.uint8)[:] = fill
+                return made
+
+            encoded = one_sample(sample.field, sample.record, sample.region, at_end)
+            try:
+                results.append(decode(sample.field, encoded, decoder, allocate=allocate).tobytes())
+            except _TooLargeError as error:
+                return f"{error}, for a file of {encoded.stored().num_bytes}"
+            except Exception:
+                break
+        if len(set(results)) == 2:
+            return "the kernel left bytes of its destination as they were, and reported no failure"
+    return None
+
+
+class _TooLargeError(Exception):
+    """More memory is asked for than the file can fill."""
 
 
 def describe(field: Field) -> NDArray[np.uint8]:

@@ -1,0 +1,116 @@
+"""Records and regions as a damaged file, or one made with bad intent, may hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ffcv.beton.field import Field
+from ffcv.testing.memory import Encoded, Regions
+
+__all__ = ["Leaf", "hostile_numbers", "leaves", "one_sample", "regions_like", "with_numbers"]
+
+_FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32)
+_FLOATS = (0.0, -1.0, 1e30, -1e30, np.inf, -np.inf, np.nan)
+_MOST_ELEMENTS = 4
+
+
+class Leaf(NamedTuple):
+    """A number in a record: its name, its type, and at which byte it is."""
+
+    name: str
+    dtype: np.dtype[Any]
+    offset: int
+
+
+def leaves(field: Field) -> list[Leaf]:
+    """All numbers of a field's record, without the pointer, which a loader checks by itself."""
+    dtype = field.metadata_type
+    found = list(_leaves("record", dtype, 0))
+    if field.pointer is None:
+        return found
+    members: Any = dtype.fields or {}
+    place = members[field.pointer][1] if field.pointer else 0
+    return [leaf for leaf in found if leaf.offset != place]
+
+
+def _leaves(name: str, dtype: np.dtype[Any], offset: int) -> Iterator[Leaf]:
+    if dtype.fields is not None:
+        for member in dtype.names or ():
+            inner, place = dtype.fields[member][:2]
+            yield from _leaves(f"{name}[{member!r}]", inner, offset + place)
+    elif dtype.subdtype is not None:
+        base = dtype.base
+        for number in range(min(dtype.itemsize // max(base.itemsize, 1), _MOST_ELEMENTS)):
+            yield from _leaves(f"{name}.flat[{number}]", base, offset + number * base.itemsize)
+    else:
+        yield Leaf(name, dtype, offset)
+
+
+def hostile_numbers(leaf: Leaf, record: bytes) -> list[bytes]:
+    """What may stand in place of a number: extremes, and what overflows when it is multiplied."""
+    size = leaf.dtype.itemsize
+    original = record[leaf.offset : leaf.offset + size]
+    if leaf.dtype.kind in "iu":
+        bits, value = 8 * size, int.from_bytes(original, "little")
+        numbers = {0, 1, 2, 8, value - 1, value + 1, 2 * value + 1, -1, -2, -8, -4096, -1 - value}
+        numbers |= {1 << (bits - 1), (1 << (bits - 1)) - 1, (1 << bits) - 1}
+        for factor in _FACTORS:
+            numbers |= {-(-(1 << bits) // factor), -(-(1 << (bits - 1)) // factor)}
+        values = sorted({number % (1 << bits) for number in numbers})
+        return [each.to_bytes(size, "little") for each in values]
+    if leaf.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return [np.array(each).astype(leaf.dtype).tobytes() for each in _FLOATS]
+    return [bytes(size), b"\xff" * size, b"\x80" + bytes(size - 1)]
+
+
+def with_numbers(record: bytes, numbers: list[tuple[Leaf, bytes]]) -> bytes:
+    """A record with some of its numbers replaced."""
+    changed = bytearray(record)
+    for leaf, number in numbers:
+        changed[leaf.offset : leaf.offset + len(number)] = number
+    return bytes(changed)
+
+
+def regions_like(region: bytes) -> list[bytes]:
+    """A region as it is, cut, emptied, and overwritten."""
+    half = len(region) // 2
+    return [region, region[:-1], region[:half], b"", b"\xff" * len(region), bytes(len(region))]
+
+
+class _FencedRegions(Regions):
+    """One region with fences around it, and not a byte more."""
+
+    def __init__(self, region: bytes, at_end: bool) -> None:
+        super().__init__()
+        self._region, self._at_end = region, at_end
+        self.pointer, buffer = self.malloc(len(region))
+        buffer[:] = np.frombuffer(region, np.uint8)
+
+    def flat(self) -> NDArray[np.uint8]:
+        from ffcv.testing.fences import fenced
+
+        memory = fenced((len(self._region),), np.dtype(np.uint8), self._at_end)
+        memory[:] = np.frombuffer(self._region, np.uint8)
+        return memory
+
+
+def one_sample(field: Field, record: bytes, region: bytes, at_end: bool) -> Encoded:
+    """A file of one sample, whose data lie between fences.
+
+    Args:
+        field: the field.
+        record: its record; a pointer to ``region`` is put into it.
+        region: the data.
+        at_end: on which side the fence is close, see :func:`~ffcv.testing.fences.fenced`.
+    """
+    regions = _FencedRegions(region, at_end)
+    records = np.frombuffer(bytearray(record), field.metadata_type, 1)
+    if field.pointer is not None:
+        target = records[field.pointer] if field.pointer else records
+        target[...] = regions.pointer
+    return Encoded(field, records, regions)

@@ -69,6 +69,10 @@ def test_all_such_constants_are_warned_of(path, constants):
             *(SimpleRGBImageDecoder(), ToTensor(), Convert(torch.float32)),
             *(lambda batch: batch / 255, NormalizeImage(MEAN, STD, np.float32)),
         ],
+        [
+            *(SimpleRGBImageDecoder(), ToTensor(), lambda batch: batch.float() / 255),
+            NormalizeImage(MEAN, STD, np.float32),
+        ],
     ],
 )
 def test_other_constants_are_not_warned_of(path, steps):

@@ -113,15 +113,15 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
         both = np.broadcast_arrays(np.array(mean), np.array(std))
         return both[0] * unit, both[1] * unit
 
-    def _check_unit(self, state: State) -> None:
+    def _check_unit(self, dtype: Any) -> None:
         """Warn of constants of pictures in ``[0, 1]`` where pixels are whole numbers."""
         mean, std = self._numbers()
         is_small = max(np.abs(mean).max(), std.max()) <= 1
         is_identity = not mean.any() and (std == 1).all()
-        if is_small and not is_identity and is_integer(state.dtype):
-            largest = np.iinfo(numpy_dtype(state.dtype)).max
+        if is_small and not is_identity and is_integer(dtype):
+            largest = np.iinfo(numpy_dtype(dtype)).max
             warnings.warn(
-                f"NormalizeImage gets {dtype_name(state.dtype)} pixels of 0 to {largest}, but mean "
+                f"NormalizeImage gets {dtype_name(dtype)} pixels of 0 to {largest}, but mean "
                 f"{self.mean} and std {self.std} seem to be those of pictures in [0, 1]; give "
                 f"max_value={largest} if they are",
                 RuntimeWarning,
@@ -166,7 +166,7 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
                 f"NormalizeImage makes {dtype_name(result)} of uint8 images and gets an {state}; "
                 f"let it make float32, or put it behind ToTensor()"
             )
-        self._check_unit(state)
+        self._check_unit(state.dtype)
         self._state = state
         return replace(state, dtype=result)
 
@@ -200,16 +200,19 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
         from ffcv_plugins.torch.normalize import check_tensor
 
         check_tensor(previous_state, len(self._numbers()[0]))
-        self._check_unit(previous_state)
         return replace(previous_state, dtype=same_kind(self.type, previous_state)), None
 
     def generate_code(self) -> Callable[..., Any]:
         """``f(batch, memory)`` for tensors; always a new tensor."""
         from ffcv_plugins.torch.normalize import TensorNormalizer
 
-        normalizer = TensorNormalizer()
+        normalizer, is_first = TensorNormalizer(), True
 
         def normalize_batch(batch: Any, memory: Any) -> Any:
+            nonlocal is_first
+            if is_first:  # modules before this one may give another dtype than was declared
+                self._check_unit(batch.dtype)
+                is_first = False
             return normalizer(batch, *self._numbers(), self._result())
 
         return normalize_batch

@@ -18,6 +18,7 @@
     │   │                                                                       (ValueError)
     │   └── UnknownNameError            no plugin provides this name            (AttributeError)
     ├── ArgumentError                   an argument is out of its range         (ValueError)
+    │   └── EmptyPassError              a pass over the data would have no batch
     ├── PipelineError                   operations do not fit each other   (ValueError, TypeError)
     │   └── CompilationError            an operation does not compile
     ├── SampleError                     a sample could not be decoded, or a kernel refused it
@@ -49,6 +50,7 @@ __all__ = [
     "DamagedFileError",
     "DatasetError",
     "DiskFullError",
+    "EmptyPassError",
     "FfcvError",
     "LoaderClosedError",
     "MissingFileError",
@@ -139,6 +141,14 @@ class UnknownNameError(PluginError, AttributeError):
 
 class ArgumentError(FfcvError, ValueError):
     """An argument is out of its range or of the wrong kind."""
+
+
+class EmptyPassError(ArgumentError):
+    """A pass over the data has no batch.
+
+    A training loop would run through it without a word, whatever the reason: no samples, fewer than
+    a batch, or none that can be decoded. It is raised as soon as that is known.
+    """
 
 
 class PipelineError(FfcvError, ValueError, TypeError):

@@ -11,14 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba.core import config
 
-from ffcv.errors import ArgumentError
+from ffcv.errors import ArgumentError, EmptyPassError
 from ffcv.pipeline.compiler import Compiler
 from ffcv.whole import whole as as_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["compiles", "indices_of", "os_cache_by_default", "skips", "whole", "workers"]
+__all__ = [
+    "WholeNumber",
+    "check_any",
+    "compiles",
+    "flag",
+    "indices_of",
+    "os_cache_by_default",
+    "skips",
+    "whole",
+    "workers",
+]
 
 
 def os_cache_by_default() -> bool:
@@ -42,7 +52,7 @@ def compiles(jit: bool | None) -> bool:
             "away, or run the loader as Python by jit=False or FFCV_JIT=0"
         )
     if jit is not None:
-        return bool(jit)
+        return flag("jit", jit)
     wanted = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
     return wanted and not config.DISABLE_JIT
 
@@ -66,25 +76,90 @@ def workers(num_workers: int) -> int:
     if num_workers == 0:
         # As other loaders call it: no parallelism. Here one thread does the work.
         return 1
-    return whole("num_workers", num_workers, 1)
+    try:
+        return whole("num_workers", num_workers, 1)
+    except ArgumentError:
+        raise ArgumentError(
+            "num_workers: expected a number of threads from 1 on (0 counts as 1), or -1 for as "
+            f"many as there are cores for this process, got {num_workers!r}"
+        ) from None
 
 
-def indices_of(indices: Any, num_samples: int) -> NDArray[np.int64]:
-    """Positions in the file; those of all samples for ``None``."""
+def flag(name: str, value: Any) -> bool:
+    """A truth value; 0 and 1 will do, and ``None`` is no."""
+    if value is None or (isinstance(value, bool | int | np.bool_) and value in (0, 1)):
+        return bool(value)
+    raise ArgumentError(f"{name}: expected True or False, got {value!r}")
+
+
+class WholeNumber:
+    """An attribute that is a whole number of at least ``low``, also when it is set later."""
+
+    def __init__(self, low: int) -> None:
+        self._low = low
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> int:
+        if instance is None:
+            return self  # type: ignore[return-value]  # for documentation tools
+        return instance.__dict__[self._name]  # type: ignore[no-any-return]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self._name] = whole(self._name, value, self._low)
+
+
+def indices_of(indices: Any, num_samples: int, what: str) -> NDArray[np.int64]:
+    """Positions in the file; those of all samples for ``None``.
+
+    Args:
+        indices: what a user gave.
+        num_samples: of the file.
+        what: where it comes from, for messages.
+    """
     if indices is None:
         return np.arange(num_samples, dtype=np.int64)
     chosen = np.asarray(indices)
-    if chosen.size == 0:
+    if chosen.size == 0 and chosen.ndim == 1:
         return np.empty(0, np.int64)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise ArgumentError(
-            f"indices: expected a list of positions, got {chosen.dtype} of shape {chosen.shape}"
+            f"{what}: expected a list or an array of whole numbers, the positions of samples in "
+            f"the file, got {_described(indices, chosen)}"
         )
     low, high = int(chosen.min()), int(chosen.max())
     if low < 0 or high >= num_samples:
-        wrong = low if low < 0 else high
-        raise ArgumentError(f"indices: {wrong} is no position of the {num_samples} samples")
+        raise ArgumentError(
+            f"{what}: {low if low < 0 else high} is no position of a sample; the file has "
+            f"{num_samples} samples, from 0 on{', and none is counted from the end' * (low < 0)}"
+        )
     return np.ascontiguousarray(chosen, np.int64)
+
+
+def _described(given: Any, array: NDArray[Any]) -> str:
+    if array.ndim == 0:
+        ordered = ", which has no order: write sorted(…)" if isinstance(given, set) else ""
+        return f"{type(given).__name__} {repr(given)[:80]}{ordered}"
+    words = f"{array.dtype} of shape {array.shape}"
+    return f"{words}; for a mask, write np.flatnonzero(mask)" if array.dtype == bool else words
+
+
+def check_any(samples: int, least: int, where: str) -> None:
+    """Refuse a pass that would have no batch.
+
+    Args:
+        samples: how many it has.
+        least: how many a batch needs.
+        where: what gives them, for messages.
+    """
+    if samples == 0:
+        raise EmptyPassError(f"{where} none of them, so a pass would have no batch")
+    if samples < least:
+        raise EmptyPassError(
+            f"batch_size is {least}, but there are only {samples} samples and drop_last is true, "
+            "so a pass would have no batch; use a smaller batch_size or drop_last=False"
+        )
 
 
 def skips(on_error: Any) -> bool:

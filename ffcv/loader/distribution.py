@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from ffcv.errors import ArgumentError
+from ffcv.loader.arguments import whole
 
 __all__ = ["agreed_seed", "place"]
 
@@ -34,9 +35,7 @@ def agreed_seed(seed: int | None, world_size: int) -> int:
         ArgumentError: the seed is no whole number.
     """
     if seed is not None:
-        if int(seed) != seed or seed < 0:
-            raise ArgumentError(f"seed: expected a whole number of at least 0, got {seed!r}")
-        return int(seed)
+        return whole("seed", seed, 0)
     drawn = [secrets.randbits(63)]
     if world_size > 1:
         import torch.distributed as dist

@@ -49,6 +49,9 @@ class Epoch:
     all outputs. No further leg sees them: what a failed stage left in their slots is undefined.
     With ``keeps_step``, a batch of which nothing is left is an error, because other processes make
     a step with theirs. A file that has changed since it was opened (``watch``) is always an error.
+
+    Attributes:
+        has_batch: whether some batch of it was not left out as a whole.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class Epoch:
     ) -> None:
         self._skips, self._keeps_step, self._handover = skips, keeps_step, handover
         self._watch = watch
+        self.has_batch = False
         # Slots of operations are not negative: this key is none of theirs.
         self._batch_key = np.uint64(base_key(seed, epoch, -1))
         self._routes = [
@@ -230,6 +234,7 @@ class Epoch:
             target = targets.pop(0)
             if not isinstance(bound.route, Trunk):
                 outputs.append(self._finish_route(worker, bound, target, ids, shared, transfer))
+        self.has_batch = True
         return tuple(outputs), skipped
 
     def _leave_out(self, batch: Batch, targets: list[Any]) -> NDArray[np.int64]:

@@ -5,37 +5,45 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
 
 import numpy as np
 
-from ffcv.beton.opening import Uncopyable
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
-from ffcv.loader.arguments import compiles, indices_of, os_cache_by_default, skips, whole, workers
+from ffcv.loader.arguments import (
+    WholeNumber,
+    check_any,
+    compiles,
+    flag,
+    indices_of,
+    os_cache_by_default,
+    skips,
+    whole,
+    workers,
+)
 from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
+from ffcv.loader.filtering import fulfilling
 from ffcv.loader.handover import Handover, SideStreams
+from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
 from ffcv.loader.orders import (
     ORDER_TYPE,
     OrderOption,
-    QuasiRandom,
-    Random,
     Sequential,
     TraversalOrder,
+    make_order,
     visits_all,
 )
+from ffcv.loader.passes import LoaderIterator
 from ffcv.loader.planning import Planner
 from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.sharing import Leg, share
-from ffcv.loader.skipping import FinishedBatch, Skipped
+from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.raising import Told
-from ffcv.plugin import registry
-from ffcv.plugin.records import Kind
 from ffcv.reader import Reader
 from ffcv.storage.guard import Watch, watching
 
@@ -49,13 +57,6 @@ __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
 DEFAULT_OS_CACHE = os_cache_by_default()
 DEFAULT_PROCESS_CACHE = not DEFAULT_OS_CACHE
-
-ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
-    OrderOption.SEQUENTIAL: Sequential,
-    OrderOption.RANDOM: Random,
-    OrderOption.QUASI_RANDOM: QuasiRandom,
-}
-
 
 _OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
 """Attributes of a loader that its copies make anew."""
@@ -101,12 +102,12 @@ class Loader:
             keeps the file in its page cache. ``False`` reads each sample into the worker's own
             memory instead. The default is ``True`` unless the environment variable
             ``FFCV_DEFAULT_CACHE_PROCESS`` was 1 when ffcv was imported.
-        order: an :class:`OrderOption`, a subclass of ``TraversalOrder``, or the name of one that a
-            plugin provides.
+        order: an :class:`OrderOption` or its name, as ``"random"``; a subclass of
+            ``TraversalOrder``, or the name of one that a plugin provides.
         distributed: whether the processes of a ``torch.distributed`` job share the samples.
         seed: a whole number from 0 on; drawn at random when not given, and then the attribute
             ``seed``.
-        indices: positions in the file of the samples to use; all by default.
+        indices: positions in the file of the samples to use, at least one; all by default.
         pipelines: field name to a list of operations, callables and torch modules, or to ``None``
             for a field that is not to be loaded; a ``PipelineSpec`` under another name is one more
             output, after those of the fields. Fields left out get their default decoder,
@@ -132,6 +133,8 @@ class Loader:
     Raises:
         BetonError: the file cannot be used.
         PipelineError: operations do not fit; the message lists every mismatch.
+        EmptyPassError: a pass would have no batch: there are no samples, or fewer than a batch and
+            ``drop_last`` is true. Passes raise it as well, if it shows later.
         ArgumentError: another argument is out of its range.
 
     Example:
@@ -142,6 +145,8 @@ class Loader:
         ...     [batch.flatten().tolist() for (batch,) in loader]
         [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
+
+    batch_size, batches_ahead, next_epoch = WholeNumber(1), WholeNumber(1), WholeNumber(0)
 
     def __init__(
         self,
@@ -164,23 +169,23 @@ class Loader:
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         self._args = {k: v for k, v in locals().items() if k != "self"}
-        self.batch_size = whole("batch_size", batch_size, 1)
+        self.batch_size = batch_size
         self.batches_ahead = whole("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
-        self.drop_last, self.recompile = bool(drop_last), bool(recompile)
+        self.drop_last, self.recompile = flag("drop_last", drop_last), flag("recompile", recompile)
         self.jit = compiles(jit)
         self._skips, self._has_warned = skips(on_error), False
-        self.distributed = bool(distributed)
+        self.distributed = flag("distributed", distributed)
         self.rank, self.world_size = distribution.place(distributed)
         self.seed = distribution.agreed_seed(seed, self.world_size)
         self.next_epoch = 0
         self.skipped = Skipped(0)
         self._is_closed = False
         self.reader = _reader_of(fname, custom_fields)
-        self.indices = indices_of(indices, self.reader.num_samples)
+        self.indices = indices_of(indices, self.reader.num_samples, "indices")
+        self._order = make_order(order, self, order_kwargs)
         self._check_batches()
-        self._order = _make_order(order, self, order_kwargs)
-        self._os_cache = bool(os_cache)
+        self._os_cache = flag("os_cache", os_cache)
         self._planner = Planner(self.reader, pipelines)
         self._begin()
 
@@ -214,6 +219,8 @@ class Loader:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
+        order = self.next_traversal_order()
+        self._check_samples(len(order), f"{self._order_of(self.next_epoch)} gives")
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
@@ -221,14 +228,13 @@ class Loader:
         keeps_step = self.world_size > 1
         watch = Watch(self.reader.file.opened)
         bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, watch)
-        order = _checked_order(self._asked_order(epoch), self.reader.num_samples)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
             bound.close,
         )  # fmt: skip
         self.skipped = Skipped(epoch)
-        return LoaderIterator(self, self._engine, run, self.skipped, handover)
+        return LoaderIterator(self, self._engine, run, bound, self.skipped, handover)
 
     @property
     def fname(self) -> str:
@@ -253,39 +259,70 @@ class Loader:
 
     def next_traversal_order(self) -> NDArray[np.int64]:
         """Positions in the file that the next pass will visit, in order, ``(N,)``."""
-        return _checked_order(self._asked_order(self.next_epoch), self.reader.num_samples)
+        order = self._asked_order(self.next_epoch)
+        return indices_of(order, self.reader.num_samples, self._order_of(self.next_epoch))
+
+    def _order_of(self, epoch: int) -> str:
+        return f"{type(self._order).__name__}.sample_order, epoch {epoch}"
 
     def _asked_order(self, epoch: int) -> Any:
-        with Told(f"{type(self._order).__name__}.sample_order, epoch {epoch}, of {self.fname}"):
+        with Told(f"{self._order_of(epoch)}, of {self.fname}"):
             return self._order.sample_order(epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Number the next pass; its order and augmentations follow from the seed and this."""
-        self.next_epoch = whole("epoch", epoch, 0)
+        self.next_epoch = epoch
 
     def filter(self, field_name: str, condition: Callable[[Any], bool]) -> Loader:
         """A loader over the samples for which ``condition(value)`` is true.
 
+        It is as this one is now: seed, next epoch, batch size, operations and the open file. Its
+        order is made anew for the samples that are left.
+
         Args:
-            field_name: whose values to look at, as they come out of its pipeline.
-            condition: gets one value of the field, without the batch dimension. Samples whose
-                value is skipped are not among the chosen.
+            field_name: whose values to look at, as they come out of its pipeline in the next pass.
+            condition: gets one value of the field, without the batch dimension: a Python number if
+                its shape is ``()`` or ``(1,)``, which can also be indexed by ``[0]`` and asked for
+                its ``item()``. Samples whose value is skipped are not among the chosen.
+
+        Raises:
+            EmptyPassError: there is no such sample, or too few for a batch.
+            PipelineError: there is no such output.
+            OperationError: the condition raised what would end a loop or the program, such as
+                ``StopIteration``. What else it raises arrives as it is, with a note that names the
+                sample.
+
+        Example:
+            >>> from ffcv.fields import IntField
+            >>> from ffcv.writer import DatasetWriter
+            >>> DatasetWriter("ten.beton", {"n": IntField()}).from_indexed_dataset(range(10))
+            >>> small = Loader("ten.beton", batch_size=3).filter("n", lambda n: n in {1, 2, 4})
+            >>> [batch.flatten().tolist() for (batch,) in small]
+            [[1, 2, 4]]
         """
-        arguments = {**self._args, "fname": self.reader}
-        nothing: dict[str, Any] = dict.fromkeys(self.reader.handlers)
-        given = dict(arguments["pipelines"])
-        only = {**nothing, field_name: given[field_name]} if field_name in given else nothing
-        if field_name not in given:
-            only.pop(field_name, None)
-        look = {**arguments, "pipelines": only, "order": OrderOption.SEQUENTIAL, "order_kwargs": {},
-                "drop_last": False, "distributed": False, "indices": self.indices}  # fmt: skip
-        chosen: list[bool] = []
-        with Loader(**look) as everything:
-            for (batch,) in everything:
-                chosen.extend(bool(condition(value)) for value in batch)
-        seen = self.indices[~np.isin(self.indices, everything.skipped.samples)]
-        arguments["indices"] = seen[np.array(chosen, bool)]
-        return Loader(**arguments)
+        if self._is_closed:
+            raise _closed_error(self.reader.file_name)
+        only = self._planner.only(field_name)
+        with Loader._copied(self, _planner=only, drop_last=False, rank=0, world_size=1) as look:
+            look._order = Sequential(look)
+            indices = fulfilling(look, field_name, condition)
+        return self._over(indices)
+
+    def _over(self, indices: NDArray[np.int64]) -> Loader:
+        """A loader of these samples that is otherwise as this one is now."""
+        arguments = {**self._args, "fname": self.reader, "indices": indices, "seed": self.seed}
+        new = {"_args": arguments, "indices": indices, "_has_warned": False}
+        loader = type(self)._copied(self, **new, skipped=Skipped(self.next_epoch))
+        loader._order = self._order.over(loader)
+        loader._check_batches()
+        return loader
+
+    @classmethod
+    def _copied(cls, loader: Loader, **changes: Any) -> Self:
+        """A copy of a loader with other attributes."""
+        copied = cls.__new__(cls)
+        copied.__setstate__(loader.__getstate__() | changes)
+        return copied
 
     def explain(self, source: bool = False) -> str:
         """The plan in words: stages, states between operations, memory.
@@ -333,7 +370,7 @@ class Loader:
         return route(leg, source, self.batch_size, self.batches_ahead + 2, self.jit)
 
     def _attributes(self) -> tuple[Any, ...]:
-        return snapshot(self._planner.operations())
+        return self.batch_size, self.batches_ahead, snapshot(self._planner.operations())
 
     def _prepared_routes(self) -> list[Route]:
         for route in self._routes:
@@ -344,65 +381,14 @@ class Loader:
         devices = dict.fromkeys(device for route in self._routes for device in route.devices)
         return self._side_streams.begin(list(devices), self.batches_ahead)
 
-    def _warn_once(self, skipped: Skipped) -> None:
-        if self._has_warned:
-            return
-        self._has_warned = True
-        warnings.warn(
-            f"samples of epoch {skipped.epoch} left out so far: {len(skipped)}. The first one: "
-            f"{skipped.errors[0]}. The loader's attribute `skipped` counts and lists what a pass "
-            "leaves out; this is said once",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
     def _check_batches(self) -> None:
-        samples = -(-len(self.indices) // self.world_size)
-        if self.drop_last and 0 < samples < self.batch_size:
-            raise ArgumentError(
-                f"batch_size is {self.batch_size}, but there are only {samples} samples and "
-                "drop_last is true, so there would be no batch; use a smaller batch_size or "
-                "drop_last=False"
-            )
+        """Refuse at once what no pass could have a batch of; other orders tell with each pass."""
+        if visits_all(self._order):
+            self._check_samples(-(-len(self.indices) // self.world_size), "its indices give")
 
-
-class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
-    """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
-
-    instead = "copy the loader, and begin another pass"
-
-    def __init__(
-        self, loader: Loader, engine: Engine, run: EpochRun, skipped: Skipped, handover: Handover
-    ) -> None:
-        self._loader, self._engine, self._run = loader, engine, run
-        self.skipped, self._handover = skipped, handover
-        self._process = os.getpid()
-        engine.start(run)
-
-    def __next__(self) -> tuple[Any, ...]:
-        if os.getpid() != self._process:
-            raise LoaderClosedError(
-                "this pass began in another process, whose threads did not come along with the "
-                "fork; iterate over the loader anew"
-            )
-        while True:
-            batch: FinishedBatch = self._engine.fetch(self._run)
-            if batch.skipped:
-                self.skipped.add(batch.skipped)
-                self._loader._warn_once(self.skipped)
-            if batch.events:
-                self._handover.receive(batch.outputs, batch.events)
-            if batch.outputs is not None:
-                return batch.outputs
-
-    def __len__(self) -> int:
-        """Batches of the whole pass; at most, where samples are skipped."""
-        return len(self._loader)
-
-    def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None:
-            engine.cancel(self._run)
+    def _check_samples(self, samples: int, source: str) -> None:
+        where = f"{self.fname} has {self.reader.num_samples} samples, and {source}"
+        check_any(samples, self.batch_size if self.drop_last else 1, where)
 
 
 def _closed_error(file_name: str) -> LoaderClosedError:
@@ -411,19 +397,3 @@ def _closed_error(file_name: str) -> LoaderClosedError:
 
 def _reader_of(file: Any, custom_fields: Mapping[str, type[Field]]) -> Reader:
     return copy.copy(file) if isinstance(file, Reader) else Reader(file, custom_fields)
-
-
-def _checked_order(order: Any, num_samples: int) -> NDArray[np.int64]:
-    return indices_of(order, num_samples)
-
-
-def _make_order(order: Any, loader: Loader, kwargs: Mapping[str, Any]) -> TraversalOrder:
-    if isinstance(order, str):
-        order = registry.lookup(order, Kind.ORDER)
-    if isinstance(order, OrderOption):
-        order = ORDER_MAP[order]
-    if not (isinstance(order, type) and issubclass(order, TraversalOrder)):
-        raise ArgumentError(
-            f"order: expected an OrderOption or a subclass of TraversalOrder, got {order!r}"
-        )
-    return order(loader, **kwargs)

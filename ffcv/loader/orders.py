@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+import difflib
+import inspect
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from ffcv.errors import ArgumentError
+from ffcv.errors import ArgumentError, UnknownNameError
+from ffcv.plugin import registry
+from ffcv.plugin.records import Kind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,12 +23,14 @@ if TYPE_CHECKING:
     from ffcv.loader.loader import Loader
 
 __all__ = [
+    "ORDER_MAP",
     "ORDER_TYPE",
     "OrderOption",
     "QuasiRandom",
     "Random",
     "Sequential",
     "TraversalOrder",
+    "make_order",
     "visits_all",
 ]
 
@@ -55,6 +61,15 @@ class TraversalOrder(ABC):
 
     visits_all: ClassVar[bool] = False
 
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Also remembers the arguments, for :meth:`over`."""
+        order = super().__new__(cls)
+        # Without the loader, which is the first one.
+        order._made_with = args[1:], {k: v for k, v in kwargs.items() if k != "loader"}
+        return order
+
     def __init__(self, loader: Loader) -> None:
         # The loader owns its order. If this owned the loader in turn, a dropped one would keep its
         # threads and its file until the garbage collector happens to look at it.
@@ -73,6 +88,11 @@ class TraversalOrder(ABC):
         order = copy.copy(self)
         order.loader = weakref.proxy(loader)
         return order
+
+    def over(self, loader: Loader) -> TraversalOrder:
+        """The same for a loader of other samples: made anew, with the arguments that this had."""
+        args, kwargs = self._made_with
+        return type(self)(loader, *args, **kwargs)
 
     @abstractmethod
     def sample_order(self, epoch: int) -> Sequence[int] | NDArray[Any]:
@@ -151,6 +171,10 @@ class QuasiRandom(TraversalOrder):
         self.pages_at_once = int(pages_at_once)
         self._pages = _pages_of_samples(loader)[self.indices]
 
+    def over(self, loader: Loader) -> TraversalOrder:
+        """The same for a loader of other samples, with as many pages at once."""
+        return type(self)(loader, self.pages_at_once)
+
     def sample_order(self, epoch: int) -> NDArray[np.int64]:
         """Fixed by the loader's seed and the epoch."""
         generator = _generator(self.seed, epoch)
@@ -158,6 +182,65 @@ class QuasiRandom(TraversalOrder):
         turn = generator.permutation(len(pages)) // self.pages_at_once
         by_chance = generator.permutation(len(self.indices))
         return self.share(self.indices[np.lexsort((by_chance, turn[page_of]))])
+
+
+ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
+    OrderOption.SEQUENTIAL: Sequential,
+    OrderOption.RANDOM: Random,
+    OrderOption.QUASI_RANDOM: QuasiRandom,
+}
+
+
+def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
+    """The order of a loader.
+
+    Args:
+        order: an option, or its name in any case, a class, or the name of one in a plugin.
+        loader: the loader.
+        kwargs: the user's ``order_kwargs``.
+
+    Raises:
+        ArgumentError: it is something else, or does not take such arguments.
+        UnknownNameError: there is none of that name.
+    """
+    kind = _named_order(order) if isinstance(order, str) else order
+    if isinstance(kind, OrderOption):
+        kind = ORDER_MAP[kind]
+    if not (isinstance(kind, type) and issubclass(kind, TraversalOrder)):
+        raise ArgumentError(
+            f"order: expected an OrderOption or a subclass of TraversalOrder, got {order!r}"
+        )
+    if not isinstance(kwargs, Mapping):
+        raise ArgumentError(f"order_kwargs: expected a dict of arguments, got {kwargs!r}")
+    signature = inspect.signature(kind.__init__)
+    try:
+        signature.bind(None, loader, **kwargs)
+    except TypeError as error:
+        taken = list(signature.parameters)[2:]
+        raise ArgumentError(
+            f"order_kwargs: {kind.__name__} takes {', '.join(taken) or 'none'}, got "
+            f"{dict(kwargs)!r}: {error}"
+        ) from None
+    return kind(loader, **kwargs)
+
+
+def _named_order(name: str) -> Any:
+    """The option of this name, or the class that a plugin has under it."""
+    options = {option.name: option for option in OrderOption}
+    option = options.get(name.upper().replace("-", "_"))
+    if option is not None:
+        return option
+    if registry.find(name, Kind.ORDER):
+        return registry.lookup(name, Kind.ORDER)
+    there = registry.names(Kind.ORDER)
+    known = {known.lower(): known for known in [*there, *map(str.lower, options)]}
+    close = difflib.get_close_matches(name.lower(), known, 1)
+    hint = f"; did you mean {known[close[0]]!r}?" if close else "."
+    plugins = ", ".join(there) or "none; `ffcv plugins` lists what is installed"
+    raise UnknownNameError(
+        f"order: there is no order called {name!r}{hint} There are "
+        f"{', '.join(map(str, options.values()))}, also by their names, and from plugins: {plugins}"
+    )
 
 
 def _generator(seed: int, epoch: int) -> np.random.Generator:

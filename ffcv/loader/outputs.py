@@ -14,7 +14,7 @@ from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.plugin import registry
 
-__all__ = ["Output", "resolve_outputs"]
+__all__ = ["Output", "hint", "resolve_outputs"]
 
 
 class Output(NamedTuple):
@@ -48,7 +48,7 @@ def resolve_outputs(
         )
     for name, entry in pipelines.items():
         if name not in fields and not isinstance(entry, PipelineSpec):
-            raise PipelineError(f"pipelines: {path} has no field {_hint(name, fields)}")
+            raise PipelineError(f"pipelines: {path} has no field {hint(name, fields)}")
     resolver = _Resolver(fields, pipelines)
     names = [name for name in fields if pipelines.get(name, _DEFAULT) is not None]
     extra = [name for name in pipelines if name not in fields]
@@ -97,7 +97,7 @@ class _Resolver:
             if spec.source not in self.pipelines:
                 known = [*self.fields, *self.pipelines]
                 raise PipelineError(
-                    f"pipelines[{name!r}]: there is no field or output {_hint(spec.source, known)}"
+                    f"pipelines[{name!r}]: there is no field or output {hint(spec.source, known)}"
                 )
             before = self.output(spec.source, trail)
         else:
@@ -178,7 +178,8 @@ def _name(source: Any) -> str:
     return repr(source) if isinstance(source, str) else type(source).__name__
 
 
-def _hint(name: Any, known: Iterable[str]) -> str:
+def hint(name: Any, known: Iterable[str]) -> str:
+    """A name that is not there, what there is, and what may have been meant."""
     known = list(dict.fromkeys(known))
     close = difflib.get_close_matches(str(name), known, 1)
     hint = f"; did you mean {close[0]!r}?" if close else ""

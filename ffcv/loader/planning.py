@@ -13,7 +13,7 @@ import numpy as np
 from ffcv.beton.side_index import read_side_index
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
-from ffcv.loader.outputs import resolve_outputs
+from ffcv.loader.outputs import hint, resolve_outputs
 from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
 from ffcv.pipeline.program import StageSource
 from ffcv.pipeline.sample import Stored
@@ -40,15 +40,32 @@ class Planner:
 
     def __init__(self, reader: Reader, pipelines: Mapping[str, Any]) -> None:
         self._attach(reader)
+        self._only: str | None = None
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_outputs": self._outputs}
+        return {"_outputs": self._outputs, "_only": self._only}
 
     def over(self, reader: Reader) -> Planner:
         """A planner of the same operations for another reader of the file."""
         planner = copy.copy(self)
         planner._attach(reader)
+        return planner
+
+    def only(self, name: str) -> Planner:
+        """A planner of one output alone, in which operations draw as they do beside the others.
+
+        Raises:
+            PipelineError: there is no such output.
+        """
+        if name not in self._outputs:
+            fields = self.reader.handlers
+            unloaded = f"; its pipeline is None, so it is not loaded: give {name!r} a pipeline"
+            words = repr(name) + unloaded if name in fields else hint(name, self._outputs)
+            raise PipelineError(f"{self.reader.file_name} has no output {words}")
+        planner = copy.copy(self)
+        planner._only = name
+        planner._attach(self.reader)
         return planner
 
     def _attach(self, reader: Reader) -> None:
@@ -76,7 +93,7 @@ class Planner:
                 problems.append(problem)
         if problems:
             raise PipelineError("\n".join(problems))
-        return plans
+        return [plan for plan in plans if self._only in (None, plan.name)]
 
     def stored(self, field: str) -> Stored:
         """A field as its decoder finds it."""

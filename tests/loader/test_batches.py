@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from loader_support import NUM_SAMPLES, AddNoise, Indices, sample_of
 
 from ffcv.errors import ArgumentError
-from ffcv.fields import IntField, RGBImageField
+from ffcv.fields import RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.loader import Loader, OrderOption, TraversalOrder
@@ -261,14 +261,3 @@ def test_one_decoder_serves_fields_of_different_sizes(tmp_path):
         a, b = next(iter(loader))
     assert a.shape == b.shape == (6, 8, 8, 3)
     assert vars(crop) == before
-
-
-def test_an_empty_dataset_has_no_batches(tmp_path):
-
-    DatasetWriter(tmp_path / "none.beton", {"n": IntField()}, num_workers=0).from_indexed_dataset(
-        []
-    )
-    for drop_last in (True, False):
-        with Loader(tmp_path / "none.beton", 8, num_workers=1, drop_last=drop_last) as loader:
-            assert len(loader) == 0
-            assert list(loader) == []

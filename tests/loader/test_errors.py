@@ -111,7 +111,7 @@ def test_a_python_step_that_raises_reaches_the_loop_as_itself(numbers, jit):
 
 
 def test_a_step_that_breaks_its_declaration_is_named(numbers):
-    pipelines = {"n": [IntDecoder(), lambda batch: batch[:, 0]]}
+    pipelines = {"n": [IntDecoder(), lambda batch: batch[:, 0], AddNoise()]}
     with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
         error = outcome_of(lambda: list(loader))[1]
     assert isinstance(error, PipelineError)

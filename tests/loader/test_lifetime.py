@@ -137,6 +137,7 @@ def test_a_process_ends_while_a_loader_is_running(numbers):
 
 def test_a_loader_that_outlives_all_modules_ends_without_a_word(numbers, tmp_path, monkeypatch):
     monkeypatch.setenv("FFCV_CACHE_DIR", str(tmp_path))  # what Numba compiles here holds it longest
+    monkeypatch.setenv("FFCV_QUIET", "1")
     script = tmp_path / "program.py"
     code = f"""
         from ffcv.fields.decoders import IntDecoder

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from loader_support import NUM_SAMPLES, AddNoise, Indices
 
 from ffcv.beton.layout import records_start
-from ffcv.errors import ArgumentError, SampleError
+from ffcv.errors import ArgumentError, EmptyPassError, SampleError
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
@@ -141,7 +141,8 @@ def test_batches_and_epochs_with_nothing_left(numbers, jit):
     for workers in (1, 5):
         with skipping(numbers, 10, {"n": [IntDecoder(), RefuseSome(range(100))]}, workers) as none:
             for number in range(2):
-                assert list(none) == []
+                with pytest.raises(EmptyPassError, match=r"none of the 100 .* sample 0:"):
+                    list(none)
                 assert (none.skipped.epoch, len(none.skipped)) == (number, NUM_SAMPLES)
 
 
@@ -164,7 +165,10 @@ def test_positions_are_all_kept_but_only_some_errors_and_nothing_behind_them(num
     everything = [*range(NUM_SAMPLES)] * 3
     pipelines = {"n": [IntDecoder(), RefuseSome(range(NUM_SAMPLES))]}
     with skipping(numbers, 10, pipelines, indices=everything) as loader:
-        assert list(loader) == []
+        batches = iter(loader)
+        for _ in range(2):
+            with pytest.raises(EmptyPassError, match="none of the 300 samples of epoch 0"):
+                next(batches)
         assert loader.skipped.samples.tolist() == everything
         assert [error.sample for error in loader.skipped.errors] == everything[:100]
 

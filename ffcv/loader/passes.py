@@ -1,0 +1,88 @@
+"""One pass over a loader's data, as the training loop sees it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ffcv.beton.opening import Uncopyable
+from ffcv.errors import EmptyPassError, LoaderClosedError
+
+if TYPE_CHECKING:
+    from ffcv.loader.engine import Engine, EpochRun
+    from ffcv.loader.epoch import Epoch
+    from ffcv.loader.handover import Handover
+    from ffcv.loader.loader import Loader
+    from ffcv.loader.skipping import FinishedBatch, Skipped
+
+__all__ = ["LoaderIterator"]
+
+
+class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
+    """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
+
+    instead = "copy the loader, and begin another pass"
+
+    def __init__(
+        self,
+        loader: Loader,
+        engine: Engine,
+        run: EpochRun,
+        epoch: Epoch,
+        skipped: Skipped,
+        handover: Handover,
+    ) -> None:
+        self._loader, self._engine, self._run, self._epoch = loader, engine, run, epoch
+        self.skipped, self._handover = skipped, handover
+        self._process = os.getpid()
+        engine.start(run)
+
+    def __next__(self) -> tuple[Any, ...]:
+        if os.getpid() != self._process:
+            raise LoaderClosedError(
+                "this pass began in another process, whose threads did not come along with the "
+                "fork; iterate over the loader anew"
+            )
+        while True:
+            try:
+                batch: FinishedBatch = self._engine.fetch(self._run)
+            except StopIteration:
+                self._check_any()
+                raise
+            if batch.skipped:
+                self.skipped.add(batch.skipped)
+                self._warn_once()
+            if batch.events:
+                self._handover.receive(batch.outputs, batch.events)
+            if batch.outputs is not None:
+                return batch.outputs
+
+    def _warn_once(self) -> None:
+        if self._loader._has_warned:
+            return
+        self._loader._has_warned = True
+        warnings.warn(
+            f"samples of epoch {self.skipped.epoch} left out so far: {len(self.skipped)}. The "
+            f"first one: {self.skipped.errors[0]}. The loader's attribute `skipped` counts and "
+            "lists what a pass leaves out; this is said once",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+    def _check_any(self) -> None:
+        if self.skipped and not self._epoch.has_batch:
+            raise EmptyPassError(
+                f"none of the {len(self.skipped)} samples of epoch {self.skipped.epoch} could be "
+                f"decoded, so the pass had no batch. The first one: {self.skipped.errors[0]}"
+            ) from None
+
+    def __len__(self) -> int:
+        """Batches of the whole pass; at most, where samples are skipped."""
+        return len(self._loader)
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None:
+            engine.cancel(self._run)

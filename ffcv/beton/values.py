@@ -13,6 +13,8 @@ __all__ = ["strict_json", "unmasked"]
 
 _T = TypeVar("_T")
 _LEAVES = {str, int, float, bool, type(None)}
+_STRINGS = {str}
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 
 def unmasked(value: _T) -> _T:
@@ -60,20 +62,36 @@ number there; store None or a string instead
     """
     expected = "expected a value that JSON can express, got"
     try:
-        text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+        text = _ENCODER.encode(value)
     except RecursionError:
         raise TypeError(f"{expected} one that is nested too deeply") from None
     except (TypeError, ValueError) as error:
         unknown = _first(_unknown(value)) or f"one that it cannot ({error})"
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{expected} {unknown}") from None
-    if twins := _first(_twins(value)):
+    if _has_other_keys(value) and (twins := _first(_twins(value))):
         raise ValueError(f"{expected} {twins}")
     return text
 
 
 def _first(problems: Iterable[str]) -> str | None:
     return next(iter(problems), None)
+
+
+def _has_other_keys(value: Any) -> bool:
+    """Whether there are keys that are no strings; nothing else becomes the same as another."""
+    waiting = [value]
+    for item in waiting:  # it grows meanwhile
+        if isinstance(item, dict):
+            if set(map(type, item)) != _STRINGS and item:
+                return True
+            item = item.values()
+        elif not isinstance(item, list | tuple):
+            continue
+        # Most containers hold nothing but leaves, and it takes no loop of Python's to see that.
+        if not set(map(type, item)) <= _LEAVES:
+            waiting += item
+    return False
 
 
 def _containers(value: Any) -> Iterator[tuple[str, Any]]:
@@ -85,10 +103,7 @@ def _containers(value: Any) -> Iterator[tuple[str, Any]]:
             continue
         seen.add(id(item))
         yield place, item
-        children = item.values() if isinstance(item, dict) else item
-        # Most containers hold nothing but leaves, and it takes no loop of Python's to see that.
-        if not set(map(type, children)) <= _LEAVES:
-            waiting += reversed([(f"{place}[{_key(key)}]", child) for key, child in _items(item)])
+        waiting += reversed([(f"{place}[{_key(key)}]", child) for key, child in _items(item)])
 
 
 def _items(container: Any) -> Iterable[tuple[Any, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,10 @@ from ffcv_plugins.arrays.exact import (
 
 __all__ = ["as_array", "copy_members", "from_tensor", "phrase"]
 
+_FLOATS = {float, complex}
 _NUMBERS = {int, float, complex, bool, str, bytes}
+_LISTS = {list, tuple}
+_MAX_DIMENSIONS = 64
 
 
 def phrase(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
@@ -42,7 +46,7 @@ def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         ValueError, TypeError: another shape or an unrelated type; masked values; or values that
             ``dtype`` lacks.
     """
-    _refuse_masked(value)
+    types = _leaf_types(unmasked(value))
     expected = phrase(dtype, shape)
     given = isinstance(value, np.ndarray | np.generic)
     array = _to_numpy(value, dtype, expected)
@@ -54,20 +58,30 @@ def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArra
         return np.zeros(shape, dtype)
     if not _kinds_agree(array, dtype):
         raise ValueError(f"expected {expected}, got {phrase(array.dtype, array.shape)}")
-    if not given and array.dtype.kind in "fc" and dtype.kind in "fc":
+    if not types <= _FLOATS and array.dtype.kind in "fc" and dtype.kind in "fc":
         refuse_rounded_list(value, array, dtype, expected)
     return _converted(array, dtype, expected)
 
 
-def _refuse_masked(value: Any) -> None:
-    """Look for masks in nested lists, too; there NumPy drops them."""
-    if isinstance(value, list | tuple):
-        # A list of nothing but numbers is passed at once.
-        if not set(map(type, value)) <= _NUMBERS:
-            for each in value:
-                _refuse_masked(each)
-    else:
-        unmasked(value)
+def _leaf_types(value: Any) -> set[type]:
+    """Types of what nested lists hold; none for anything else.
+
+    Raises:
+        ValueError: masked values are among it, whose masks NumPy would drop.
+    """
+    if not isinstance(value, list | tuple):
+        return set()
+    leaves, types = value, set(map(type, value))
+    for _ in range(_MAX_DIMENSIONS):
+        if not types & _LISTS:
+            break
+        parts = leaves if types <= _LISTS else [x if type(x) in _LISTS else [x] for x in leaves]
+        leaves = list(itertools.chain.from_iterable(parts))
+        types = set(map(type, leaves))
+    if not types <= _NUMBERS:
+        for leaf in leaves:
+            _leaf_types(unmasked(leaf))
+    return types
 
 
 def _to_numpy(value: Any, dtype: np.dtype[Any], expected: str) -> NDArray[Any]:

@@ -22,6 +22,9 @@ from ffcv.writer.samples import IndexedDataset, SampleSplitter
 
 __all__ = ["DatasetEncoder", "EncodedSample", "SampleEncoder", "TokenAllocator"]
 
+# A dataset or a field that raises one of these has failed, and so would end the program in silence.
+_OF_THE_USER = (Exception, SystemExit, GeneratorExit)
+
 # Pointers of the file are not known before its pages are laid out in order, so malloc hands out
 # tokens in their place. They differ from process to process on purpose: nothing may depend on them.
 _SECRET = secrets.randbits(64)
@@ -107,7 +110,7 @@ class SampleEncoder:
                     _check_announced(slot.field, record[slot.member][0], allocator)
                 if slot.name in self._indexed:
                     entries.append(_entry(slot.field, record[slot.member][0], allocator))
-            except Exception as error:
+            except _OF_THE_USER as error:
                 raise SampleEncodingError(slot.name, position, _words(error)) from error
             allocators.append(allocator)
         regions = self._collected(record.tobytes(), allocators, position)
@@ -151,7 +154,7 @@ class DatasetEncoder:
         """
         try:
             sample = self._dataset[position]
-        except Exception as error:
+        except _OF_THE_USER as error:
             raise DatasetError(
                 f"sample {position}: the dataset raised {type(error).__name__}: {error}"
             ) from error
@@ -249,7 +252,7 @@ def _places(record: bytes, token: bytes, start: int) -> tuple[int, ...]:
     return tuple(places)
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """The message of an exception; those that say the value does not fit speak for themselves."""
     if isinstance(error, (ValueError, TypeError)) and str(error):
         return str(error)

@@ -132,7 +132,7 @@ class ShardEncoder:
             for sample in self._pipeline(_open(shard)):
                 yield sample
                 position += 1
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise DatasetError(
                 f"shard {shard}, sample {position}: reading it or the pipeline raised "
                 f"{type(error).__name__}: {_words(error)}"
@@ -203,7 +203,7 @@ def _check_archive(shard: str) -> None:
         refuse_damaged(shard)
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """The message; webdataset adds open files and the like to the arguments of exceptions."""
     first = error.args[0] if error.args else ""
     return first if isinstance(first, str) and len(error.args) > 1 else str(error)

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from ffcv.pipeline import notice
 from ffcv.writer.interrupts import forget_held_back
 
 __all__ = ["begin_worker", "watching"]
@@ -62,6 +63,8 @@ def _watch(iterator: Any, over: Connection, dead: list[BaseProcess]) -> None:
 def begin_worker(worker: int) -> None:
     """In a worker, before anything else: end without a word when the writing process is gone.
 
+    Nor does it say that it compiles, as all of the workers would.
+
     A worker that holds an answer would wait for somebody to take it: the pipe stays open as long
     as other workers live.
 
@@ -69,6 +72,7 @@ def begin_worker(worker: int) -> None:
         worker: number of the worker, which does not matter.
     """
     forget_held_back()
+    notice.silence()
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

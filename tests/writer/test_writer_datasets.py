@@ -7,7 +7,7 @@ import pytest
 from betonparse import Parsed
 from writer_fields import Blob, Number, Vector
 
-from ffcv.errors import ArgumentError, DatasetError
+from ffcv.errors import ArgumentError, DatasetError, SampleEncodingError
 from ffcv.writer import DatasetWriter
 
 
@@ -177,7 +177,9 @@ class Ending:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-@pytest.mark.parametrize("kind", [StopIteration, IndexError, StopAsyncIteration])
+@pytest.mark.parametrize(
+    "kind", [StopIteration, IndexError, StopAsyncIteration, SystemExit, GeneratorExit]
+)
 def test_exceptions_are_never_the_end_of_a_dataset(path, kind, workers):
     words = f"sample 2: the dataset raised {kind.__name__}: over"
     with pytest.raises(DatasetError, match=words):
@@ -221,3 +223,19 @@ class LazyMapping(dict):
 def test_samples_that_are_read_late(path, sample, words):
     with pytest.raises(DatasetError, match=words):
         write(path, {"n": Number(), "b": Blob()}, [(0, b""), sample])
+
+
+class Leaving(Number):
+    """A field whose ``encode`` raises what would end the program."""
+
+    kind = SystemExit
+
+    def encode(self, destination, value, malloc):
+        raise self.kind("over")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_field_that_would_end_the_program_has_failed(path, workers):
+    with pytest.raises(SampleEncodingError, match="field 'n', sample 0: SystemExit: over"):
+        DatasetWriter(path, {"n": Leaving()}, num_workers=workers).from_indexed_dataset([1, 2])
+    assert not path.exists()

@@ -14,7 +14,8 @@ from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from ffcv.pipeline.cache import notice, store
+from ffcv.pipeline import notice
+from ffcv.pipeline.cache import store
 from ffcv.pipeline.fingerprint import digest
 
 __all__ = ["keep"]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 
 from ffcv.forking import keep_across_forks
-from ffcv.pipeline.cache import notice
+from ffcv.pipeline import notice
 from ffcv.pipeline.cache.store import cache_directory
 
 __all__ = ["process_lock"]

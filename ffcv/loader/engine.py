@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ffcv.beton.opening import Uncopyable
-from ffcv.pipeline.raising import is_signal, raise_instead
+from ffcv.pipeline.raising import described, is_signal, raise_instead
 
 if TYPE_CHECKING:
     import numpy as np
@@ -322,7 +322,21 @@ class Engine(Uncopyable):
 
 
 def _work(engine: Engine, worker: int) -> None:
-    """The life of a worker thread."""
+    """The life of a worker thread. Should it end before its time, nobody waits for it."""
+    try:
+        _serve(engine, worker)
+    except BaseException as error:
+        cause = error
+        engine.close(lambda: _lost_worker(cause))
+
+
+def _lost_worker(cause: BaseException) -> RuntimeError:
+    error = RuntimeError(f"a worker thread of the loader was ended by {described(cause)}")
+    error.__cause__ = cause
+    return error
+
+
+def _serve(engine: Engine, worker: int) -> None:
     inbox, lock = engine._inbox, engine._lock
     while True:
         message = inbox.get()

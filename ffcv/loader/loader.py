@@ -219,6 +219,7 @@ class Loader:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
+        file = self.reader.file.opened  # another thread may close this loader meanwhile
         order = self.next_traversal_order()
         self._check_samples(len(order), f"{self._order_of(self.next_epoch)} gives")
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
@@ -226,8 +227,7 @@ class Loader:
             self._routes = self._plan()
         routes, handover = self._prepared_routes(), self._begin_handover()
         keeps_step = self.world_size > 1
-        watch = Watch(self.reader.file.opened)
-        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, watch)
+        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, Watch(file))
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 
 import pytest
@@ -135,6 +136,24 @@ def test_a_thread_that_was_interrupted_does_not_hold_up_the_others(numbers):
         threads, taken, _ = take_all(batches)
         wait_for(threads)
     assert sorted(n for part in taken for n in part) == list(range(10, NUM_SAMPLES))
+
+
+def test_a_worker_that_is_lost_is_an_error(numbers):
+    """Some libraries enforce time limits by raising an exception in other threads."""
+    loader = Loader(numbers, 10, num_workers=1, batches_ahead=1)
+    batches = iter(loader)
+    next(batches)
+    (worker,) = loader._engine._threads
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    assert raise_in(ctypes.c_ulong(worker.ident), ctypes.py_object(SystemExit)) == 1
+    threads, _, ends = take_all(batches)
+    wait_for(threads)
+    for error in ends:
+        assert type(error) is RuntimeError
+        assert "SystemExit" in str(error)
+    with pytest.raises(RuntimeError, match="SystemExit"):
+        iter(loader)
+    loader.close()
 
 
 def test_a_finalizer_may_close_the_loader_inside_the_engine(numbers):

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess, current_process
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from ffcv.errors import DatasetError, WorkerDiedError, WriteError
-from ffcv.writer.interrupts import interrupts_held_back
+from ffcv.writer.interrupts import signals_held_back
 from ffcv.writer.parcel import Parcel
 from ffcv.writer.watchdog import begin_worker, watching
 
@@ -118,7 +118,7 @@ def results_from_processes(
         prefetch_factor=2 if in_order else 1,
     )
     with ExitStack() as stack:
-        with interrupts_held_back(), parcel:
+        with signals_held_back(), parcel:
             iterator = _started(loader)
             stack.callback(_stop, iterator)
             dead = stack.enter_context(watching(iterator))

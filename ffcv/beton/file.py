@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.extension import read_extension, schema_hash
 from ffcv.beton.foreign import NUM_BYTES_LOOKED_AT, appearance, is_recognised
-from ffcv.beton.identity import Identity
+from ffcv.beton.identity import Identity, landmarks, reopened
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import (
     DESCRIPTOR_DTYPE,
@@ -37,7 +37,6 @@ from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
 from ffcv.errors import (
     ArgumentError,
     BetonError,
-    ChangedFileError,
     ChecksumError,
     DamagedFileError,
     NotABetonFileError,
@@ -47,14 +46,9 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 
-__all__ = ["MOST_IN_MEMORY", "BetonFile"]
-
-MOST_IN_MEMORY = 128 << 20
-"""Bytes of a table that are read into memory, where no change of the file reaches them. Larger ones
-are mapped, so that a file may have any number of samples."""
+__all__ = ["BetonFile"]
 
 _CHUNK = 1 << 20
-_LANDMARK = 1 << 10
 
 
 class BetonFile:
@@ -106,7 +100,7 @@ class BetonFile:
                 refuse_lost_block(self.path, self.read_at, head, self.num_bytes)
             self._check_extension(head)
             self._check_table()
-            self._open.remember(self._landmarks())
+            self._open.remember(landmarks(self))
         except BaseException:
             self._open.close()  # the error refers to it
             raise
@@ -122,7 +116,7 @@ class BetonFile:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._open is None:
             return type(self).__new__, (type(self),), self.__dict__ | {"_records": None}
-        return _reopened, (type(self), self._open.place, self.path, self._identity)
+        return reopened, (type(self), self._open.place, self.path, self._identity)
 
     def __enter__(self) -> BetonFile:
         return self
@@ -183,7 +177,7 @@ class BetonFile:
         layout = self._record_layout(types)
         if self._records is None or self._records.dtype != layout:
             nbytes = self.header.num_samples * layout.itemsize
-            self._records = self._table(self._records_start, nbytes).view(layout)
+            self._records = self.opened.table(self._records_start, nbytes).view(layout)
         return self._records
 
     def _record_layout(self, types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
@@ -221,7 +215,7 @@ class BetonFile:
         values are not checked: see :meth:`region_sizes`.
         """
         start, file = self.header.alloc_table_ptr, self.opened
-        rows = self._table(start, self.num_bytes - start).view(REGION_DTYPE)
+        rows = file.table(start, self.num_bytes - start).view(REGION_DTYPE)
         if is_sorted(
             lambda first, raw: file.read_into(start + first * REGION_SIZE, raw), len(rows)
         ):
@@ -254,7 +248,7 @@ class BetonFile:
         place = self.extension.sections.get(name) if self.extension else None
         if place is None:
             return None
-        content = self._table(place.offset, place.length)
+        content = self.opened.table(place.offset, place.length)
         if name not in self._intact:
             if self._checksum(place.offset, content) != place.checksum:
                 raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
@@ -269,35 +263,17 @@ class BetonFile:
         Raises:
             TruncatedFileError: the file ends before.
         """
-        buffer = np.empty(length, np.uint8)
-        self.opened.read_into(offset, buffer)
-        return buffer.tobytes()
+        return self.opened.read_at(offset, length)
 
     @lazy
     def _identity(self) -> Identity:
         """By what a pickle knows the file again."""
         return Identity.of(self)
 
-    def _landmarks(self) -> list[tuple[int, int]]:
-        """Offsets and sizes of bytes that differ between files, but not by an added side index."""
-        start, table = self._records_start, self.header.alloc_table_ptr
-        places = [HEADER_SIZE, (start + self.data_end) // 2, table - _LANDMARK, self.num_bytes]
-        firsts = [min(max(place, HEADER_SIZE), self.num_bytes - _LANDMARK) for place in places]
-        return [(max(first, HEADER_SIZE), _LANDMARK) for first in firsts]
-
-    def _table(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """Bytes of the file, read-only: in memory, or mapped if they are many."""
-        if length > MOST_IN_MEMORY:
-            return self.data[offset : offset + length]
-        content = np.empty(length, np.uint8)
-        self.opened.read_into(offset, content)
-        content.flags.writeable = False
-        return content
-
     def _checksum(self, offset: int, content: NDArray[np.uint8]) -> int:
-        if len(content) <= MOST_IN_MEMORY:
+        if content.base is None:
             return xxhash.xxh3_64_intdigest(content.data)
-        digest = xxhash.xxh3_64()
+        digest = xxhash.xxh3_64()  # looking through the map would not survive a file that shrinks
         for done in range(0, len(content), _CHUNK):
             digest.update(self.read_at(offset + done, min(_CHUNK, len(content) - done)))
         return digest.intdigest()
@@ -412,24 +388,6 @@ class BetonFile:
                 f"{length} bytes follow the start of its region table, whose rows have "
                 f"{REGION_SIZE}; something was appended, or the end is missing",
             )
-
-
-def _reopened(kind: type[BetonFile], place: str, path: str, identity: Identity) -> BetonFile:
-    """The file of a pickle, opened again.
-
-    Raises:
-        BetonError: it cannot be opened.
-        ChangedFileError: it is another one.
-    """
-    file = kind(place)
-    if Identity.of(file, identity.end) != identity:
-        raise ChangedFileError(
-            place,
-            "it is not the file that was open when this was pickled: its samples or fields are "
-            "other ones. Open it by its path instead",
-        )
-    file.path = path
-    return file
 
 
 def _parse_descriptors(path: str, head: bytes) -> tuple[FieldDescriptor, ...]:

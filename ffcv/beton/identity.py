@@ -8,15 +8,18 @@ import xxhash
 
 from ffcv.beton.extension import PAGES_SECTION
 from ffcv.beton.layout import HEADER_SIZE, records_start
+from ffcv.errors import ChangedFileError
 
 if TYPE_CHECKING:
     from ffcv.beton.file import BetonFile
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "landmarks", "reopened"]
 
 _PIECE = 1 << 16
 _MOST_PIECES = 256
 """All of a file of up to 16 MiB is looked at, and as much of a larger one."""
+
+_LANDMARK = 1 << 10
 
 _HEAD = 16
 """Bytes of the header in front of the pointer to the region table, which moves when a side index is
@@ -57,6 +60,41 @@ class Identity(NamedTuple):
         for offset in _places(start, min(end, file.num_bytes)):
             digest.update(file.read_at(offset, min(_PIECE, end - offset, file.num_bytes - offset)))
         return cls(end, digest.hexdigest())
+
+
+def reopened(kind: type[BetonFile], place: str, path: str, identity: Identity) -> BetonFile:
+    """The file of a pickle, opened again.
+
+    Args:
+        kind: its class.
+        place: its absolute path.
+        path: its path, as it was given.
+        identity: what it was.
+
+    Raises:
+        BetonError: it cannot be opened.
+        ChangedFileError: it is another one.
+    """
+    file = kind(place)
+    if Identity.of(file, identity.end) != identity:
+        raise ChangedFileError(
+            place,
+            "it is not the file that was open when this was pickled: its samples or fields are "
+            "other ones. Open it by its path instead",
+        )
+    file.path = path
+    return file
+
+
+def landmarks(file: BetonFile) -> list[tuple[int, int]]:
+    """Offsets and sizes of bytes that differ between files, but not by an added side index.
+
+    By these one notices quickly that another file was written over an open one.
+    """
+    middle = (records_start(file.header.num_fields) + file.data_end) // 2
+    firsts = [middle, file.header.alloc_table_ptr - _LANDMARK, file.num_bytes - _LANDMARK]
+    last = file.num_bytes - _LANDMARK
+    return [(min(max(first, HEADER_SIZE), last), _LANDMARK) for first in [HEADER_SIZE, *firsts]]
 
 
 def _places(start: int, end: int) -> list[int]:

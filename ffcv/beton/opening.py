@@ -29,7 +29,7 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 
-__all__ = ["OpenFile", "Uncopyable", "open_regular", "too_many_open"]
+__all__ = ["MOST_IN_MEMORY", "OpenFile", "Uncopyable", "open_regular", "too_many_open"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _TOO_MANY = {
@@ -37,6 +37,10 @@ _TOO_MANY = {
     "and readers that are done, or raise the limit, by `ulimit -n 4096` for example",
     errno.ENFILE: "the system has as many files open as it may (fs.file-max on Linux)",
 }
+
+MOST_IN_MEMORY = 128 << 20
+"""Bytes of a table that are read into memory, where no change of the file reaches them. Larger ones
+are mapped, so that a file may have any number of samples."""
 
 _TICK = 100_000_000
 """Nanoseconds, more than between two time stamps that a file system tells apart."""
@@ -136,6 +140,26 @@ class OpenFile(Uncopyable):
         """Whether somebody has asked for :attr:`data`."""
         return "data" in self.__dict__
 
+    def table(self, offset: int, length: int) -> NDArray[np.uint8]:
+        """Bytes of the file, read-only: in memory, or mapped if they are many.
+
+        Raises:
+            TruncatedFileError: the file ends before.
+            BetonError: the system refuses.
+        """
+        if length > MOST_IN_MEMORY:
+            return self.data[offset : offset + length]
+        content = np.empty(length, np.uint8)
+        self.read_into(offset, content)
+        content.flags.writeable = False
+        return content
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Read ``length`` bytes at a file offset; raises the same as :meth:`read_into`."""
+        buffer = np.empty(length, np.uint8)
+        self.read_into(offset, buffer)
+        return buffer.tobytes()
+
     def read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
         """Fill ``buffer`` from a file offset on.
 
@@ -159,7 +183,7 @@ class OpenFile(Uncopyable):
         Args:
             places: offsets and lengths of a few bytes that no rightful change concerns.
         """
-        self._landmarks = [(offset, self._bytes(offset, size)) for offset, size in places]
+        self._landmarks = [(offset, self.read_at(offset, size)) for offset, size in places]
 
     def check(self) -> None:
         """Make sure that the file is what it was when it was opened, as far as one can see.
@@ -189,7 +213,7 @@ class OpenFile(Uncopyable):
 
     def _compare(self) -> None:
         try:
-            same = all(self._bytes(offset, len(seen)) == seen for offset, seen in self._landmarks)
+            same = all(self.read_at(offset, len(seen)) == seen for offset, seen in self._landmarks)
         except TruncatedFileError:
             self._problem = self._shrunk("for a moment")
             return
@@ -206,11 +230,6 @@ class OpenFile(Uncopyable):
             f"it shrank while it was open, {how}; what was read since is not to be trusted. Copy "
             "or write it again, under another name that is renamed at the end, and open it again",
         )
-
-    def _bytes(self, offset: int, length: int) -> bytes:
-        buffer = np.empty(length, np.uint8)
-        self.read_into(offset, buffer)
-        return buffer.tobytes()
 
     def truncated(self, end: int) -> TruncatedFileError:
         """The error to raise where the file was to have bytes up to ``end``."""

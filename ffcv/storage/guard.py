@@ -82,8 +82,9 @@ class Watch(Uncopyable):
             TruncatedFileError: it has shrunk, or a page of it could not be read.
             ChangedFileError: it was written over.
         """
-        if any(place.is_hit for place in self._places):
-            self._file.spoil()
+        for place in self._places:
+            if place.is_hit:
+                self._file.spoil()
         self._file.check()
 
     def release(self) -> None:

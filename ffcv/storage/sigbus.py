@@ -8,10 +8,10 @@ In C it would be::
             for (row = table; row < table + rows; row++)
                 if (row->start && row->start <= address && address < row->end) {
                     page = address & -page_size;      // the file ends here: nor has it what follows
+                    row->hit = 1;
                     if (mmap(page, row->end - page, PROT_READ,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
                         break;
-                    row->hit = 1;
                     return;
                 }
         } else if (info->si_code == SI_TKILL) {       // sent on by a handler above this one?
@@ -98,10 +98,11 @@ def _survive(writer: _Writer, address: ir.Value, page_size: int) -> None:
         )
         with build.if_then(inside):
             page = build.and_(address, _WORD(-page_size))
+            # Another thread may see the zeros as soon as they are there.
+            writer.store(_WORD(1), build.add(row, _WORD(_HIT)))
             arguments = _INT(_PROT_READ), _INT(_PRIVATE_ANONYMOUS_FIXED), _INT(-1), _WORD(0)
             found = writer.call("mmap", _WORD, page, build.sub(end, page), *arguments)
             with build.if_then(build.icmp_signed("!=", found, _WORD(-1))):
-                writer.store(_WORD(1), build.add(row, _WORD(_HIT)))
                 build.ret_void()
 
 

@@ -348,7 +348,7 @@ def test_readers_of_a_file_that_shrinks(file):
 def test_large_tables_of_a_file_that_shrinks(file, monkeypatch):
     if sys.platform != "linux":
         pytest.skip("the handler is for Linux")
-    monkeypatch.setattr("ffcv.beton.file.MOST_IN_MEMORY", 0)
+    monkeypatch.setattr("ffcv.beton.opening.MOST_IN_MEMORY", 0)
     pipelines = {"x": [NDArrayDecoder()]}
     for os_cache in (True, False):
         copy = shutil.copy(file, f"{file}.copy")

@@ -342,11 +342,12 @@ def test_copies_made_by_many_threads(numbers):
         assert len(values(loader)) == 10
 
 
-def test_the_interpreter_ends_with_copies_alive(numbers):
+@pytest.mark.parametrize("os_cache", ["0", "1"])
+def test_the_interpreter_ends_with_copies_alive(numbers, os_cache):
     program = """
         import copy, sys
         from ffcv.loader import Loader
-        loader = Loader(sys.argv[1], 5, num_workers=2, os_cache=False)
+        loader = Loader(sys.argv[1], 5, num_workers=2, os_cache=sys.argv[2] == "1")
         other = copy.deepcopy(loader)
         batches = iter(other)
         next(batches), next(iter(loader))
@@ -354,7 +355,7 @@ def test_the_interpreter_ends_with_copies_alive(numbers):
         cycle.append(cycle)
     """
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program), numbers],
+        [sys.executable, "-X", "faulthandler", "-c", textwrap.dedent(program), numbers, os_cache],
         env=os.environ | {"FFCV_QUIET": "1"},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip

@@ -3,14 +3,16 @@
 ``from ffcv.libffcv import imdecode`` and ``import ffcv.loader.epoch_iterator`` raise an
 ``ImportError`` that says so. Python itself words the error of a name that a module lacks, but asks
 finders for it first where the module is a package; so modules with such names have an (empty)
-``__path__``, and the finder of :mod:`ffcv.ffcv1_paths` raises what :func:`words_on` says.
+``__path__``, and the finder of :mod:`ffcv.ffcv1_paths` raises what :func:`words_on` says. Looked up
+as attributes, they raise an ``AttributeError`` of the same words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-__all__ = ["words_on"]
+__all__ = ["refusal", "words_on"]
 
 _DECODE = (
     "decode_image of ffcv_plugins.images for single images, and in pipelines a decoder of "
@@ -44,6 +46,8 @@ _WHOLE: Mapping[str, str] = {
 """Modules, with all that is in them and below them."""
 
 _NAMES: Mapping[str, Mapping[str, str]] = {
+    "ffcv.fields.json": dict.fromkeys(("ENCODING", "SEPARATOR"), "JSONField.unpack"),
+    "ffcv.fields.ndarray": {"NDArrayArgsType": "NDArrayField(…).to_binary"},
     "ffcv.fields.rgb_image": {
         "encode_jpeg": "cv2.imencode",
         "get_center_crop": _CENTER,
@@ -72,6 +76,10 @@ _NAMES: Mapping[str, Mapping[str, str]] = {
     "ffcv.pipeline.graph": dict.fromkeys(
         ("DecoderNode", "Graph", "INITIAL_STATE", "Node", "RefNode", "TransformNode"), _PLAN
     ),
+    "ffcv.transforms.normalize": {
+        "ch_dtype_from_numpy": "torch.from_numpy(np.empty(0, dtype)).dtype"
+    },
+    "ffcv.traversal_order.quasi_random": {"generate_order_inner": "QuasiRandom"},
     "ffcv.types": {
         "TYPE_ID_HANDLER": "handlers of ffcv.Reader",
         "get_handlers": "handlers of ffcv.Reader",
@@ -111,3 +119,17 @@ def words_on(path: str) -> str | None:
         if path == whole or path.startswith(f"{whole}."):
             return f"there is no {path}, which FFCV 1.x had. Instead, use {hint}"
     return None
+
+
+def refusal(module: str) -> Callable[[str], Any]:
+    """A ``__getattr__`` for a module of ours that has none.
+
+    Args:
+        module: ``__name__`` of the module.
+    """
+
+    def __getattr__(name: str) -> Any:  # noqa: N807
+        words = words_on(f"{module}.{name}")
+        raise AttributeError(words or f"module {module!r} has no attribute {name!r}", name=name)
+
+    return __getattr__

@@ -1,7 +1,13 @@
 """Loading: orders, worker threads, batch memory, and the :class:`Loader` over them."""
 
+from typing import TYPE_CHECKING
+
+from ffcv.ffcv1_absent import refusal
 from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
 from ffcv.loader.orders import TraversalOrder
 from ffcv.loader.skipping import Skipped
+
+if not TYPE_CHECKING:
+    __getattr__ = refusal(__name__)
 
 __all__ = ["Loader", "MemoryBudget", "OrderOption", "Skipped", "TraversalOrder"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcv.ffcv1_absent import refusal
+
 __path__: list[str] = []  # see ffcv.ffcv1_absent
+if not TYPE_CHECKING:
+    __getattr__ = refusal(__name__)
 
 __all__ = ["Allocation", "AllocationQuery"]
 

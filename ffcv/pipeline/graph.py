@@ -10,10 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcv.ffcv1_absent import refusal
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.attributes import decoder_class, flag, kernel_of, name_of
@@ -26,6 +27,8 @@ from ffcv.pipeline.shared_draws import shared_draws
 from ffcv.pipeline.state import State
 
 __path__: list[str] = []  # see ffcv.ffcv1_absent
+if not TYPE_CHECKING:
+    __getattr__ = refusal(__name__)
 
 __all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "fold", "plan_pipeline"]
 

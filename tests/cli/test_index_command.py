@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ffcv import DatasetWriter
 from ffcv.beton.file import BetonFile
 from ffcv.beton.journal import journal_path
 from ffcv.beton.side_index import read_side_index
 from ffcv.errors import UnfinishedFileError
-from ffcv.fields import BytesField
+from ffcv.fields import BytesField, RGBImageField
 from ffcv.loader import Loader
+from ffcv.reader import Reader
 from tests.support import unpack_fixture
 
 
@@ -105,6 +108,36 @@ def test_samples_without_entry_are_named(ffcv, tmp_path: Path) -> None:
     assert "the first is sample 1 of the file: it begins with an X" in result.stdout
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 1}])
+@pytest.mark.parametrize("damage", ["the data", "the pointer"])
+def test_damaged_images_are_named(ffcv, tmp_path: Path, options, damage: str) -> None:
+    path = tmp_path / "x.beton"
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 80, 3), np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG", **options)
+    field = RGBImageField(write_mode="keep")
+    writer = DatasetWriter(path, {"image": field}, num_workers=0, side_indexes=False)
+    writer.from_indexed_dataset([(stream.getvalue(),)] * 3)
+    before = path.read_bytes()
+    result = ffcv("index", path)
+    assert (result.exit_code, "no entry" in result.stdout) == (0, False)
+    with Reader(path) as reader:
+        start = 24 + 1041 + reader.metadata.dtype.itemsize
+        pointer = int(reader.metadata["f0"]["data_ptr"][1])
+    content = bytearray(before)
+    if damage == "the data":
+        middle = pointer + len(stream.getvalue()) // 2
+        content[middle : middle + 64] = b"\xff\xd9" * 32
+    else:
+        content[start + 5 : start + 13] = (pointer + 1).to_bytes(8, "little")
+    path.write_bytes(content)
+    for _ in range(2):
+        result = ffcv("index", path)
+        assert result.exit_code == 1
+        assert "field 'image': 1 sample has no entry" in result.stdout
+        assert "the first is sample 1 of the file: " in result.stdout
+
+
 def test_files_without_such_fields(ffcv, tmp_path: Path) -> None:
     path = unpack_fixture("scalars_arrays", tmp_path)
     before = path.read_bytes()
@@ -165,7 +198,7 @@ def test_a_damaged_index_is_found_and_rebuilt(ffcv, beton: Path) -> None:
 CHILD = """
     import os, signal, sys
     from ffcv.cli import main
-    from ffcv.fields import BytesField
+    from ffcv.fields import BytesField, RGBImageField
     BytesField.side_index = "tenths"
     BytesField.side_index_entry = lambda self, record, data: data[::10].tobytes()
     fsync, calls = os.fsync, []

@@ -135,13 +135,18 @@ class RGBImageField(Field):
         """Where the rows of a JPEG image begin; nothing for raw ones.
 
         Raises:
-            ValueError: the image is none that can be decoded.
+            ValueError: the image is none that can be decoded, or is damaged.
         """
         if record["mode"] != JPEG:
             return b""
+        from ffcv_plugins.images.jpeg.checking import check_stream
         from ffcv_plugins.images.jpeg.density import side_index
 
-        return side_index(read_stream(data))
+        stream = read_stream(data)
+        index = side_index(stream)
+        if not index:  # of another kind, or damaged
+            check_stream(stream)
+        return index
 
     def _kept_stream(self, image: GivenImage) -> JpegStream | None:
         """The JPEG stream that is stored as it is; ``None`` if the image is to be encoded."""

@@ -56,7 +56,7 @@ class SideIndex:
     Attributes:
         offsets: ``(N + 1,)`` uint64: the entry of sample ``i`` lies at ``offsets[i]`` to
             ``offsets[i + 1]`` of ``blob``. They never fall, and none is larger than ``M``.
-        blob: ``(M,)`` uint8. Both are read-only and C-contiguous; from a file, they are mapped.
+        blob: ``(M,)`` uint8. Both are read-only and C-contiguous.
 
     Example:
         >>> index = SideIndex(np.array([0, 2, 2], np.uint64), np.array([97, 98], np.uint8))
@@ -145,7 +145,7 @@ def stored_side_indexes(extension: Extension | None) -> dict[str, dict[str, Sect
 
 
 def read_side_index(file: BetonFile, field_name: str, kind: str) -> SideIndex | None:
-    """A side index of a file, checked completely and mapped; ``None`` if the file has none.
+    """A side index of a file, checked completely; ``None`` if the file has none.
 
     Args:
         file: the file.

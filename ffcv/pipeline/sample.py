@@ -126,7 +126,7 @@ class Stored:
         name: the field's name.
         field: its description.
         records: the field's record of every sample, ``(num_samples,)`` of ``field.metadata_type``,
-            mapped from the file: read it piecewise where it may be large, and do not trust it.
+            as the file has it: read it piecewise where it may be large, and do not trust it.
         region_sizes: ``region_sizes(pointers)`` gives the size in bytes of the region that each
             pointer names, -1 where there is none.
         num_bytes: size of the whole file; nothing stored in it can be larger.

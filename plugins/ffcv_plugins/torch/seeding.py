@@ -61,8 +61,8 @@ class SeededDraws(TorchDispatchMode):
         return False  # what torch does otherwise takes seconds of imports at the first call
 
     def __enter__(self) -> SeededDraws:
-        # That of the base class also sets variables of the module. Other threads look at these to
-        # decide whether to compile, and two threads may leave them set for ever.
+        # That of the base class also sets variables that all threads look at, and which two threads
+        # may leave set for ever. Whether a function is compiled depends on them in some releases.
         _push_on_torch_dispatch_stack(self)
         return self
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from numbers import Real
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -283,7 +282,7 @@ def _probability(write_mode: str, value: Any) -> float | None:
         return None
     if value is None:
         raise ValueError('compress_probability: write_mode="proportion" needs one, got None')
-    if not isinstance(value, Real):
+    if isinstance(value, str) or not hasattr(value, "__float__"):
         kind = type(value).__name__
         raise TypeError(f"compress_probability: expected 0 to 1, got {kind} {value!r}")
     if not 0 <= float(value) <= 1:

@@ -312,12 +312,14 @@ class BetonFile:
                 self.path, "its writer never finished; write it again, it holds no region table"
             )
         if header.num_fields == 0:
-            raise DamagedFileError(self.path, "its header says it has no fields")
+            raise DamagedFileError(
+                self.path, "its header says it has no fields; it is damaged, or no .beton file"
+            )
         if not is_page_size(header.page_size):
             raise DamagedFileError(
                 self.path,
                 f"its header says {header.page_size} bytes a page; expected a power of two, at "
-                "least 2 MiB",
+                "least 2 MiB; it is damaged, or no .beton file",
             )
         return header
 

@@ -7,6 +7,7 @@ import faulthandler
 import mmap
 import os
 import signal
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -54,7 +55,10 @@ def first_failure(cases: Iterable[Callable[[], str | None]]) -> tuple[int, str] 
         process, or that it took more than a minute of computing.
     """
     reading, writing = os.pipe()
-    child = os.fork()
+    with warnings.catch_warnings():
+        # That other threads exist matters to those who go on; this child only computes.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         os.close(reading)
         _run_to_the_end(cases, writing)
@@ -77,6 +81,8 @@ def _run_to_the_end(cases: Iterable[Callable[[], str | None]], pipe: int) -> Non
         faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_CPU, (_MOST_SECONDS, _MOST_SECONDS))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(10 * _MOST_SECONDS)  # for those who wait rather than compute
         for case in cases:
             os.write(pipe, b"+\n")
             problem = case()
@@ -89,7 +95,7 @@ def _run_to_the_end(cases: Iterable[Callable[[], str | None]], pipe: int) -> Non
 
 
 def _ending(status: int) -> str:
-    if -status in (signal.SIGXCPU, signal.SIGKILL):
+    if -status in (signal.SIGXCPU, signal.SIGALRM, signal.SIGKILL):
         return f"it took more than {_MOST_SECONDS} s"
     name = signal.Signals(-status).name if status < 0 else f"status {status}"
     return f"it touched memory that is not its own: the process ended with {name}"

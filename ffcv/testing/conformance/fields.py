@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -24,17 +24,13 @@ from ffcv.testing.conformance.examples import (
     choices,
     snapshot,
 )
-from ffcv.testing.fences import fenced, first_failure
+from ffcv.testing.fences import first_failure
 from ffcv.testing.files import read_values, write_values
 from ffcv.testing.harness import decode
-from ffcv.testing.hostile import hostile_numbers, leaves, one_sample, regions_like, with_numbers
+from ffcv.testing.hostile import hostile_samples, problem_with
 from ffcv.testing.memory import Encoded, GuardedArray, encode_values
 
 __all__ = ["FieldConformance"]
-
-_COMBINATIONS = 300
-_MOST_NBYTES = 1 << 30
-"""No decoder of a file of a few bytes needs more for a sample."""
 
 
 class FieldConformance:
@@ -247,8 +243,8 @@ class FieldConformance:
             field, values, seed = example
             decoder = self.decoder(field)
             decode(field, values, decoder)  # compiles
-            cases = list(_hostile_samples(field, values[0], random.Random(seed)))
-            failed = first_failure(functools.partial(_run_hostile, decoder, c) for c in cases)
+            cases = list(hostile_samples(field, values[0], random.Random(seed)))
+            failed = first_failure(functools.partial(problem_with, decoder, c) for c in cases)
             if failed is not None:
                 number, problem = failed
                 raise AssertionError(f"{cases[number]}: {problem}")
@@ -305,74 +301,6 @@ class FieldConformance:
         self, field: Field, values: Sequence[Any] | Encoded, **options: Any
     ) -> NDArray[Any]:
         return decode(field, values, self.decoder(field), **options)
-
-
-class _Hostile(NamedTuple):
-    """A sample that no writer made."""
-
-    field: Field
-    record: bytes
-    region: bytes
-    changed: tuple[str, ...]
-
-    def __str__(self) -> str:
-        record = np.frombuffer(self.record, self.field.metadata_type)[0]
-        return f"record {record}, of which {', '.join(self.changed)}, and {len(self.region)} bytes"
-
-
-def _hostile_samples(field: Field, value: Any, drawing: random.Random) -> Iterator[_Hostile]:
-    """Each number by itself, and some of them together, with regions of all sorts."""
-    encoded = encode_values(field, [value])
-    record = encoded.records.tobytes()
-    start, stop = (int(place[0]) for place in encoded.spans())
-    region = encoded.regions.flat()[start:stop].tobytes()
-    regions = regions_like(region) if field.pointer is not None else [b""]
-    for each in regions:
-        yield _Hostile(field, record, each, ("nothing was changed",))
-    places = leaves(field)
-    for leaf in places:
-        for number in hostile_numbers(leaf, record):
-            yield _Hostile(field, with_numbers(record, [(leaf, number)]), region, (leaf.name,))
-    for _ in range(_COMBINATIONS if places else 0):
-        several = drawing.sample(places, min(len(places), drawing.randint(2, 4)))
-        numbers = [(leaf, drawing.choice(hostile_numbers(leaf, record))) for leaf in several]
-        names = tuple(leaf.name for leaf in several)
-        yield _Hostile(field, with_numbers(record, numbers), drawing.choice(regions), names)
-
-
-def _run_hostile(decoder: SampleDecoder | None, sample: _Hostile) -> str | None:
-    """What is wrong with what a decoder does to a hostile sample, in words."""
-    for at_end in (True, False):
-        results = []
-        for fill in (0x00, 0xA5):
-
-            def allocate(
-                shape: tuple[int, ...],
-                dtype: np.dtype[Any],
-                fill: int = fill,
-                at_end: bool = at_end,
-            ) -> NDArray[Any]:
-                nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
-                if nbytes > _MOST_NBYTES:
-                    raise _TooLargeError(f"its declare asks for {nbytes} bytes a sample")
-                made = fenced(shape, dtype, at_end)
-                made.reshape(-1).view(np.uint8)[:] = fill
-                return made
-
-            encoded = one_sample(sample.field, sample.record, sample.region, at_end)
-            try:
-                results.append(decode(sample.field, encoded, decoder, allocate=allocate).tobytes())
-            except _TooLargeError as error:
-                return f"{error}, for a file of {encoded.stored().num_bytes}"
-            except Exception:
-                break
-        if len(set(results)) == 2:
-            return "the kernel left bytes of its destination as they were, and reported no failure"
-    return None
-
-
-class _TooLargeError(Exception):
-    """More memory is asked for than the file can fill."""
 
 
 def describe(field: Field) -> NDArray[np.uint8]:

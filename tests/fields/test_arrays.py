@@ -459,6 +459,10 @@ class TestWithTorch:
         negative = torch.tensor([1 + 2j, 3j]).conj().imag
         assert negative.is_neg()
         assert decode(NDArrayField("f4", (2,)), [negative], jit=False)[0].tolist() == [-2, -3]
+        for make in (list, tuple):
+            numbers = make([torch.tensor(1.5), torch.tensor(2**24 + 1)])
+            with pytest.raises(ValueError, match=r"16777217.? at position \(1,\)"):
+                encode_value(NDArrayField("f4", (2,)), numbers)
         with pytest.raises(ValueError, match=r"with 16777217 at position \(1,\)"):
             encode_value(TorchTensorField(torch.float32, (2,)), torch.tensor([1, 2**24 + 1]))
         with pytest.raises(ValueError, match="got complex64"):

@@ -27,11 +27,7 @@ _MAX_DIMENSIONS = 64
 
 def phrase(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
     """Such as ``float32 (20, 4)``, for messages."""
-    return f"{_name(dtype)} {shape}"
-
-
-def _name(dtype: np.dtype[Any]) -> str:
-    return str(dtype) if dtype.names is None else f"{dtype.names}"
+    return f"{dtype} {shape}"
 
 
 def as_array(value: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -110,7 +110,8 @@ def refuse_changed_members(value: Any, stored: Any, expected: str, place: str = 
 
 def _is_kept(given: Any, stored: Any) -> bool:
     """Whether one value is the same as it was, but for the precision of floats."""
-    given = given.item() if isinstance(given, np.ndarray) else given
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        given = given.item()
     if stored.dtype.kind in "mM" and isinstance(given, np.datetime64 | np.timedelta64):
         return bool(np.isnat(given) and np.isnat(stored)) or bool(given == stored)
     if stored.dtype.kind in "fc" and isinstance(given, float | complex | np.inexact):

@@ -9,6 +9,7 @@ from ffcv.loader.sharing import Leg
 from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.graph import Step
 from ffcv.pipeline.program import SampleProgram
+from ffcv.pipeline.raising import Told
 
 __all__ = ["explain", "in_bytes"]
 
@@ -69,5 +70,6 @@ def _remark(step: Step, jit: bool) -> str:
     if step.note is not None:
         return " (by the decoder, in its own pass)"
     remark = " (in place)" if flag(step.operation, "inplace") else ""
-    words = type(step.operation).remarks(step.operation) if jit else []
+    with Told(f"step {step.position} ({step.name}), remarks()"):
+        words = type(step.operation).remarks(step.operation) if jit else []
     return remark + "".join(f" ({text})" for text in words)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from ffcv.errors import ArgumentError, UnknownNameError
+from ffcv.pipeline.raising import Told
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 
@@ -221,7 +222,8 @@ def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
             f"order_kwargs: {kind.__name__} takes {', '.join(taken) or 'none'}, got "
             f"{dict(kwargs)!r}: {error}"
         ) from None
-    return kind(loader, **kwargs)
+    with Told(f"the order {kind.__name__} of {loader.fname}"):
+        return kind(loader, **kwargs)
 
 
 def _named_order(name: str) -> Any:

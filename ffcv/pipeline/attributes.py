@@ -7,6 +7,7 @@ that its meaning asks for; otherwise the class has the word.
 
 from __future__ import annotations
 
+import contextlib
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +24,9 @@ __all__ = ["decoder_class", "default_decoder", "error_codes", "flag", "kernel_of
 
 def name_of(operation: Any) -> str:
     """An operation's name in messages, plans and emitted source."""
-    name = getattr(operation, "name_in_plans", None)
+    name = None
+    with contextlib.suppress(Exception):  # a property may raise, which is no reason to have no name
+        name = getattr(operation, "name_in_plans", None)
     return name if isinstance(name, str) else type(operation).__name__
 
 

@@ -21,7 +21,7 @@ from ffcv.pipeline.attributes import decoder_class, flag, kernel_of, name_of
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Operation
-from ffcv.pipeline.raising import raise_instead
+from ffcv.pipeline.raising import Told
 from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.shared_draws import shared_draws
 from ffcv.pipeline.state import State
@@ -245,17 +245,14 @@ class _Walk:
     def visit(self, operation: Any) -> str | None:
         """Take one step; returns what is wrong with it."""
         self.position += 1
+        where = f"output {self.name!r}, step {self.position} ({_describe(operation)})"
         try:
-            problem = self._misplaced(operation)
-            if problem is None:
-                self._add(operation)
+            with Told(where):
+                problem = self._misplaced(operation)
+                if problem is None:
+                    self._add(operation)
         except (ValueError, TypeError) as error:
             problem = str(error) or type(error).__name__
-        except Exception as error:
-            raise_instead(
-                error, f"output {self.name!r}, step {self.position} ({_describe(operation)})"
-            )
-            raise
         self.previous = operation
         return problem
 

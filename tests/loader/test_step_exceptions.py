@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 from itertools import chain
 from typing import NamedTuple
@@ -400,17 +401,39 @@ def test_an_order_that_runs_out(rows):
                 use(loader)
 
 
-@pytest.mark.parametrize("method", ["params", "workspace", "declare"])
-@pytest.mark.parametrize("jit", [True, False])
-def test_methods_of_a_step_that_run_out(rows, method, jit):
-    def runs_out(self, *arguments):
-        return next(iter([]))
+class RunsOutAtOnce(TraversalOrder):
+    def __init__(self, loader):
+        super().__init__(loader)
+        next(iter([]))
 
-    kind = type("RunsOut", (AddOne,), {method: runs_out})
+    def sample_order(self, epoch):
+        return self.indices
+
+
+def test_an_order_that_runs_out_when_it_is_made(rows):
+    with pytest.raises(OperationError, match="the order RunsOutAtOnce of"):
+        Loader(rows, 4, 1, order=RunsOutAtOnce)
+
+
+@pytest.mark.parametrize("error", [StopIteration, SystemExit, GeneratorExit])
+@pytest.mark.parametrize(
+    ("method", "jit"),
+    [
+        ("remarks", True),  # where nothing is compiled, nobody asks for them
+        *itertools.product(["params", "workspace", "declare", "kernel"], [True, False]),
+    ],
+)
+def test_methods_of_a_step_that_run_out(rows, method, jit, error):
+    def runs_out(self, *arguments):
+        raise error
+
+    member = property(runs_out) if method == "kernel" else runs_out
+    kind = type("RunsOut", (AddOne,), {method: member})
 
     def use():
         with Loader(rows, 4, 1, jit=jit, pipelines={"x": [NDArrayDecoder(), kind()]}) as loader:
             list(loader)
+            loader.explain()
 
     with pytest.raises(FfcvError, match="RunsOut") as caught:
         use()

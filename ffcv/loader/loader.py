@@ -6,7 +6,7 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.filtering import fulfilling
 from ffcv.loader.handover import Handover, SideStreams
+from ffcv.loader.memory import MemoryBudget
 from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
 from ffcv.loader.orders import (
     ORDER_TYPE,
@@ -60,23 +61,6 @@ DEFAULT_PROCESS_CACHE = not DEFAULT_OS_CACHE
 
 _OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
 """Attributes of a loader that its copies make anew."""
-
-
-class MemoryBudget(NamedTuple):
-    """Bytes that a loader takes for itself, beside compiled code and the tables of its file.
-
-    Attributes:
-        workers: scratch and workspaces of all workers together.
-        batches: batches that are on their way, plus the one that the user works on.
-    """
-
-    workers: int
-    batches: int
-
-    @property
-    def total(self) -> int:
-        """Both together."""
-        return self.workers + self.batches
 
 
 class Loader:
@@ -182,7 +166,7 @@ class Loader:
         self.skipped = Skipped(0)
         self._is_closed = False
         self.reader = _reader_of(fname, custom_fields)
-        self.indices = indices_of(indices, self.reader.num_samples, "indices")
+        self._indices = indices_of(indices, self.reader.num_samples, "indices")
         self._order = make_order(order, self, order_kwargs)
         self._check_batches()
         self._os_cache = flag("os_cache", os_cache)
@@ -212,7 +196,7 @@ class Loader:
         if visits_all(self._order):
             samples = -(-len(self.indices) // self.world_size)
         else:
-            samples = len(self._asked_order(self.next_epoch))
+            samples = len(self.next_traversal_order())
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
     def __iter__(self) -> LoaderIterator:
@@ -247,6 +231,16 @@ class Loader:
         return self._routes
 
     @property
+    def indices(self) -> NDArray[np.int64]:
+        """Positions in the file of the samples to use; others take effect with the next pass."""
+        return self._indices
+
+    @indices.setter
+    def indices(self, indices: ArrayLike) -> None:
+        self._indices = indices_of(indices, self.reader.num_samples, "indices")
+        self._order = self._order.over(self)
+
+    @property
     def traversal_order(self) -> TraversalOrder:
         """The order of the samples; another one takes effect with the next pass."""
         return self._order
@@ -259,15 +253,13 @@ class Loader:
 
     def next_traversal_order(self) -> NDArray[np.int64]:
         """Positions in the file that the next pass will visit, in order, ``(N,)``."""
-        order = self._asked_order(self.next_epoch)
-        return indices_of(order, self.reader.num_samples, self._order_of(self.next_epoch))
+        where = self._order_of(self.next_epoch)
+        with Told(f"{where}, of {self.fname}"):
+            order = self._order.sample_order(self.next_epoch)
+        return indices_of(order, self.reader.num_samples, where)
 
     def _order_of(self, epoch: int) -> str:
         return f"{type(self._order).__name__}.sample_order, epoch {epoch}"
-
-    def _asked_order(self, epoch: int) -> Any:
-        with Told(f"{self._order_of(epoch)}, of {self.fname}"):
-            return self._order.sample_order(epoch)
 
     def set_epoch(self, epoch: int) -> None:
         """Number the next pass; its order and augmentations follow from the seed and this."""
@@ -311,7 +303,7 @@ class Loader:
     def _over(self, indices: NDArray[np.int64]) -> Loader:
         """A loader of these samples that is otherwise as this one is now."""
         arguments = {**self._args, "fname": self.reader, "indices": indices, "seed": self.seed}
-        new = {"_args": arguments, "indices": indices, "_has_warned": False}
+        new = {"_args": arguments, "_indices": indices, "_has_warned": False}
         loader = type(self)._copied(self, **new, skipped=Skipped(self.next_epoch))
         loader._order = self._order.over(loader)
         loader._check_batches()

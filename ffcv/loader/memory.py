@@ -11,18 +11,35 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BufferPool", "close_gaps", "copy_samples", "last_level_cache"]
+__all__ = ["BufferPool", "MemoryBudget", "close_gaps", "copy_samples", "last_level_cache"]
 
 _LINE = 64
 """Bytes of a line of the cache. Batches begin with one: samples can be written past the cache only
 where they fill whole lines."""
+
+
+class MemoryBudget(NamedTuple):
+    """Bytes that a loader takes for itself, beside compiled code and the tables of its file.
+
+    Attributes:
+        workers: scratch and workspaces of all workers together.
+        batches: batches that are on their way, plus the one that the user works on.
+    """
+
+    workers: int
+    batches: int
+
+    @property
+    def total(self) -> int:
+        """Both together."""
+        return self.workers + self.batches
 
 
 class _Lease:

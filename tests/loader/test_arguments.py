@@ -81,6 +81,19 @@ def test_what_is_set_later_counts(numbers):
                 setattr(loader, name, value)
 
 
+@pytest.mark.parametrize("order", [*OrderOption, Some])
+def test_other_indices_for_the_next_pass(numbers, order):
+    options = {"order_kwargs": {"sizes": [100, 20]}} if order is Some else {}
+    with Loader(numbers, 10, num_workers=1, order=order, **options) as loader:
+        assert len(list(loader)) == 10
+        loader.indices = range(70, 90)
+        assert len(loader) == 2
+        assert sorted(n for (b,) in loader for n in b.ravel().tolist()) == list(range(70, 90))
+        with pytest.raises(ArgumentError, match="indices: 100 is no position"):
+            loader.indices = [100]
+        assert loader.indices.tolist() == list(range(70, 90))
+
+
 @pytest.mark.parametrize(
     ("words", "option"),
     [

@@ -152,11 +152,16 @@ def test_an_interrupt_while_a_fork_waits_is_not_lost():
 
 def test_several_threads_fork_at_once():
     done = run_python("""
-        import os, threading
+        import os, threading, time
         from ffcv.plugin import registry
 
         def fork():
-            child = os.fork()
+            while True:
+                try:
+                    child = os.fork()
+                    break
+                except RuntimeError:  # of filelock, in whose handlers another thread is
+                    time.sleep(0.01)
             if child == 0:
                 os._exit(0 if "IntField" in registry.names() else 1)
             found.append(os.waitpid(child, 0)[1])

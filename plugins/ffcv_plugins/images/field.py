@@ -138,13 +138,13 @@ class RGBImageField(Field):
         """
         if record["mode"] != JPEG:
             return b""
-        from ffcv_plugins.images.jpeg.checking import check_stream
+        from ffcv_plugins.images.jpeg.checking import check_code, check_stream
         from ffcv_plugins.images.jpeg.density import side_index
 
         stream = read_stream(data)
         index = side_index(stream)
-        if not index:  # of another kind, or damaged
-            check_stream(stream)
+        if not index and not check_stream(stream):  # of another kind
+            check_code(stream)
         return index
 
     def _kept_stream(self, image: GivenImage) -> JpegStream | None:

@@ -29,6 +29,7 @@ from jpeg_streams import (
     texture,
 )
 
+from ffcv_plugins.images.field import RGBImageField
 from ffcv_plugins.images.jpeg.markers import BROKEN, UNSUPPORTED
 
 HEIGHT, WIDTH = 21, 35
@@ -323,6 +324,16 @@ def test_what_libjpeg_tolerates(name):
     pixels, words = judged(TOLERATED[name])
     assert words == ""
     np.testing.assert_array_equal(pixels, judged(STREAM)[0])
+
+
+@pytest.mark.parametrize("name", [*OTHER_DECODERS, *TOLERATED])
+def test_what_is_decoded_is_not_called_damaged_in_an_index(name):
+    """That goes through the code without a library."""
+    stream = (OTHER_DECODERS | TOLERATED)[name]
+    if judged(stream)[0] is None:
+        return
+    record = np.zeros(1, RGBImageField().metadata_type)[0]
+    RGBImageField().side_index_entry(record, np.frombuffer(stream, np.uint8))
 
 
 @pytest.mark.parametrize("name", [*OTHER_DECODERS, *DAMAGED, *TOLERATED])

@@ -17,6 +17,7 @@ from jpeg_streams import decoded_by_opencv
 from jpeg_writer import block_grid, write_jpeg
 from PIL import Image
 
+from ffcv_plugins.images.field import RGBImageField
 from ffcv_plugins.images.jpeg.scans import first_damage, missing_part, read_scans
 from ffcv_plugins.images.jpeg.stream import read_stream
 
@@ -86,6 +87,15 @@ def test_streams_that_were_cut_and_closed_are_refused(kind):
     pixels, words = judged(whole[:-2].rstrip(b"\xff")[:-3])
     assert pixels is None
     assert "bytes breaks off: " in words
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_an_index_is_not_made_of_what_was_cut_and_closed(kind):
+    record = np.zeros(1, RGBImageField().metadata_type)[0]
+    RGBImageField().side_index_entry(record, as_array(STREAMS[kind]))
+    for share in (0.3, 0.6, 0.95):
+        with pytest.raises(ValueError, match="the JPEG stream is (damaged|incomplete): "):
+            RGBImageField().side_index_entry(record, as_array(without_end(STREAMS[kind], share)))
 
 
 @pytest.mark.parametrize("kind", STREAMS)

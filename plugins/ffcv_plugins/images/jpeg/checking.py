@@ -58,12 +58,12 @@ def check_stream(stream: JpegStream) -> bool:
     return verdict == 0
 
 
-def check_code(stream: JpegStream, told: str) -> None:
-    """Look for damage in the code of a stream that a library has refused.
+def check_code(stream: JpegStream, told: str = "") -> None:
+    """Look for damage in the code of a stream of a kind that :func:`check_stream` does not know.
 
     Args:
         stream: the stream.
-        told: why it was refused.
+        told: why a library has refused it, which counts where the code cannot be gone through.
 
     Raises:
         ValueError: the stream is damaged, or breaks off, or it cannot be said here.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv_plugins.images.codec import installed_codec
 from ffcv_plugins.images.jpeg.header import SCAN, segments_behind
-from ffcv_plugins.images.jpeg.stream import PROGRESSIVE, JpegStream
+from ffcv_plugins.images.jpeg.stream import PROGRESSIVE, JpegStream, read_stream
 from ffcv_plugins.images.jpeg.walk import (
     AC_FIRST,
     AC_NEXT,
@@ -24,11 +26,12 @@ from ffcv_plugins.images.jpeg.walk import (
 
 __all__ = ["Scan", "first_damage", "missing_part", "read_scans"]
 
-_Tables: TypeAlias = dict[int, NDArray[np.uint16]]
+_Codes: TypeAlias = dict[int, tuple[bytes, bytes]]
 
 _HUFFMAN, _INTERVAL = 0xC4, 0xDD
 _RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 _STUFFED = re.compile(rb"\xff+\x00")
+_NO_CODE = bytes(16), b""
 _MOST_BLOCKS = 10
 """Blocks of an MCU (T.81, section B.2.3)."""
 
@@ -193,12 +196,11 @@ def _walk(
     stream: JpegStream, scan: Scan, mcus: int, blocks: list[int], seen: NDArray[np.int64]
 ) -> int:
     """How many MCUs of a scan can be decoded."""
-    kind, tables = _kind(stream, scan), _read_tables(scan.huffman)
-    nothing = np.zeros(1 << 16, np.uint16)
-    chosen = [
-        [tables.get(table, nothing) for table in (scan.tables[n][0], 16 + scan.tables[n][1])]
-        for n in blocks
-    ]
+    kind, codes = _kind(stream, scan), _read_codes(_standard_codes() + scan.huffman)
+    if kind in (DC_FIRST, DC_NEXT):
+        codes = {number: code for number, code in codes.items() if number < 16}
+    numbers = [(scan.tables[n][0], 16 + scan.tables[n][1]) for n in blocks]
+    chosen = [[_read_table(*codes.get(number, _NO_CODE)) for number in pair] for pair in numbers]
     addresses = np.array([[table.ctypes.data for table in pair] for pair in chosen], np.int64)
     done, interval = 0, scan.interval or mcus
     for content in _parts(stream, scan):
@@ -229,13 +231,20 @@ def _parts(stream: JpegStream, scan: Scan) -> Iterator[bytes]:
     yield _STUFFED.sub(b"\xff", rest)
 
 
-def _read_tables(contents: tuple[bytes, ...]) -> _Tables:
-    """Tables from the next 16 bits to a symbol and 256 times the length of its code.
+@cache
+def _standard_codes() -> tuple[bytes, ...]:
+    """The tables that an image has which brings none along, as frames of films: the usual ones."""
+    encoded = installed_codec().encode(np.zeros((8, 8, 3), np.uint8), 90)
+    return read_scans(read_stream(np.frombuffer(encoded, np.uint8)))[0].huffman
+
+
+def _read_codes(contents: tuple[bytes, ...]) -> _Codes:
+    """For each table how many codes have 1, 2, … 16 bits, and their symbols.
 
     Raises:
-        ValueError: a segment is cut short, or its codes are none.
+        ValueError: a segment is cut short.
     """
-    tables: _Tables = {}
+    codes: _Codes = {}
     for content in contents:
         at = 0
         while at < len(content):
@@ -243,12 +252,20 @@ def _read_tables(contents: tuple[bytes, ...]) -> _Tables:
             symbols = content[at + 17 : at + 17 + sum(counts)]
             if len(counts) < 16 or len(symbols) < sum(counts):
                 raise ValueError("it has a Huffman table that is cut short")
-            tables[content[at]] = _read_table(counts, symbols)
+            codes[content[at]] = counts, symbols
             at += 17 + len(symbols)
-    return tables
+    return codes
 
 
+@lru_cache(maxsize=32)
 def _read_table(counts: bytes, symbols: bytes) -> NDArray[np.uint16]:
+    """A table from the next 16 bits to a symbol and 256 times the length of its code.
+
+    It is kept, since many files have the same ones.
+
+    Raises:
+        ValueError: there are no such codes.
+    """
     table, code, number = np.zeros(1 << 16, np.uint16), 0, 0
     for length, count in enumerate(counts, 1):
         room = 1 << (16 - length)

@@ -147,8 +147,11 @@ class Reader:
         except PluginError as error:
             error.add_note(f"in {where}")
             raise
-        except (Exception, SystemExit, GeneratorExit) as error:
-            # A plugin is others' code: whatever it raises, the file is what cannot be used.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            # A plugin is others' code, which may raise SystemExit or what is no Exception at all;
+            # whatever it is, the file is what cannot be used.
             words = str(error) if isinstance(error, ValueError) else ""
             raise DamagedFileError(
                 self.file.path,

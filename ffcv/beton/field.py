@@ -122,7 +122,7 @@ def record_problem(field: Field) -> str | None:
     """
     try:
         dtype = field.metadata_type
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"its metadata_type raised {type(error).__name__}: {error}"
     if not isinstance(dtype, np.dtype) or dtype.hasobject or dtype.itemsize == 0:
         return f"metadata_type must be a dtype of fixed size without objects, got {dtype!r}"

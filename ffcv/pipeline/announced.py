@@ -51,7 +51,8 @@ def _uses_argument(decoder: SampleDecoder, position: int) -> bool:
     """Whether a kernel mentions one of its arguments; ``False`` if that cannot be told."""
     try:
         function = kernel_of(decoder)
-    except TypeError:
+    except Exception:
+        # It has none, or chooses one later; whoever runs it says what is wrong.
         return False
     code = function.__code__
     if position >= code.co_argcount:

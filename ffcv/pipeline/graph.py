@@ -341,7 +341,7 @@ class _Walk:
                 f"decodes {' or '.join(fields)}, but field {self.stored.name!r} is a "
                 f"{type(field).__name__}; use {default.__name__}()"
             )
-        return unannounced(decoder, field)
+        return None
 
     def _first_tensor_step(self) -> str:
         for stage in self.stages:
@@ -363,9 +363,11 @@ class _Walk:
         # and may stand in several pipelines, so each place works on a copy of its own.
         if isinstance(operation, SampleDecoder) and runs_on_samples(operation):
             operation = copy.copy(operation)
-            self._append(
-                Step(operation, slot, self.position, _checked(operation.declare(self.stored)))
-            )
+            state = _checked(operation.declare(self.stored))
+            problem = unannounced(operation, self.stored.field)
+            if problem is not None:
+                raise TypeError(problem)
+            self._append(Step(operation, slot, self.position, state))
         elif self.state is not None and self._runs_on_samples(operation, self.state):
             operation = copy.copy(operation)
             if not self._run:

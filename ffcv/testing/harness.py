@@ -268,12 +268,12 @@ def decode(
     decoder = default_decoder(field, "") if decoder is None else decoder
     if not isinstance(decoder, SampleDecoder):
         raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
-    problem = unannounced(decoder, field)
-    if problem is not None:
-        raise ValueError(f"{type(decoder).__name__}: {problem}")
     decoder = copy.copy(decoder)
     positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
     state = decoder.declare(encoded.stored(positions))
+    problem = unannounced(decoder, field)
+    if problem is not None:
+        raise ValueError(f"{type(decoder).__name__}: {problem}")
     destination = allocate((len(encoded.records), *state.shape), state.dtype)
     starts, stops = encoded.spans()
     arrays = {

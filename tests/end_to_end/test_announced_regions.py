@@ -228,6 +228,10 @@ def test_fields_without_a_decoder_of_their_own_may_store_anything(tmp_path):
     write(tmp_path / "y.beton", Undecided())
 
 
+class Panic(BaseException):
+    """Libraries in other languages raise what is no Exception."""
+
+
 class Ends(Announced):
     error: type[BaseException] = ValueError
 
@@ -242,7 +246,9 @@ class Gives(Announced):
         return None
 
 
-@pytest.mark.parametrize("error", [ValueError, KeyError, StopIteration, RecursionError, SystemExit])
+@pytest.mark.parametrize(
+    "error", [ValueError, KeyError, StopIteration, RecursionError, SystemExit, Panic]
+)
 def test_whatever_from_binary_raises_is_a_named_error(path, error):
     kind = type("Ends", (Ends,), {"error": error})
     with pytest.raises(FfcvError, match="field 'v': Ends does not understand its arguments: ") as e:
@@ -270,3 +276,29 @@ def test_from_binary_gives_a_field(path):
 def test_nothing_is_wrong_with_a_right_field():
     assert record_problem(Announced()) is None
     assert record_problem(Silent()) is None
+
+
+class ChoosesLater(Take):
+    """Its kernel is known only when it has seen the file."""
+
+    @property
+    def kernel(self):
+        return self.chosen
+
+    def declare(self, stored):
+        self.chosen = take
+        return super().declare(stored)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_kernels_that_are_chosen_later(path, jit):
+    assert (first(path, Announced, jit, {"v": [ChoosesLater()]}) == VALUE).all()
+
+
+class WithoutStaticmethod(Take):
+    kernel = take
+
+
+def test_kernels_without_staticmethod_are_looked_at_as_well(path):
+    with pytest.raises(PipelineError, match="announces none"):
+        first(path, Silent, True, {"v": [WithoutStaticmethod()]})

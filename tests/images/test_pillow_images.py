@@ -206,6 +206,21 @@ def test_a_damaged_photograph_is_refused(tmp_path):
         encode_value(RGBImageField("keep"), path)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"keep_rgb": True}])
+def test_a_damaged_jpeg_is_refused_that_would_be_made_smaller(options):
+    """PIL fills up with grey."""
+    data = jpeg(PIXELS, **options)
+    damaged = data[: len(data) * 9 // 10].rstrip(b"\xff") + b"\xff\xd9"
+    for stream, is_sound in ((data, True), (damaged, False)):
+        image = Image.open(io.BytesIO(stream))
+        image.draft("RGB", (20, 20))
+        if is_sound:
+            assert pixels_of(image).shape == (20, 25, 3)
+        else:
+            with pytest.raises(ValueError, match="the PIL image: the JPEG stream is damaged"):
+                pixels_of(image)
+
+
 def test_a_damaged_jpeg_is_refused_each_time(tmp_path):
     path = tmp_path / "half.jpg"
     data = jpeg(PIXELS, progressive=True)

@@ -15,11 +15,12 @@ from ffcv.forking import lazy
 from ffcv_plugins.images.layout import LARGEST_SIDE
 from ffcv_plugins.images.library import decode_by_library, is_ours, probe_by_library
 from ffcv_plugins.images.pillow import (
+    is_changed,
     is_pillow,
     pillow_errors,
     pillow_name,
     pillow_pixels,
-    unchanged_stream,
+    undecoded_stream,
 )
 
 __all__ = ["GivenImage", "shrink"]
@@ -46,7 +47,7 @@ class GivenImage:
         name: what messages call it.
 
     Raises:
-        ValueError: a file cannot be read.
+        ValueError: a file cannot be read, or is a damaged JPEG that PIL would decode.
     """
 
     def __init__(self, value: Any) -> None:
@@ -59,7 +60,23 @@ class GivenImage:
         elif isinstance(value, str | os.PathLike):
             self._encoded, self.name = _read(os.fspath(value))
         elif is_pillow(value):
-            self._encoded, self.name = unchanged_stream(value), pillow_name(value)
+            self.name, stream = pillow_name(value), undecoded_stream(value)
+            if stream is not None and is_changed(value):
+                self._refuse_damage(stream)
+            else:
+                self._encoded = stream
+
+    def _refuse_damage(self, stream: bytes) -> None:
+        """Look for damage in a stream that PIL will decode, which would conceal it."""
+        from ffcv_plugins.images.jpeg.checking import check_code, check_stream
+        from ffcv_plugins.images.jpeg.stream import read_stream
+
+        try:
+            found = read_stream(np.frombuffer(stream, np.uint8))
+            if not check_stream(found):
+                check_code(found)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
 
     @property
     def jpeg(self) -> NDArray[np.uint8] | None:

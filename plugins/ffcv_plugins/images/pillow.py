@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["is_pillow", "pillow_errors", "pillow_name", "pillow_pixels", "unchanged_stream"]
+__all__ = [
+    "is_changed",
+    "is_pillow",
+    "pillow_errors",
+    "pillow_name",
+    "pillow_pixels",
+    "undecoded_stream",
+]
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _ORIENTATION = 0x0112
@@ -34,28 +41,35 @@ def pillow_name(image: Image) -> str:
     return f"the PIL image {file!r}" if isinstance(file, str) and file else "the PIL image"
 
 
-def unchanged_stream(image: Any) -> bytes | None:
-    """The file of a JPEG that Pillow has opened and not touched since; ``None`` for other images.
+def undecoded_stream(image: Any) -> bytes | None:
+    """The file of a JPEG that Pillow has opened and not decoded yet; ``None`` for other images.
 
     Pillow decodes at first use, and forgets the file then: ``tile``, which says what is to be
     decoded, becomes empty. Whatever changes pixels in place decodes them first, and everything else
-    makes a new image, of another class. That leaves ``draft``, which sets ``decoderconfig``.
+    makes a new image, of another class.
 
     A file of several pictures (MPO, as phones write them) is given from the chosen one on.
     """
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.MpoImagePlugin import MpoImageFile
 
-    if type(image) not in (JpegImageFile, MpoImageFile) or image.decoderconfig or image.fp is None:
+    if type(image) not in (JpegImageFile, MpoImageFile) or image.fp is None:
         return None
-    offset = image.tile[0][2] if image.tile else 0
-    if [tuple(tile[:3]) for tile in image.tile] != [("jpeg", (0, 0, *image.size), offset)]:
+    if len(image.tile) != 1 or image.tile[0][0] != "jpeg":
         return None
     position = image.fp.tell()
-    image.fp.seek(offset)
+    image.fp.seek(image.tile[0][2])
     data: bytes = image.fp.read()
     image.fp.seek(position)
     return data
+
+
+def is_changed(image: Any) -> bool:
+    """Whether an image that is not decoded yet will be another one than its file's.
+
+    ``draft`` asks for a smaller or a grey one, and sets ``decoderconfig``.
+    """
+    return bool(image.decoderconfig) or tuple(image.tile[0][1]) != (0, 0, *image.size)
 
 
 @contextmanager

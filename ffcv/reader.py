@@ -30,7 +30,7 @@ class Reader:
 
     Args:
         fname: the file.
-        custom_handlers: field classes by the name of the field in the file, for fields that are
+        custom_handlers: field classes (or instances) by the name of the field, for fields that are
             neither part of the format nor provided by a plugin.
 
     Attributes:
@@ -122,7 +122,9 @@ class Reader:
         name = descriptor.name
         custom_kind = descriptor.type_id == CUSTOM_TYPE_ID
         if custom_kind and name in custom:
-            return custom[name]
+            given = custom[name]
+            # As in FFCV 1.x, whose programs give either: the file says what its arguments are.
+            return type(given) if isinstance(given, Field) else given
         try:
             if not custom_kind:
                 return registry.field_by_type_id(descriptor.type_id)

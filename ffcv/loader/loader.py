@@ -96,7 +96,8 @@ class Loader:
             for a field that is not to be loaded; a ``PipelineSpec`` under another name is one more
             output, after those of the fields. Fields left out get their default decoder,
             followed by ``ToTensor`` where torch is installed.
-        custom_fields: field name to class, for fields of files that name no plugin.
+        custom_fields: field name to class (or to an instance, of which only the class matters), for
+            fields of files that name no plugin.
         drop_last: whether a last batch smaller than the others is left out.
         batches_ahead: how many batches are prepared in advance; 0, as FFCV 1.x takes it, is 1.
         recompile: whether batch operations generate their code anew each epoch even when none of

@@ -262,7 +262,7 @@ def test_interruptions_stay_what_they_are(path):
         Reader(path, {"v": kind})
 
 
-@pytest.mark.parametrize("wrong", [Announced(), lambda binary: Announced(), dict])
+@pytest.mark.parametrize("wrong", [lambda binary: Announced(), dict, 3])
 def test_custom_fields_are_classes(path, wrong):
     with pytest.raises(ArgumentError, match="field 'v': expected a class that derives from Field"):
         Reader(path, {"v": wrong})

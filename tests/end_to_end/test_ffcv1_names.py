@@ -130,6 +130,12 @@ class RowsField(OwnField):
         return RowsDecoder
 
 
+class OwnInt(IntField):
+    @staticmethod
+    def from_binary(binary):
+        return OwnInt()
+
+
 class BoxDecoder(BasicDecoder):
     dtype = BOX
 
@@ -155,6 +161,15 @@ class HalfField(BoxField):
 
     def get_decoder_class(self):
         return HalfDecoder
+
+
+@pytest.mark.parametrize("given", [OwnInt, OwnInt()], ids=["class", "instance"])
+def test_custom_fields_are_classes_or_instances(tmp_path, given):
+    path = tmp_path / "own.beton"
+    DatasetWriter(path, {"n": OwnInt()}, num_workers=0).from_indexed_dataset(range(6))
+    with Loader(path, 3, 1, custom_fields={"n": given}) as loader:
+        assert np.concatenate([batch for (batch,) in loader]).ravel().tolist() == list(range(6))
+        assert type(loader.reader.handlers["n"]) is OwnInt
 
 
 @pytest.mark.parametrize("jit", [True, False])

@@ -293,6 +293,8 @@ class ChoosesLater(Take):
 @pytest.mark.parametrize("jit", [True, False])
 def test_kernels_that_are_chosen_later(path, jit):
     assert (first(path, Announced, jit, {"v": [ChoosesLater()]}) == VALUE).all()
+    with pytest.raises(PipelineError, match="announces none"):
+        first(path, Silent, jit, {"v": [ChoosesLater()]})
 
 
 class WithoutStaticmethod(Take):

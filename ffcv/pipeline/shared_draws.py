@@ -48,10 +48,8 @@ def shared_draws(*steps: object) -> list[str]:
 
     Example:
         >>> import random
-        >>> shared_draws(lambda batch: batch * random.random())
-        ['random.random']
-        >>> shared_draws(lambda batch: batch * random.Random(1).random())
-        []
+        >>> shared_draws([abs, random.random]), shared_draws(random.Random(1).random)
+        (['random.random'], [])
     """
     found, seen, waiting = set[str](), dict[int, Any](), deque(steps)
     while waiting and len(seen) < _MOST:

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_ORIENTATION = 0x0112
+_ORIENTATION, _SAMPLE_FORMAT, _SIGNED = 0x0112, 339, 2
 _TRANSPOSED, _MIRRORED, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 7, 8), (3, 4, 6, 7)
 """Orientations (EXIF) of images that are shown with rows and columns exchanged, and of those that
 are stored from right to left, or from bottom to top, as it looks before that."""
@@ -126,12 +126,17 @@ def pillow_pixels(image: Image, name: str) -> NDArray[np.uint8]:
         name: what messages call it.
 
     Raises:
-        ValueError: it has more than 8 bits a channel, or PIL cannot decode it.
+        ValueError: it has more than 8 bits a channel or signed ones, or PIL cannot decode it.
     """
     if image.mode in _DEEP_MODES:
         raise ValueError(
             f"expected 8 bits a channel, got {name} of mode {image.mode!r}, which PIL would clip; "
             "scale it to 0…255 first"
+        )
+    if _SIGNED in getattr(image, "tag_v2", {}).get(_SAMPLE_FORMAT, ()):
+        raise ValueError(
+            f"expected numbers from 0 to 255, got {name}, a TIFF of signed ones, which PIL would "
+            "take for unsigned; read it with tifffile, and give an array of uint8"
         )
     with pillow_errors(name, image), _not_half_loaded(image):
         turned = _orientation_to_be_applied(image)

@@ -7,10 +7,10 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_reference import picture
-from jpeg_judges import judged
+from jpeg_judges import compare_judges, judged
 from jpeg_native import decoder_for
 from jpeg_samples import as_array, jpeg, with_restart_markers
 from jpeg_streams import decoded_by_opencv
@@ -177,6 +177,22 @@ def test_it_finds_what_the_native_decoder_finds(kind, seed):
     except ValueError as error:
         damage = str(error)
     assert (damage == "") == (code == 0)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(STREAMS)), st.integers(0, 2**40))
+def test_all_judges_agree_on_damage(kind, seed):
+    """Bytes changed, put in and left out; ``dev.py fuzz`` does it for longer."""
+    rng, stream = random.Random(seed), bytearray(STREAMS[kind])
+    for _ in range(rng.choice([1, 1, 2])):
+        at, action = rng.randrange(2, len(stream)), rng.random()
+        if action < 0.5:
+            stream[at] = rng.choice([0x00, 0xD0, 0xD9, 0xDA, 0xFF, rng.randrange(256)])
+        elif action < 0.7:
+            stream[at:at] = rng.randbytes(rng.choice([1, 2, 5]))
+        else:
+            del stream[at : at + rng.choice([1, 2, 20])]
+    compare_judges(bytes(stream))
 
 
 def test_coefficients_that_lead_beyond_a_block_are_damage():

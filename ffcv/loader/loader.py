@@ -238,8 +238,13 @@ class Loader:
 
     @indices.setter
     def indices(self, indices: ArrayLike) -> None:
-        self._indices = indices_of(indices, self.reader.num_samples, "indices")
-        self._order = self._order.over(self)
+        chosen = indices_of(indices, self.reader.num_samples, "indices")
+        before, self._indices = self._indices, chosen
+        try:
+            self._order = self._order.over(self)
+        except BaseException:
+            self._indices = before
+            raise
 
     @property
     def traversal_order(self) -> TraversalOrder:

@@ -93,7 +93,7 @@ class TraversalOrder(ABC):
     def over(self, loader: Loader) -> TraversalOrder:
         """The same for a loader of other samples: made anew, with the arguments that this had."""
         args, kwargs = self._made_with
-        return type(self)(loader, *args, **kwargs)
+        return _made(type(self), loader, *args, **kwargs)
 
     @abstractmethod
     def sample_order(self, epoch: int) -> Sequence[int] | NDArray[Any]:
@@ -222,8 +222,12 @@ def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
             f"order_kwargs: {kind.__name__} takes {', '.join(taken) or 'none'}, got "
             f"{dict(kwargs)!r}: {error}"
         ) from None
+    return _made(kind, loader, **kwargs)
+
+
+def _made(kind: type[TraversalOrder], loader: Loader, *args: Any, **kwargs: Any) -> TraversalOrder:
     with Told(f"the order {kind.__name__} of {loader.fname}"):
-        return kind(loader, **kwargs)
+        return kind(loader, *args, **kwargs)
 
 
 def _named_order(name: str) -> Any:

@@ -151,6 +151,24 @@ def test_the_order_is_made_anew_for_the_samples_that_are_left(values):
         one.close()
 
 
+def test_an_order_that_refuses_the_samples_that_are_left_is_named(values):
+    class Fifty(TraversalOrder):
+        def __init__(self, loader):
+            super().__init__(loader)
+            if len(self.indices) < 50:
+                raise StopIteration
+
+        def sample_order(self, epoch):
+            return self.indices
+
+    with load(values, order=Fifty) as loader:
+        with pytest.raises(OperationError, match="the order Fifty of"):
+            loader.filter("n", lambda x: x < 10)
+        with pytest.raises(OperationError, match="the order Fifty of"):
+            loader.indices = [1, 2]
+        assert len(loader.filter("n", lambda x: x < 55).indices) == 55
+
+
 def test_pages_at_once_go_along(values):
     with load(values, order=OrderOption.QUASI_RANDOM) as loader:
         loader.traversal_order.pages_at_once = 3

@@ -63,6 +63,11 @@ class TestConformance(FieldConformance):
             (Image.new("I;16", (3, 3)), "8 bits a channel, got the PIL image of mode 'I;16'"),
             (Image.new("F", (3, 3)), "mode 'F'"),
             ("/no/such/picture.png", "cannot read the image file '/no/such/picture.png': No such"),
+            (
+                "https://a.org/b.png",
+                "'https://a.org/b.png': it is a URL, and ffcv reads files: down",
+            ),
+            ("a\0b.png", "cannot read the image file 'a\\x00b.png': embedded null byte"),
             (b"not an image", "PIL cannot decode 12 bytes"),
         ]
 

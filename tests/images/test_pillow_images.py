@@ -68,6 +68,7 @@ def test_a_broken_file_is_one_error_which_names_it(kind, tmp_path):
             writer.from_indexed_dataset([(good,), (value,)])
         message = str(caught.value)
         assert re.match(r"field 'image', sample 1: PIL cannot decode '.*broken\.bin'", message)
+        assert message.count("broken.bin") == message.count("PIL") == 1
         assert isinstance(caught.value.__cause__, ValueError)
     name = re.escape(f"{len(broken(kind))} bytes")
     with pytest.raises(ValueError, match=f"^PIL cannot decode {name}"):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.foreign import url_problem
 from ffcv.beton.values import unmasked
 from ffcv.forking import lazy
 from ffcv_plugins.images.layout import LARGEST_SIDE
@@ -188,14 +189,17 @@ def _read(path: str | bytes) -> tuple[bytes, str]:
     try:
         with open(path, "rb") as file:
             return file.read(), repr(name)
-    except OSError as error:
-        raise ValueError(f"cannot read the image file {name!r}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: its name holds a NUL character
+        problem = url_problem(name) or (error.strerror if isinstance(error, OSError) else error)
+        raise ValueError(f"cannot read the image file {name!r}: {problem}") from error
 
 
 def _by_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
     from PIL import Image
 
-    with pillow_errors(name), Image.open(io.BytesIO(data)) as image:
+    with pillow_errors(name):
+        image = Image.open(io.BytesIO(data))
+    with image:
         return pillow_pixels(image, name)
 
 

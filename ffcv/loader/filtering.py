@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.errors import EmptyPassError, PipelineError
+from ffcv.errors import ArgumentError, EmptyPassError, PipelineError
 from ffcv.pipeline.raising import raise_instead
 
 if TYPE_CHECKING:
@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 
     from ffcv.loader.loader import Loader
 
-__all__ = ["fulfilling"]
+__all__ = ["check_condition", "fulfilling"]
+
+
+def check_condition(output: str, condition: Any) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        ArgumentError: it cannot.
+    """
+    if not callable(condition):
+        word = "in" if hasattr(condition, "__contains__") else "=="
+        raise ArgumentError(
+            f"filter({output!r}, …): expected a function of one value, which says whether to keep "
+            f"its sample, got {type(condition).__name__} {condition!r}; write "
+            f"lambda value: value {word} {condition!r}"
+        )
 
 
 def fulfilling(look: Loader, output: str, condition: Callable[[Any], Any]) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ from ffcv.loader.arguments import (
 from ffcv.loader.engine import Engine, EpochRun
 from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
-from ffcv.loader.filtering import fulfilling
+from ffcv.loader.filtering import check_condition, fulfilling
 from ffcv.loader.handover import Handover, SideStreams
 from ffcv.loader.memory import MemoryBudget
 from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
@@ -284,6 +284,7 @@ class Loader:
                 its ``item()``. Samples whose value is skipped are not among the chosen.
 
         Raises:
+            ArgumentError: the condition is no function, but a set of values for example.
             EmptyPassError: there is no such sample, or too few for a batch.
             PipelineError: there is no such output.
             OperationError: the condition raised what would end a loop or the program, such as
@@ -300,6 +301,7 @@ class Loader:
         """
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
+        check_condition(field_name, condition)
         only = self._planner.only(field_name)
         with Loader._copied(self, _planner=only, drop_last=False, rank=0, world_size=1) as look:
             look._order = Sequential(look)

@@ -8,6 +8,7 @@ that its meaning asks for; otherwise the class has the word.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import types
 from collections.abc import Mapping
 from typing import Any
@@ -20,6 +21,8 @@ from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.raising import Told
 
 __all__ = ["decoder_class", "default_decoder", "error_codes", "flag", "kernel_of", "name_of"]
+
+_RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def name_of(operation: Any) -> str:
@@ -62,7 +65,7 @@ def kernel_of(operation: Any) -> types.FunctionType:
     One that stands in its class without ``staticmethod`` is taken as it stands there.
 
     Raises:
-        TypeError: it has none.
+        TypeError: it has none, or one that does nothing when it is called.
     """
     found = getattr(operation, "kernel", None)
     if isinstance(found, types.MethodType) and found.__self__ is operation:
@@ -73,6 +76,11 @@ def kernel_of(operation: Any) -> types.FunctionType:
         raise TypeError(
             f"{had}; write a function, decorate it with ffcv.pipeline.kernel, and put "
             f"`kernel = staticmethod(that_function)` into the class {type(operation).__name__}"
+        )
+    if function.__code__.co_flags & _RUNS_LATER:
+        raise TypeError(
+            f"its kernel {function.__name__} is a generator or a coroutine, of which a call runs "
+            "nothing; make it a plain function, without async and yield"
         )
     return function
 

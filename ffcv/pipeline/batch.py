@@ -202,10 +202,14 @@ class _Program(ABC):
         """What came out, if it is what the operation declared, or if nobody relies on that.
 
         Raises:
-            PipelineError: it is something else, or there is not one row for each sample.
+            PipelineError: it is nothing, something else, or has not one row for each sample.
         """
         state = self.step.state
         if state.is_tensor:
+            if result is None:
+                raise PipelineError(
+                    f"{self.path}: {self.where}: gave nothing; return the batch at the end"
+                )
             return result
         if self.is_compiled and is_half(state.dtype):
             result = _as_half(result, state.dtype)

@@ -20,7 +20,7 @@ from ffcv.errors import CompilationError
 from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
 from ffcv.pipeline import cache
 from ffcv.pipeline.attributes import flag
-from ffcv.pipeline.diagnosis import summarise
+from ffcv.pipeline.diagnosis import plain, summarise
 from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import emit_stage
 from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
@@ -240,15 +240,17 @@ def _compile_kernels(
     Returns:
         The kernels for these types, as functions that Python can call.
     """
+    from numba.core.errors import NumbaError
+
     functions = []
     for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
         where = place(output, step)
         try:
             types = _kernel_types(stage, position, arguments)
-        except (TypeError, ValueError) as error:  # what Numba says of values that it does not know
+        except (TypeError, ValueError, NumbaError) as error:  # of values that Numba does not know
             raise CompilationError(
                 f"{where}: {type(step.operation).__name__}.params() or workspace() holds what "
-                f"compiled code cannot get, only numbers, arrays and tuples: {error}"
+                f"compiled code cannot get, only numbers, arrays and tuples: {plain(str(error))}"
             ) from error
         try:
             compile_types(kernel.function, types, where)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from types import CodeType
 
-__all__ = ["summarise"]
+__all__ = ["plain", "summarise"]
 
 _NESTED = "Rejected as the implementation raised a specific error:"
 _NOISE = re.compile(r"(\w*Error: )?Failed in |- Resolution failure for |$")
@@ -30,6 +30,11 @@ _HINTS = {
 }
 
 
+def plain(message: str) -> str:
+    """Numba's text without the colours of terminals."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", message)
+
+
 def summarise(message: str, code: CodeType | None = None) -> str:
     """Cause and place in a few lines at most, and what to do about the most frequent causes.
 
@@ -40,8 +45,7 @@ def summarise(message: str, code: CodeType | None = None) -> str:
         message: Numba's text.
         code: of the function that was compiled, the place where the text names none.
     """
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", message)
-    innermost = plain.split(_NESTED)[-1]
+    innermost = plain(message).split(_NESTED)[-1]
     cause = _cause(innermost)
     hint = next((f"; {hint}" for sign, hint in _HINTS.items() if sign in cause), "")
     return f"does not compile: {cause}{_place(innermost, code)}{hint}"

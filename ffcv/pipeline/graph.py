@@ -401,4 +401,6 @@ class _Walk:
 def _checked(state: Any) -> State:
     if not isinstance(state, State):
         raise TypeError(f"its declaration gave {state!r} instead of a State")
+    if any(length < 0 for length in state.shape):
+        raise ValueError(f"its declaration gave the shape {state.shape}, with a negative length")
     return state

@@ -75,6 +75,10 @@ def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
 
     Raises:
         TypeError, ValueError: a value is nothing that a kernel can get.
+
+    Example:
+        >>> coerce((3, np.ones(2, ">f4")))
+        (3, array([1., 1.], dtype=float32))
     """
     hints = typing.get_type_hints(type(params)) if hasattr(params, "_fields") else {}
     names = getattr(params, "_fields", range(len(params)))
@@ -83,8 +87,10 @@ def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _coerce_one(name: Any, value: Any, hint: Any) -> Any:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a kernel does not see what is masked; give value.filled(...)")
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return np.require(value, requirements=["C", "A", "W"])
+        return np.require(value, value.dtype.newbyteorder("="), ["C", "A", "W"])
     if hint in (float, int, bool):
         try:
             return hint(value)

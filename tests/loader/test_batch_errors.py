@@ -86,6 +86,26 @@ def test_what_an_operation_raises_comes_as_itself_and_says_where(numbers, steps,
         assert word in text_of(caught.value)
 
 
+class Forgetful(torch.nn.Module):
+    """Has no ``return``."""
+
+    def forward(self, batch):
+        batch.add_(1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "place"),
+    [
+        ([ToTensor(), Forgetful()], "step 3 (ModuleWrapper(Forgetful))"),
+        ([ToTensor(), Forgetful().forward], "step 3 (forward)"),
+    ],
+)
+def test_a_step_that_returns_nothing_is_told(numbers, steps, place):
+    with pytest.raises(PipelineError, match="gave nothing; return the batch at the end") as caught:
+        load(numbers, *steps)
+    assert f"output 'n', {place}" in str(caught.value)
+
+
 class GoneError(Exception):
     """An error whose end can be watched."""
 

@@ -10,7 +10,13 @@ import pytest
 import torch
 from loader_support import NUM_SAMPLES, AddNoise, Refuse
 
-from ffcv.errors import EmptyPassError, LoaderClosedError, OperationError, PipelineError
+from ffcv.errors import (
+    ArgumentError,
+    EmptyPassError,
+    LoaderClosedError,
+    OperationError,
+    PipelineError,
+)
 from ffcv.fields import FloatField, IntField, JSONField, NDArrayField
 from ffcv.fields.decoders import FloatDecoder, IntDecoder, NDArrayDecoder
 from ffcv.loader import Loader, OrderOption, TraversalOrder
@@ -235,6 +241,19 @@ def test_what_is_not_loaded_is_named(values):
             loader.filter(5, bool)
     with pytest.raises(LoaderClosedError):
         loader.filter("label", bool)
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ({1}, r"got set \{1\}; write lambda value: value in \{1\}"),
+        ([1, 2], r"got list \[1, 2\]; write lambda value: value in \[1, 2\]"),
+        (1, "got int 1; write lambda value: value == 1"),
+    ],
+)
+def test_values_instead_of_a_condition(values, condition, words):
+    with load(values) as loader, pytest.raises(ArgumentError, match=words):
+        loader.filter("label", condition)
 
 
 class OwnError(Exception):

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -102,6 +103,23 @@ class Partial(Twice):
     kernel = staticmethod(partial(double, key=0))
 
 
+async def double_later(source, destination, params, key):
+    destination[:] = 2 * source
+
+
+def double_in_turns(source, destination, params, key):
+    yield
+    destination[:] = 2 * source
+
+
+class Coroutine(Twice):
+    kernel = staticmethod(double_later)
+
+
+class Generator(Twice):
+    kernel = staticmethod(double_in_turns)
+
+
 @BOTH
 @pytest.mark.parametrize(
     ("kind", "words"),
@@ -110,6 +128,8 @@ class Partial(Twice):
         (Missing, r"step 2 \(Missing\): has no kernel; .* into the class Missing"),
         (Text, r"step 2 \(Text\): has 'double' for a kernel; .*staticmethod"),
         (Partial, r"step 2 \(Partial\): has functools.partial.* for a kernel; .*staticmethod"),
+        (Coroutine, r"step 2 \(Coroutine\): its kernel double_later is .* without async and yield"),
+        (Generator, r"step 2 \(Generator\): its kernel double_in_turns is a generator or a"),
     ],
 )
 def test_what_is_no_kernel_is_told(rows, jit, kind, words):
@@ -154,6 +174,7 @@ def test_params_that_are_no_named_tuple(rows, jit, given):
         (Wrong(1.0, {}), "table: expected a number"),
         (Wrong(1.0, np.array([None])), "table: expected a number"),
         (Wrong(1.0, np.random.default_rng(0)), "table: expected a number"),
+        (Wrong(1.0, np.ma.array([1, 2], mask=[0, 1])), r"table: .* give value.filled"),
     ],
 )
 def test_params_that_no_kernel_can_get(rows, jit, given, words):
@@ -164,6 +185,31 @@ def test_params_that_no_kernel_can_get(rows, jit, given, words):
 def test_params_that_compiled_code_does_not_know(rows):
     with pytest.raises(CompilationError, match=r"Given.params\(\) or workspace\(\) holds what"):
         values(rows, Given(Wrong(1.0, object())))
+    with pytest.raises(CompilationError, match=r"holds what .* tuples: Unsupported array dtype"):
+        values(rows, Given(Wrong(1.0, np.ones(2, np.longdouble))))
+
+
+class Negative(Twice):
+    def declare(self, state):
+        return replace(state, shape=(-1,))
+
+
+def test_a_declared_length_is_not_negative(rows):
+    with pytest.raises(
+        PipelineError, match=r"step 2 \(Negative\): .* the shape \(-1,\), with a neg"
+    ):
+        values(rows, Negative())
+
+
+class Pick(Twice):
+    kernel = staticmethod(double)
+
+    def params(self):
+        return Wrong(1.0, np.array([1.5, 2.5], ">f4"))
+
+
+def test_arrays_of_another_byte_order_reach_a_kernel(rows):
+    assert values(rows, Pick()) == DOUBLED
 
 
 @BOTH

@@ -168,8 +168,9 @@ def _fault(contribution: object, kinds: tuple[Kind, ...]) -> str | None:
     fault = None
     if not all(isinstance(name, str) and name.isidentifier() for name in names):
         fault = "a name or alias that is no Python identifier"
-    elif contribution.kind not in kinds:
-        fault = f"kind {contribution.kind!r} where {' or '.join(k.value for k in kinds)} belongs"
+    elif not isinstance(contribution.kind, Kind) or contribution.kind not in kinds:
+        wanted = " or ".join(f"Kind.{kind.name}" for kind in kinds)
+        fault = f"kind {contribution.kind!r} where {wanted} belongs"
     elif not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", str(contribution.location)):
         fault = f"location {contribution.location!r} where 'module:Class' belongs"
     elif number is not None and contribution.kind is not Kind.FIELD:

@@ -26,7 +26,7 @@ class TestFloatField(FieldConformance):
 
     def wrong_values(self, field):
         return [
-            ("3", "expected a number, got str '3'"),
+            ("3", "expected a number, got str '3'; convert it yourself with float()"),
             (None, "expected a number, got NoneType"),
             (1j, "expected a number, got complex 1j"),
             (10**400, "expected a number that fits a float64"),
@@ -62,11 +62,11 @@ class TestIntField(FieldConformance):
 
     def wrong_values(self, field):
         return [
-            (1.5, "expected an integer, got float 1.5"),
+            (1.5, "expected an integer, got float 1.5; store it in a FloatField, or"),
             (float("nan"), "expected an integer, got float nan"),
             (float("inf"), "expected an integer, got float inf"),
             (1e30, "fits an int64"),
-            ("3", "expected an integer, got str '3'"),
+            ("cat", "got str 'cat'; give the number of its class, such as names.index"),
             (2**63, "expected an integer that fits an int64, got int 9223372036854775808"),
             (10**5000, "expected an integer that fits an int64"),
             (-(2**63) - 1, "fits an int64"),

@@ -122,8 +122,8 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
             largest = np.iinfo(numpy_dtype(dtype)).max
             warnings.warn(
                 f"NormalizeImage gets {dtype_name(dtype)} pixels of 0 to {largest}, but mean "
-                f"{self.mean} and std {self.std} seem to be those of pictures in [0, 1]; give "
-                f"max_value={largest} if they are",
+                f"{mean.tolist()} and std {std.tolist()} seem to be those of pictures in [0, 1]; "
+                f"give max_value={largest} if they are",
                 RuntimeWarning,
                 stacklevel=2,
             )

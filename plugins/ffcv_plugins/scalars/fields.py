@@ -14,6 +14,10 @@ from ffcv.beton.values import unmasked
 
 __all__ = ["FloatField", "IntField"]
 
+_NUMBER_CLASSES = (
+    "give the number of its class, such as names.index(…), and keep the names by "
+    "DatasetWriter(class_names=…)"
+)
 _INT64 = np.iinfo(np.int64)
 
 
@@ -68,7 +72,8 @@ class FloatField(_ScalarField):
         """
         number = _only_element(value, "a number")
         if not isinstance(number, numbers.Real | np.bool_):
-            raise TypeError(f"expected a number, got {_words(number)}")
+            hint = "; convert it yourself with float()" if isinstance(number, str) else ""
+            raise TypeError(f"expected a number, got {_words(number)}{hint}")
         try:
             stored = float(number)
         except OverflowError:
@@ -122,10 +127,14 @@ class IntField(_ScalarField):
             integer = int(number)
         elif isinstance(number, numbers.Real):
             if abs(number) == math.inf or number % 1 != 0:  # NaN does not either
-                raise ValueError(f"expected an integer, got {_words(number)}")
+                raise ValueError(
+                    f"expected an integer, got {_words(number)}; store it in a FloatField, or "
+                    "convert it yourself with round()"
+                )
             integer = int(number)  # type: ignore[call-overload]
         else:
-            raise TypeError(f"expected an integer, got {_words(number)}")
+            hint = f"; {_NUMBER_CLASSES}" if isinstance(number, str) else ""
+            raise TypeError(f"expected an integer, got {_words(number)}{hint}")
         if not _INT64.min <= integer <= _INT64.max:
             raise ValueError(f"expected an integer that fits an int64, got {_words(number)}")
         destination[0] = integer

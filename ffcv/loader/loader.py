@@ -262,6 +262,8 @@ class Loader:
         where = self._order_of(self.next_epoch)
         with Told(f"{where}, of {self.fname}"):
             order = self._order.sample_order(self.next_epoch)
+        if order is None:
+            raise ArgumentError(f"{where}: gave nothing; return the positions of the samples")
         return indices_of(order, self.reader.num_samples, where)
 
     def _order_of(self, epoch: int) -> str:

@@ -20,7 +20,15 @@ from ffcv.errors import PipelineError
 from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.raising import Told
 
-__all__ = ["decoder_class", "default_decoder", "error_codes", "flag", "kernel_of", "name_of"]
+__all__ = [
+    "decoder_class",
+    "default_decoder",
+    "error_codes",
+    "flag",
+    "kernel_of",
+    "name_of",
+    "refuse_to_run_later",
+]
 
 _RUNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -77,12 +85,26 @@ def kernel_of(operation: Any) -> types.FunctionType:
             f"{had}; write a function, decorate it with ffcv.pipeline.kernel, and put "
             f"`kernel = staticmethod(that_function)` into the class {type(operation).__name__}"
         )
-    if function.__code__.co_flags & _RUNS_LATER:
-        raise TypeError(
-            f"its kernel {function.__name__} is a generator or a coroutine, of which a call runs "
-            "nothing; make it a plain function, without async and yield"
-        )
+    refuse_to_run_later(function, "its kernel")
     return function
+
+
+def refuse_to_run_later(function: Any, what: str) -> None:
+    """Refuse a generator or a coroutine, of which a call runs nothing.
+
+    Args:
+        function: what is to be called, compiled or not.
+        what: what it is to the operation, for the message.
+
+    Raises:
+        TypeError: it is one.
+    """
+    code = getattr(python_function(function), "__code__", None)
+    if isinstance(code, types.CodeType) and code.co_flags & _RUNS_LATER:
+        raise TypeError(
+            f"{what} {code.co_name} is a generator or a coroutine, of which a call runs nothing; "
+            "make it a plain function, without async and yield"
+        )
 
 
 def decoder_class(field: Field, name: str) -> type:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ffcv.errors import CompilationError, PipelineError
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
-from ffcv.pipeline.attributes import flag
+from ffcv.pipeline.attributes import flag, refuse_to_run_later
 from ffcv.pipeline.batch_function import BatchFunction
 from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv.pipeline.fingerprint import python_function
@@ -113,6 +113,10 @@ class _Program(ABC):
         """A function that the operation generated, checked and, if it is to be, compiled."""
         if not callable(function):
             raise PipelineError(f"{self.where}: generated {function!r} instead of a function")
+        try:
+            refuse_to_run_later(function, "its function")
+        except TypeError as error:
+            raise PipelineError(f"{self.where}: {error}") from error
         with_indices = bool(getattr(function, "with_indices", False))
         code = _Code(function, with_indices, bool(getattr(function, "with_key", False)))
         example = arguments(code)

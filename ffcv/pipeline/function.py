@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from ffcv.pipeline.attributes import refuse_to_run_later
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 
@@ -30,6 +31,7 @@ class PythonFunction(Operation):
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """The state stays as it is."""
+        refuse_to_run_later(self.function, "the function")
         return previous_state, None
 
     def generate_code(self) -> Callable[..., Any]:

@@ -156,6 +156,13 @@ def test_an_order_that_leaves_the_file_is_named(numbers):
         def sample_order(self, epoch):
             return [5, 100]
 
+    class Forgetful(TraversalOrder):
+        def sample_order(self, epoch):
+            np.arange(5)
+
+    refused = pytest.raises(ArgumentError, match=r"Forgetful.sample_order, epoch 0: gave nothing")
+    with Loader(numbers, 10, 1, order=Forgetful) as loader, refused:
+        next(iter(loader))
     refused = pytest.raises(ArgumentError, match=r"Beyond.sample_order, epoch 0: 100 is no")
     with Loader(numbers, 1, num_workers=1, order=Beyond) as loader, refused:
         iter(loader)

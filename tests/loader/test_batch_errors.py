@@ -86,6 +86,28 @@ def test_what_an_operation_raises_comes_as_itself_and_says_where(numbers, steps,
         assert word in text_of(caught.value)
 
 
+def in_turns(batch, memory=None):
+    yield batch
+
+
+async def some_day(batch, memory=None):
+    return batch
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("function", [in_turns, some_day])
+@pytest.mark.parametrize("wrap", [Step, lambda function: function])
+def test_what_runs_later_is_no_step(numbers, wrap, function, jit):
+    """A compiled generator ends the process."""
+    pipelines = {"n": [IntDecoder(), wrap(function)]}
+    words = rf"output 'n', step 2 \(.*unction {function.__name__} is a generator or a coroutine"
+    with (
+        pytest.raises(PipelineError, match=words),
+        Loader(numbers, 10, 1, jit=jit, pipelines=pipelines) as loader,
+    ):
+        list(loader)
+
+
 class Forgetful(torch.nn.Module):
     """Has no ``return``."""
 

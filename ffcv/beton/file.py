@@ -70,6 +70,7 @@ class BetonFile:
         extension: what its writer added beyond version 2, or ``None``.
 
     Raises:
+        ArgumentError: what was given is no path.
         MissingFileError: no such file, or a directory.
         NotABetonFileError: another kind of file, or none at all, such as a pipe.
         UnsupportedVersionError: another version of the format.
@@ -83,7 +84,10 @@ class BetonFile:
     _open: OpenFile | None = None
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = os.fsdecode(path)
+        try:
+            self.path = os.fsdecode(path)
+        except TypeError as error:
+            raise ArgumentError(f"expected the path of a .beton file, got {path!r}") from error
         self._intact: set[str] = set()
         self._records: NDArray[Any] | None = None
         self._open = OpenFile(self.path)

@@ -287,7 +287,8 @@ def _refusal(path: str, error: OSError, writable: bool) -> BetonError:
     if error.errno == errno.EISDIR:
         return _directory(path)
     if error.errno in _MISSING:
-        return MissingFileError(path, url_problem(path) or "no such file")
+        home = "; shells know ~, for Python write os.path.expanduser(…)" if path[:1] == "~" else ""
+        return MissingFileError(path, url_problem(path) or f"no such file{home}")
     if error.errno == errno.ENXIO:
         return NotABetonFileError(path, "expected a regular file, got a device")
     how = "opened for writing" if writable else "opened"

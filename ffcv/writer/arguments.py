@@ -78,6 +78,8 @@ def _path_problems(fname: Any) -> list[str]:
     url = url_problem(text, writing=True)
     if url is not None and not os.path.isdir(os.path.dirname(text)):
         return [f"fname {text!r}: {url}"]
+    if not text or "\0" in text:
+        return [f"fname {text!r} is no name of a file"]
     path = Path(fname)
     if path.is_dir():
         return [f"{path} is a directory; name a file in it"]

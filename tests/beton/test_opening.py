@@ -50,6 +50,10 @@ def test_missing_files(tmp_path):
     for path in [tmp_path / "none", file / "below", tmp_path, loop, tmp_path / ("a" * 300)]:
         assert isinstance(refused(path, MissingFileError), FileNotFoundError)
     refused(f"{tmp_path}/nul\0", MissingFileError)
+    assert "os.path.expanduser" in str(refused("~/no.beton", MissingFileError))
+    for value in (None, 3, [tmp_path]):
+        with pytest.raises(ArgumentError, match="expected the path of a .beton file, got "):
+            BetonFile(value)
 
 
 def test_what_is_no_regular_file(tmp_path):

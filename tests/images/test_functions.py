@@ -202,9 +202,9 @@ class TestData:
     @pytest.mark.parametrize(
         ("data", "error", "words"),
         [
-            ("text", TypeError, "bytes-like"),
-            ([255, 216], TypeError, "bytes-like"),
-            (None, TypeError, "bytes-like"),
+            ("x.jpg", TypeError, r"expected bytes or uint8 \(N,\), got str; read the file: Path"),
+            ([255, 216], TypeError, r"data: expected bytes or uint8 \(N,\), got list$"),
+            (None, TypeError, "got NoneType$"),
             (np.zeros(9), ValueError, r"data: expected bytes or uint8 \(N,\), got float64"),
             (np.zeros((9, 9), np.uint8), ValueError, r"data: .* got uint8 \(9, 9\)"),
             (np.zeros(9, np.int8), ValueError, "data: .* got int8"),

@@ -96,6 +96,9 @@ def test_path_is_checked(tmp_path):
         DatasetWriter(tmp_path / "nowhere" / "x.beton", fields)
     with pytest.raises(ArgumentError, match="is a directory"):
         DatasetWriter(tmp_path, fields)
+    for name in ("", "a\0b"):
+        with pytest.raises(ArgumentError, match=r"fname '.*' is no name of a file"):
+            DatasetWriter(name, fields)
     with pytest.raises(ArgumentError, match="fname must be a path, got dict"):
         DatasetWriter(3, fields, fields)
 

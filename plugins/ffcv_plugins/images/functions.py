@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,12 @@ def decode_image(
 
 def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
     """What has a buffer of bytes as ``(N,)`` uint8, contiguous."""
-    array = np.asarray(memoryview(data))
+    try:
+        array = np.asarray(memoryview(data))
+    except TypeError as error:
+        hint = "; read the file: Path(…).read_bytes()" if isinstance(data, str | PathLike) else ""
+        got = type(data).__name__
+        raise TypeError(f"{name}: expected bytes or uint8 (N,), got {got}{hint}") from error
     if array.dtype != np.uint8 or array.ndim != 1:
         raise ValueError(f"{name}: expected bytes or uint8 (N,), got {array.dtype} {array.shape}")
     return np.ascontiguousarray(array)

@@ -120,6 +120,7 @@ class BetonFile:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._open is None:
             return type(self).__new__, (type(self),), self.__dict__ | {"_records": None}
+        self._open.check()  # what was written over it since is not what the other process expects
         return reopened, (type(self), self._open.place, self.path, self._identity)
 
     def __enter__(self) -> BetonFile:

@@ -91,10 +91,12 @@ def landmarks(file: BetonFile) -> list[tuple[int, int]]:
 
     By these one notices quickly that another file was written over an open one.
     """
-    middle = (records_start(file.header.num_fields) + file.data_end) // 2
-    firsts = [middle, file.header.alloc_table_ptr - _LANDMARK, file.num_bytes - _LANDMARK]
+    start, end = records_start(file.header.num_fields), file.data_end
     last = file.num_bytes - _LANDMARK
-    return [(min(max(first, HEADER_SIZE), last), _LANDMARK) for first in [HEADER_SIZE, *firsts]]
+    # Pages may be empty for the most part, but records and the first page begin with what counts.
+    firsts = [HEADER_SIZE, start, file.header.page_size, (start + end) // 2]
+    firsts += [file.header.alloc_table_ptr - _LANDMARK, last]
+    return [(min(max(first, HEADER_SIZE), last), _LANDMARK) for first in firsts]
 
 
 def _places(start: int, end: int) -> list[int]:

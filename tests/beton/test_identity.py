@@ -50,6 +50,18 @@ def test_one_changed_byte_of_a_small_file(tmp_path, fixture_path, extended, plac
     pickle.loads(pickled).close()
 
 
+@pytest.mark.parametrize("name", ["images_raw", "scalars_arrays"])
+def test_what_was_written_over_a_file_before_it_was_pickled(fixture_path, tmp_path, name):
+    path = shutil.copy(fixture_path(name), tmp_path / "x.beton")
+    with Reader(path) as reader:
+        size = reader.file.header.alloc_table_ptr - reader.file._records_start
+        with path.open("r+b") as file:
+            file.seek(reader.file._records_start)
+            file.write(bytes(size))
+        with pytest.raises(ChangedFileError, match="another file was written over it"):
+            pickle.dumps(reader)
+
+
 @pytest.mark.parametrize("count", [0, 1, 256, 257, 100_000])
 def test_pieces_reach_from_the_beginning_to_the_end(count):
     start, size = 1065, identity._PIECE

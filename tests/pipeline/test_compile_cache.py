@@ -149,13 +149,44 @@ def lead_in_a_circle(path: Path) -> None:
     path.symlink_to(path)
 
 
-@pytest.mark.parametrize("harm", [shorten, empty, lengthen, put_a_folder_there, lead_in_a_circle])
+def put_a_pipe_there(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def lead_to_a_device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        shorten, empty, lengthen, put_a_folder_there, lead_in_a_circle, put_a_pipe_there,
+        lead_to_a_device,
+    ],
+)  # fmt: skip
 def test_a_broken_file_is_a_miss(copy, numbers, harm):
     for path in files(copy):
         harm(path)
     got = run(copy, numbers)
     assert (got["values"], got["misses"]) == (RIGHT, 1)
     assert 1 <= len(got["warnings"]) <= 2
+
+
+NO_HOME = """
+    import os
+    os.setreuid(54321, os.geteuid())
+    for name in ("HOME", "XDG_CACHE_HOME", "FFCV_CACHE_DIR"):
+        os.environ.pop(name, None)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+def test_a_user_whom_the_system_does_not_know_has_no_cache(tmp_path, numbers):
+    got = run(tmp_path, numbers, before=NO_HOME)
+    assert (got["values"], got["misses"], len(got["warnings"])) == (RIGHT, 1, 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_said_once(tmp_path, numbers):

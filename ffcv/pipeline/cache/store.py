@@ -20,6 +20,9 @@ __all__ = ["cache_directory", "has_note", "leave_note", "read", "write"]
 
 _CHECKSUM = 32
 _LIMIT = 1 << 30
+_NOWHERE = Path(os.devnull) / "no-home-directory"
+"""Where no file can be, for users who have no cache directory."""
+
 _RECENTLY = 10.0
 """Seconds for which a file is left alone by other processes after its last use."""
 
@@ -32,15 +35,18 @@ def cache_directory() -> Path:
     """Where compiled code is kept: in ``$FFCV_CACHE_DIR``, or the user's cache directory."""
     import platformdirs
 
-    chosen = os.environ.get("FFCV_CACHE_DIR") or platformdirs.user_cache_dir("ffcv")
-    return Path(chosen).absolute() / "emitted"
+    try:
+        chosen = os.environ.get("FFCV_CACHE_DIR") or platformdirs.user_cache_dir("ffcv")
+        return Path(chosen).absolute() / "emitted"
+    except (RuntimeError, OSError):  # a user without a home, as containers have them
+        return _NOWHERE
 
 
 def read(name: str) -> bytes | None:
     """The content of a file, or ``None`` if there is none that can be used."""
     path = cache_directory() / name
     try:
-        stored = path.read_bytes()
+        stored = _read_regular(path)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -88,6 +94,13 @@ def leave_note(name: str) -> None:
         (cache_directory() / name).touch()
     except OSError as error:
         _say_unwritable(error)
+
+
+def _read_regular(path: Path) -> bytes:
+    """The bytes of a file; none of a pipe or a device, which might have no end."""
+    # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+        return file.read(os.fstat(file.fileno()).st_size)
 
 
 def _checksum(name: str, content: bytes | memoryview) -> bytes:

@@ -53,7 +53,13 @@ def compiles(jit: bool | None) -> bool:
         )
     if jit is not None:
         return flag("jit", jit)
-    wanted = Compiler.is_enabled and os.environ.get("FFCV_JIT") != "0"
+    value = os.environ.get("FFCV_JIT") or "1"
+    if value not in ("0", "1"):
+        raise ArgumentError(
+            "the environment variable FFCV_JIT must be 1 (compile) or 0 (run operations as the "
+            f"Python that they are), and is {value!r}"
+        )
+    wanted = Compiler.is_enabled and value == "1"
     return wanted and not config.DISABLE_JIT
 
 

@@ -166,3 +166,13 @@ def test_an_order_that_leaves_the_file_is_named(numbers):
     refused = pytest.raises(ArgumentError, match=r"Beyond.sample_order, epoch 0: 100 is no")
     with Loader(numbers, 1, num_workers=1, order=Beyond) as loader, refused:
         iter(loader)
+
+
+def test_what_the_environment_says_of_compiling_is_understood_or_refused(numbers, monkeypatch):
+    monkeypatch.setenv("FFCV_JIT", "no")
+    with pytest.raises(ArgumentError, match="FFCV_JIT must be 1 .* or 0 .*, and is 'no'"):
+        Loader(numbers, 10, 1)
+    Loader(numbers, 10, 1, jit=False).close()
+    monkeypatch.setenv("FFCV_JIT", "0")
+    with Loader(numbers, 10, 1) as loader:
+        assert "compiled" not in loader.explain()

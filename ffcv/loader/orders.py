@@ -64,11 +64,10 @@ class TraversalOrder(ABC):
 
     _made_with: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Also remembers the arguments, for :meth:`over`."""
+    def __new__(cls, loader: Any = None, *args: Any, **kwargs: Any) -> Self:
+        """Also remembers the arguments behind the loader, for :meth:`over`."""
         order = super().__new__(cls)
-        # Without the loader, which is the first one.
-        order._made_with = args[1:], {k: v for k, v in kwargs.items() if k != "loader"}
+        order._made_with = args, kwargs
         return order
 
     def __init__(self, loader: Loader) -> None:
@@ -79,6 +78,9 @@ class TraversalOrder(ABC):
         self.seed = loader.seed
         self.distributed = loader.distributed
         self.rank, self.world_size = loader.rank, loader.world_size
+
+    # Tools that show the arguments of a class look at ``__new__`` first.
+    __new__.__signature__ = inspect.signature(__init__)  # type: ignore[attr-defined]
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to the copy of the loader, which says so."""

@@ -262,7 +262,7 @@ def _manner(status: int, work: str) -> str:
     """How a process ended, at what work, and what to do about it."""
     if status >= 0:
         return (
-            f"ended with status {status}{work}, as sys.exit or KeyboardInterrupt in the dataset "
+            f"ended with status {status}{work}, as os._exit or KeyboardInterrupt in the dataset "
             "or a library of it would do; write with num_workers=0 to see where"
         )
     name = signal.Signals(-status).name if -status in set(signal.Signals) else f"signal {-status}"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ffcv import Loader, Reader
+from ffcv.errors import EmptyPassError
 from ffcv.fields import (
     BytesField,
     FloatField,
@@ -78,5 +79,7 @@ def test_arrays_without_elements_and_of_one(shape, tmp_path):
 def test_no_samples_at_all(tmp_path):
     for name, field in {"b": BytesField(), "a": NDArrayField("f4", (3,)), "i": IntField()}.items():
         write_values(tmp_path / f"{name}.beton", field, [])
-        with Loader(tmp_path / f"{name}.beton", 2, num_workers=1) as loader:
-            assert list(loader) == []
+        with Reader(tmp_path / f"{name}.beton") as reader:
+            assert len(reader.metadata) == 0
+        with pytest.raises(EmptyPassError, match="has 0 samples"):
+            Loader(tmp_path / f"{name}.beton", 2, num_workers=1)

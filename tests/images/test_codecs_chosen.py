@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from image_reference import picture
 from jpeg_samples import as_array, jpeg, kinds
+from remarks import uncopied
 
 from ffcv.errors import PluginError, SampleError
 from ffcv.fields import IntField
@@ -191,7 +192,7 @@ def test_decoders_do_what_the_function_does(name, mode):
 
 
 def test_fallbacks_are_counted():
-    images, decoder = stored(STREAMS), DECODERS["whole"]()
+    images, decoder = stored(STREAMS), uncopied(DECODERS["whole"]())
     decoder.declare(images.stored())
     assert decoder.remarks() == [
         "JPEG: native, with side index; opencv for what that cannot decode"
@@ -327,7 +328,7 @@ class TestStrangers:
 
     @pytest.mark.parametrize("mode", ["exact", "fast"])
     def test_it_comes_before_ours(self, mode):
-        images, decoder = stored(STREAMS), DECODERS["random"](mode=mode)
+        images, decoder = stored(STREAMS), uncopied(DECODERS["random"](mode=mode))
         got = decode(images.field, images, decoder)
         for stream, result, image in zip(STREAMS, got, expected(decoder, STREAMS), strict=True):
             np.testing.assert_array_equal(result, image if len(stream) % 2 else image * 0 + 7)
@@ -339,7 +340,7 @@ class TestStrangers:
     @pytest.mark.parametrize("jit", [True, False])
     def test_without_any_a_library_decodes(self, only, jit):
         only("opencv", "later")
-        images, decoder = stored(STREAMS), DECODERS["random"](mode="fast")
+        images, decoder = stored(STREAMS), uncopied(DECODERS["random"](mode="fast"))
         got = decode(images.field, images, decoder, jit=jit)
         np.testing.assert_array_equal(got, expected(decoder, STREAMS))
         assert decoder.remarks() == ["JPEG: opencv"]
@@ -354,7 +355,7 @@ class TestStrangers:
     )
     def test_a_broken_one_is_told_and_harms_nobody(self, only, name, words):
         only(name, "native", "opencv")
-        images, decoder = stored(STREAMS), DECODERS["random"]()
+        images, decoder = stored(STREAMS), uncopied(DECODERS["random"]())
         with pytest.warns(RuntimeWarning, match=f"{words}.*; images are decoded without it"):
             got = decode(images.field, images, decoder)
         np.testing.assert_array_equal(got, expected(decoder, STREAMS))

@@ -121,7 +121,7 @@ def test_failures_in_workers(path, what, error, words):
     ("what", "words"),
     [
         ("killed", r"killed \(SIGKILL\) while it was at {}.* out of memory .* fewer workers"),
-        ("leaves", r"ended with status 3 while it was at {}.* sys.exit .* num_workers=0"),
+        ("leaves", r"ended with status 3 while it was at {}.* os\._exit .* num_workers=0"),
         ("interrupts", r"ended with status 0 while it was at {}.* KeyboardInterrupt .*"),
         ("crashes", r"ended by SIGSEGV while it was at {}.* fault in a library .* num_workers=0"),
     ],

@@ -18,6 +18,7 @@ import numpy as np
 from ffcv.beton.field import Field
 from ffcv.errors import PipelineError
 from ffcv.pipeline.fingerprint import python_function
+from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.raising import Told
 
 __all__ = [
@@ -115,13 +116,18 @@ def decoder_class(field: Field, name: str) -> type:
         name: the field's name, for messages.
 
     Raises:
-        PipelineError: the field names no class.
+        PipelineError: the field names no class of operations.
     """
     where = f"field {name!r}: {type(field).__name__}.get_decoder_class"
     with Told(where):
         found: object = field.get_decoder_class()
-    if isinstance(found, type):
+    if isinstance(found, type) and issubclass(found, Operation):
         return found
+    if isinstance(found, type):
+        raise PipelineError(
+            f"{where}: expected a class of operations, which derive from "
+            f"ffcv.pipeline.operation.Operation, got {found!r}"
+        )
     kind = type(found).__name__
     is_step = callable(getattr(found, "declare", getattr(found, "generate_code", None)))
     hint = f"; return {kind} itself, without parentheses" if is_step else ""

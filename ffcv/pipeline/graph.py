@@ -383,11 +383,11 @@ class _Walk:
             self.state = state
 
     def _append(self, step: Step) -> None:
-        drawn = shared_draws(kernel_of(step.operation))
+        drawn = shared_draws(kernel_of(step.operation), own=True)
         if drawn:
             raise ValueError(
-                f"its kernel calls {', '.join(drawn)}, which no seed of the loader fixes, so that "
-                "results would differ from run to run; draw from the kernel's key, as in "
+                f"its kernel draws from {', '.join(drawn)}, which no seed of the loader fixes, so "
+                "that results would differ from run to run; draw from the kernel's key, as in "
                 "ffcv.pipeline.random.uniform(key, 0)"
             )
         if flag(step.operation, "inplace") and self._run and step.state != self._run[-1].state:

@@ -36,11 +36,12 @@ _SETS_TORCHS = {"fork_rng", "manual_seed", "manual_seed_all", "seed", "seed_all"
 """Functions of torch that set its generators. Those that draw are seeded, and do no harm."""
 
 
-def shared_draws(*steps: object) -> list[str]:
+def shared_draws(*steps: object, own: bool = False) -> list[str]:
     """Names of the functions that draw from, or set, a generator of the whole process.
 
     Args:
         steps: operations, modules or functions.
+        own: whether to name generators of the user's own as well, by their types.
 
     Returns:
         Such as ``["np.random.rand", "random.choice"]``, sorted. A call that is found may never
@@ -50,6 +51,8 @@ def shared_draws(*steps: object) -> list[str]:
         >>> import random
         >>> shared_draws([abs, random.random]), shared_draws(random.Random(1).random)
         (['random.random'], [])
+        >>> shared_draws(random.Random(1).random, own=True)
+        ['random.Random']
     """
     found, seen, waiting = set[str](), dict[int, Any](), deque(steps)
     while waiting and len(seen) < _MOST:
@@ -58,7 +61,7 @@ def shared_draws(*steps: object) -> list[str]:
             continue
         seen[id(thing)] = thing  # kept, so that its id stays its own
         with contextlib.suppress(Exception):  # of objects that answer oddly to questions
-            name = _shared_name(thing)
+            name = _shared_name(thing) or (_own_name(thing) if own else None)
             if name is not None:
                 found.add(name)
             else:
@@ -92,6 +95,15 @@ def _shared_name(thing: Any) -> str | None:
         where = module.removesuffix(".random")
         return f"{where}.{name}" if name in _SETS_TORCHS else None
     return None
+
+
+def _own_name(thing: Any) -> str | None:
+    """The type of a generator that somebody has made, given itself or a method of it."""
+    thing = getattr(thing, "__self__", thing)
+    name = type(thing).__name__
+    if isinstance(thing, np.random.Generator | np.random.RandomState):
+        return f"np.random.{name}"
+    return f"random.{name}" if isinstance(thing, random.Random) else None
 
 
 _PYTHONS = getattr(random.random, "__self__", None)

@@ -386,6 +386,17 @@ def test_a_decoder_class_that_is_none(of, pipelines):
         Loader(**of(ANumber), pipelines=pipelines)
 
 
+class NoOperation(NDArrayField):
+    def get_decoder_class(self):
+        return int
+
+
+def test_a_decoder_class_that_is_no_operation(of):
+    words = r"'x': NoOperation.get_decoder_class: expected a class of operations, .*'int'"
+    with pytest.raises(PipelineError, match=words):
+        Loader(**of(NoOperation))
+
+
 def test_a_default_decoder_that_needs_arguments(of):
     with pytest.raises(TypeError) as caught:
         Loader(**of(NeedsArguments))
@@ -401,6 +412,9 @@ def helps():
     return np.random.rand()  # noqa: NPY002
 
 
+GENERATOR = np.random.default_rng(0)
+
+
 def drawing(draw):
     """A kernel that adds what ``draw`` gives."""
 
@@ -414,6 +428,8 @@ DRAWS = {
     "np.random.rand": lambda: np.random.rand(),  # noqa: NPY002
     "random.random": lambda: random.random(),
     "np.random.normal": normal,
+    "np.random.Generator": lambda: GENERATOR.random(),
+    "random.Random": random.Random(0).random,
 }
 
 
@@ -423,7 +439,7 @@ def test_a_kernel_that_draws_from_elsewhere_is_refused(rows, jit, name):
     class Draws(Twice):
         kernel = staticmethod(drawing(DRAWS[name]))
 
-    words = rf"step 2 \(Draws\): its kernel calls {name}, which no seed .*ffcv.pipeline.random"
+    words = rf"step 2 \(Draws\): its kernel draws from {name}, which no seed .*ffcv.pipeline.random"
     with pytest.raises(PipelineError, match=words):
         Loader(rows, 8, jit=jit, pipelines={"x": [NDArrayDecoder(), Draws()]})
 
@@ -432,7 +448,7 @@ def test_also_in_what_it_calls(rows):
     class Draws(Twice):
         kernel = staticmethod(drawing(helps))
 
-    with pytest.raises(PipelineError, match=r"its kernel calls np\.random\.rand"):
+    with pytest.raises(PipelineError, match=r"its kernel draws from np\.random\.rand"):
         Loader(rows, 8, pipelines={"x": [NDArrayDecoder(), Draws()]})
 
 

@@ -122,6 +122,34 @@ def test_a_child_made_while_a_thread_imports_plugins():
     assert done.stdout.split() == ["0"], done.stderr
 
 
+def test_a_child_made_while_a_thread_imports_a_class():
+    done = run_python("""
+        import os, sys, threading, time
+        from ffcv.plugin import registry
+
+        registry.names()
+        seen = threading.Event()
+
+        class Slow:
+            def find_spec(self, name, path=None, target=None):
+                if name.endswith(".scalars.fields"):
+                    seen.set()
+                    time.sleep(0.5)
+
+        sys.meta_path.insert(0, Slow())
+        threading.Thread(target=registry.field_by_type_id, args=(1,), daemon=True).start()
+        assert seen.wait(20)
+        child = os.fork()
+        if child == 0:
+            registry.field_by_type_id(1)
+            os._exit(0)
+        threading.Timer(20, os.kill, (child, 9)).start()
+        print(os.waitpid(child, 0)[1], flush=True)
+        os._exit(0)
+    """)
+    assert done.stdout.split() == ["0"], done.stderr
+
+
 def test_an_interrupt_while_a_fork_waits_is_not_lost():
     done = run_python("""
         import os, signal, threading

@@ -182,8 +182,7 @@ class Engine(Uncopyable):
             StopIteration: there is none left.
             BaseException: what an operation raised while the batch was made.
         """
-        with self._lock:
-            self._refill(run)
+        self._refill(run)
         message = run.outbox.get()
         if message is _END:
             self._inbox.put(run)  # for a worker to close
@@ -198,17 +197,18 @@ class Engine(Uncopyable):
                 raise error
             finally:
                 error = message = None  # its traceback has this frame: it would keep the batch
-        with self._lock:
-            self._refill(run)
+        self._refill(run)
         return result
 
     def _refill(self, run: EpochRun) -> None:
-        """Start batches, or say that there are no more, under the lock."""
-        if run.refill():
-            self._wake()
-        elif run.is_over:
-            self._forget(run)
-            run.end(StopIteration)
+        """Start batches, or say that there are no more."""
+        with self._lock:
+            started = run.refill()
+            if not started and run.is_over:
+                self._forget(run)
+                run.end(StopIteration)
+        if started:
+            self._wake()  # not before the lock is free, which is what they ask for first
 
     def cancel(self, run: EpochRun) -> None:
         """Give a pass up; safe anywhere, also in finalizers. What it holds is freed at once."""

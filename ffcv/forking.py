@@ -3,13 +3,15 @@
 A forked child has a copy of everything, but of the threads only the one that forked. A lock that
 another thread held is held in the child for ever, and what the lock guards is half done there: a
 module half executed, a function half compiled. So a fork waits for the locks that are kept here,
-and for those of the compiler, takes them, and gives them back on both sides. Compiling may take
-long; starting a program (``subprocess``) waits for nothing.
+and for those of the compiler, takes them, and gives them back on both sides. It also waits for the
+modules that other threads are importing. Compiling may take long; starting a program
+(``subprocess``) waits for nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -27,6 +29,10 @@ __all__ = ["keep_across_forks", "lazy"]
 
 _LONGEST_WAIT = 300.0
 """Seconds after which a fork goes on all the same: rather a child that may hang than a parent."""
+
+_LONGEST_IMPORT = 10.0
+"""Seconds that a fork waits for imports: that of a program (``python -c "import train"``) may not
+end."""
 
 _TURN = 0.1
 """Seconds to wait for a lock while others are held, which might be what its holder waits for."""
@@ -96,9 +102,22 @@ def _locks_of_compiler() -> Iterator[Any]:
         yield object.__getattribute__(library, "_lock")._lock
 
 
+_endless: weakref.WeakSet[Any] = weakref.WeakSet()
+"""Locks of imports that were waited for in vain."""
+
+
+def _imports_of_others() -> list[Any]:
+    """Locks of the modules that other threads are importing. No child could ever take them."""
+    known = getattr(getattr(importlib, "_bootstrap", None), "_module_locks", {})
+    locks = [reference() for reference in list(known.values())]
+    mine = (None, threading.get_ident())
+    return [k for k in locks if getattr(k, "owner", None) not in mine and k not in _endless]
+
+
 def _take_all() -> list[Any]:
     """Take all locks, or none where that takes too long."""
     end = time.monotonic() + _LONGEST_WAIT
+    end_of_imports = time.monotonic() + _LONGEST_IMPORT
     while time.monotonic() < end:
         taken: list[Any] = []
         try:
@@ -107,7 +126,12 @@ def _take_all() -> list[Any]:
                     break
                 taken.append(lock)
             else:
-                return taken
+                imports = _imports_of_others()
+                if time.monotonic() > end_of_imports:
+                    _endless.update(imports)
+                    imports = []
+                if not imports:
+                    return taken
         except BaseException:
             _release(taken)
             raise

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-import threading
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
 
 from ffcv.errors import MissingPluginError, PluginError
-from ffcv.forking import keep_across_forks
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.records import Kind
 
@@ -46,12 +44,8 @@ def load_class(registered: Registered) -> type:
             f"pip install {contribution.requires}"
         )
     module, _, path = contribution.location.partition(":")
-    # Forks wait until the module is whole. Other threads do not wait for this lock, which is of
-    # this call alone: they may hold what the module imports.
-    importing = keep_across_forks(threading.RLock())
     try:
-        with importing:
-            found: object = reduce(getattr, path.split("."), import_module(module))
+        found: object = reduce(getattr, path.split("."), import_module(module))
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{who} cannot be imported from {contribution.location}: "

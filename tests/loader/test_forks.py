@@ -229,3 +229,41 @@ def test_a_lazy_attribute_does_not_wait_for_that_of_another_object():
     thread.join(60)
     assert slow.value is slow.value
     assert Number.value.__doc__ == "Words."
+
+
+SLOW_IMPORT = """
+    import os, sys, threading, time
+    import ffcv.loader
+
+    seen = threading.Event()
+    open("slow.py", "w").write("import __main__, time; __main__.seen.set(); time.sleep({seconds})")
+    sys.path.insert(0, "")
+
+    def load():
+        import slow
+
+    threading.Thread(target=load, daemon=True).start()
+    assert seen.wait(20)
+    for _ in range({forks}):
+        child = os.fork()
+        if child == 0:
+            {child}
+            os._exit(0)
+        threading.Timer(20, os.kill, (child, 9)).start()
+        print(os.waitpid(child, 0)[1], flush=True)
+    os._exit(0)
+"""
+
+
+def test_a_child_made_while_a_thread_imports_anything(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_python(SLOW_IMPORT.format(seconds=1, forks=1, child="load()"))
+    assert done.stdout.split() == ["0"], done.stderr
+
+
+def test_an_import_that_never_ends_holds_forks_up_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    quick = SLOW_IMPORT.replace("    import ffcv.loader", "    import ffcv.forking\n"
+                                "    ffcv.forking._LONGEST_IMPORT = 0.5")  # fmt: skip
+    done = run_python(quick.format(seconds=1000, forks=30, child="pass"))
+    assert done.stdout.split() == ["0"] * 30, done.stderr

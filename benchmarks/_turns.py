@@ -20,6 +20,7 @@ class Measured:
     """A process that measures one case whenever it is asked to, and does not run otherwise.
 
     It is stopped meanwhile, because the threads of some libraries go on for a while without work.
+    Wait for it before the first measurement.
 
     Args:
         python: the interpreter.
@@ -46,6 +47,9 @@ class Measured:
             text=True,
             env={**os.environ, **environment},
         )
+
+    def wait(self) -> None:
+        """Wait until it is ready."""
         while self._line() != "ready":  # what a library prints when it is imported
             pass
         self._process.send_signal(signal.SIGSTOP)

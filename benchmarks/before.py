@@ -1,13 +1,15 @@
 """Throughput beside another checkout of ffcv, in turns, to see whether a change costs speed.
 
-    python before.py --checkout FOLDER [--cases jpeg raw256] [--workers 1 2] [--turns 15]
-                     [--seconds 2]
+    python before.py --checkout FOLDER [--cases jpeg raw256] [--workers 1 2] [--pairs 8]
+                     [--turns 2] [--seconds 2]
 
 Two processes run the same program on the same files, one with this checkout and one with the other
 (``git worktree add FOLDER COMMIT`` makes one). Turn by turn they measure one after the other, and
-who begins alternates, so that what the machine does meanwhile falls upon both. Each line has the
-geometric mean of the turns' ratios, this checkout's speed over the other's, with its 95 % interval
-(Student's t on the logarithms); the last line is the geometric mean over all cases.
+who begins alternates, so that what the machine does meanwhile falls upon both. Where a process
+finds its memory makes it faster or slower for its whole life, by 5 % with small images, so there
+are several pairs of processes. Each line has the geometric mean of their ratios, this checkout's
+speed over the other's, with its 95 % interval (Student's t on the logarithms of the pairs); the
+last line is the geometric mean over all cases.
 """
 
 from __future__ import annotations
@@ -31,12 +33,14 @@ def sources_of(checkout: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join([str(checkout), str(checkout / "plugins")])}
 
 
-def logarithms(checkout: Path, case: str, workers: int, turns: int, seconds: float) -> list[float]:
-    """Logarithm of this checkout's speed over the other's, turn by turn."""
+def logarithm(checkout: Path, case: str, workers: int, turns: int, seconds: float) -> float:
+    """Logarithm of this checkout's speed over the other's, for one pair of processes."""
     this, other = (
         Measured(sys.executable, case, workers, seconds, sources_of(folder))
         for folder in (THIS, checkout)
     )
+    this.wait()
+    other.wait()
     found = []
     for turn in range(turns):
         if turn % 2:
@@ -46,7 +50,7 @@ def logarithms(checkout: Path, case: str, workers: int, turns: int, seconds: flo
         found.append(math.log(ours / theirs))
     this.end()
     other.end()
-    return found
+    return statistics.mean(found)
 
 
 def line(case: str, workers: int, ratios: list[float]) -> str:
@@ -66,7 +70,8 @@ def main() -> None:
     parser.add_argument("--checkout", type=Path, required=True, help="the other checkout's folder")
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
     parser.add_argument("--workers", nargs="+", type=int, default=[1, 2])
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
     checkout = arguments.checkout.resolve()
@@ -74,7 +79,8 @@ def main() -> None:
     means = []
     for case in arguments.cases:
         for workers in arguments.workers:
-            ratios = logarithms(checkout, case, workers, arguments.turns, arguments.seconds)
+            measured = checkout, case, workers, arguments.turns, arguments.seconds
+            ratios = [logarithm(*measured) for _ in range(arguments.pairs)]
             means.append(statistics.mean(ratios))
             print(line(case, workers, ratios), flush=True)
     print(f"{'all':14} {'':7} {math.exp(statistics.mean(means)):12.3f}")

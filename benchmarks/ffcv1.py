@@ -23,6 +23,8 @@ from _turns import Measured
 def compare(theirs: str, case: str, workers: int, runs: int, seconds: float) -> str:
     """One line of the table."""
     pair = [Measured(python, case, workers, seconds) for python in (sys.executable, theirs)]
+    for process in pair:
+        process.wait()
     speeds = [[process.speed() for process in pair] for _ in range(runs)]
     for process in pair:
         process.end()

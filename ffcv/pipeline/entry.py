@@ -31,6 +31,7 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
+from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
@@ -64,6 +65,20 @@ def compiled_entries(enabled: bool) -> Iterator[None]:
         yield
     finally:
         _enabled.reset(token)
+
+
+@contextlib.contextmanager
+def _compiling_all_the_same() -> Iterator[None]:
+    """Compile although Numba was told not to, by ``NUMBA_DISABLE_JIT=1``.
+
+    That is meant for functions that somebody debugs. An entry has no other form that could run, and
+    writers need some for every image.
+    """
+    told, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = told
 
 
 class Entry:
@@ -116,7 +131,7 @@ class Entry:
         words = (types.int64,) * len(self._parameters)
         run = cache.load_emitted(name, source).run
         entry = cache.keep(CFunc(run, (words, types.int64), {}, JIT_OPTIONS), name)
-        with cache.process_lock(name):
+        with cache.process_lock(name), _compiling_all_the_same():
             entry.compile()
         return entry
 

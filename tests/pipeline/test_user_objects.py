@@ -495,7 +495,7 @@ DISABLED = """
 def test_numba_may_be_told_to_compile_nothing(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(DISABLED), str(tmp_path / "data.beton")],
-        env={**os.environ, "NUMBA_DISABLE_JIT": "1"},
+        env={**os.environ, "NUMBA_DISABLE_JIT": "1", "FFCV_CACHE_DIR": str(tmp_path / "cache")},
         capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

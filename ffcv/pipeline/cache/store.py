@@ -36,9 +36,13 @@ def cache_directory() -> Path:
     import platformdirs
 
     try:
-        chosen = os.environ.get("FFCV_CACHE_DIR") or platformdirs.user_cache_dir("ffcv")
-        return Path(chosen).absolute() / "emitted"
-    except (RuntimeError, OSError):  # a user without a home, as containers have them
+        chosen = os.environ.get("FFCV_CACHE_DIR")
+        directory = Path(chosen or platformdirs.user_cache_dir("ffcv"))
+        # Of a user without a home, as containers have them, some releases know no directory, and
+        # others give one that begins with ~.
+        is_known = chosen or not str(directory).startswith("~")
+        return directory.absolute() / "emitted" if is_known else _NOWHERE
+    except (RuntimeError, OSError):
         return _NOWHERE
 
 

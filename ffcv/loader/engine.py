@@ -263,6 +263,8 @@ class Engine(Uncopyable):
     def _forget(self, run: EpochRun) -> None:
         if run in self._runs:
             self._runs.remove(run)
+        for batch in run.in_flight:
+            batch.error = None  # its traceback has the batch
         run.in_flight.clear()
 
     def _take(self, worker: int) -> Callable[[], None] | None:
@@ -295,9 +297,10 @@ class Engine(Uncopyable):
             batch.outstanding -= 1
             before = run.seconds_per_sample
             run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
-            if error is not None:
+            # A batch that nobody will finish would keep the error, whose traceback has the batch.
+            if error is not None and not run.is_cancelled:
                 batch.fail(start, error)
-                error = None  # see fetch
+        error = None  # see fetch
 
     def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
         result, error = None, batch.error
@@ -309,14 +312,13 @@ class Engine(Uncopyable):
                 error = caught
         with self._lock:
             run.is_finishing = False
-            if run.is_cancelled:
-                return
-            run.in_flight.popleft()
-            run.outbox.put((result, error))
-            if error is not None:
-                run.is_cancelled = True
-                self._forget(run)
-            error = None  # see fetch
+            if not run.is_cancelled:
+                run.in_flight.popleft()
+                run.outbox.put((result, error))
+                if error is not None:
+                    run.is_cancelled = True
+                    self._forget(run)
+        error = None  # see fetch
         if run.in_flight:
             self._wake()
 

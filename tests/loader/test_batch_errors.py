@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
+import threading
 import weakref
 from dataclasses import replace
 
@@ -152,6 +154,39 @@ def test_an_error_is_freed_with_all_that_it_holds(numbers, kind):
             except (GoneError, SampleError) as error:
                 found = weakref.ref(error)
         assert found() is None
+    finally:
+        gc.enable()
+
+
+def test_errors_that_nobody_fetched_are_freed_too(numbers):
+    """Two batches at once fail, one of which is given up before it was finished."""
+    errors, both = weakref.WeakSet(), threading.Barrier(2)
+
+    class CountedError(Exception):
+        def __init__(self):
+            errors.add(self)
+
+    def fail(source, destination, params, key):
+        both.wait(20)
+        raise CountedError
+
+    class Fail(SampleOperation):
+        kernel = staticmethod(kernel(fail))
+
+        def declare(self, state):
+            return state
+
+    gc.disable()
+    try:
+        for _ in range(20):
+            both.reset()
+            steps = [IntDecoder(), Fail()]
+            arguments = {"num_workers": 2, "batches_ahead": 2, "jit": False}
+            loader = Loader(numbers, 1, pipelines={"n": steps}, **arguments)
+            with loader, contextlib.suppress(SampleError):
+                next(iter(loader))
+            del loader
+        assert not list(errors)
     finally:
         gc.enable()
 

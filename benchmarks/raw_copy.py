@@ -19,9 +19,9 @@ from _pipelines import FILES, make_loader
 from loader import batch_sizes, speed
 from numba import njit
 
-from ffcv.kernel import BORROWING_OPTIONS
+from ffcv.kernels.marking import BORROWING_OPTIONS
+from ffcv.kernels.vectors import address_of
 from ffcv.reader import Reader
-from ffcv.vectors import address_of
 from ffcv_plugins.pixels.rows import copy_row
 
 SIDE, BATCH, BATCHES = 224, 128, 5

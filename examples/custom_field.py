@@ -26,11 +26,11 @@ from torch import nn
 from ffcv.fields import IntField
 from ffcv.fields.base import ARG_TYPE, Field
 from ffcv.fields.basics import IntDecoder
+from ffcv.kernels.random import sample_key, uniform
 from ffcv.loader import Loader, OrderOption
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
-from ffcv.pipeline.random import sample_key, uniform
 from ffcv.pipeline.state import State
 from ffcv.transforms import Squeeze, ToDevice, ToTensor
 from ffcv.writer import DatasetWriter

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ffcv.ffcv1_paths import install
+from ffcv.compat.paths import install
 
 install()
 del install

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import os
 import re
 import subprocess
 import sys
@@ -51,7 +50,6 @@ def test_page_runs(page: Path, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-W", "error::SyntaxWarning", script.name],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": ""},
         capture_output=True,
         text=True,
         timeout=300,

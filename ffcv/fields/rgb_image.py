@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__path__: list[str] = []  # see ffcv.ffcv1_absent
+__path__: list[str] = []  # see ffcv.compat.absent
 
 if TYPE_CHECKING:
     # Written by `python -m ffcv.plugin.generate_faces`.

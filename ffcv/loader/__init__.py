@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from ffcv.ffcv1_absent import refusal
+from ffcv.compat.absent import refusal
 from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
 from ffcv.loader.orders import TraversalOrder
 from ffcv.loader.skipping import Skipped

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import BetonError, SampleError
+from ffcv.kernels.random import base_key
 from ffcv.loader.engine import Batch
 from ffcv.loader.handover import Handover, Transfer
 from ffcv.loader.memory import close_gaps, copy_samples
@@ -17,7 +18,6 @@ from ffcv.loader.routes import Route, Trunk
 from ffcv.loader.skipping import FinishedBatch, bare, lost_step, stretches
 from ffcv.pipeline.batch import BatchDecoderProgram, BatchProgram
 from ffcv.pipeline.program import EpochStage, SampleProgram
-from ffcv.pipeline.random import base_key
 from ffcv.storage.guard import Watch
 
 if TYPE_CHECKING:

@@ -1,13 +1,13 @@
 """Operations, and the compiler that turns pipelines of them into machine code.
 
 The interfaces that plugins implement are importable from here; random numbers for kernels are in
-:mod:`ffcv.pipeline.random`.
+:mod:`ffcv.kernels.random`.
 """
 
 from typing import TYPE_CHECKING
 
 from ffcv.beton.side_index import SideIndex
-from ffcv.kernel import kernel
+from ffcv.kernels import kernel
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.operation import Operation
@@ -21,7 +21,7 @@ else:
 
     def __getattr__(name: str) -> object:
         # Modules of kernels import this package, and none of them needs the compiler for that.
-        from ffcv.ffcv1_paths import submodule
+        from ffcv.compat.paths import submodule
 
         found = submodule(__name__, "compiler" if name == "Compiler" else name)
         if found is None:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.ffcv1_absent import refusal
+from ffcv.compat.absent import refusal
 
-__path__: list[str] = []  # see ffcv.ffcv1_absent
+__path__: list[str] = []  # see ffcv.compat.absent
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 

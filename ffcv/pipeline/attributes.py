@@ -17,7 +17,7 @@ import numpy as np
 
 from ffcv.beton.field import Field
 from ffcv.errors import PipelineError
-from ffcv.pipeline.fingerprint import python_function
+from ffcv.kernels.fingerprint import python_function
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.raising import Told
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import CompilationError, PipelineError
+from ffcv.kernels.fingerprint import python_function
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.attributes import flag, refuse_to_run_later
 from ffcv.pipeline.batch_function import BatchFunction
 from ffcv.pipeline.dtypes import dtype_name, is_half
-from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import BatchStage
 from ffcv.pipeline.program import StageSource
 from ffcv.pipeline.raising import Told, raise_instead

@@ -11,10 +11,10 @@ from numba import njit, typeof
 from numba.core.dispatcher import Dispatcher
 
 from ffcv.errors import CompilationError
-from ffcv.inlining import PartCompiler
-from ffcv.pipeline import cache
+from ffcv.kernels import cache
+from ffcv.kernels.fingerprint import digest, exact_fingerprint
+from ffcv.kernels.inlining import PartCompiler
 from ffcv.pipeline.compiler import compile_types
-from ffcv.pipeline.fingerprint import digest, exact_fingerprint
 
 __all__ = ["BatchFunction"]
 

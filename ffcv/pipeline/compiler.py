@@ -17,13 +17,13 @@ from types import CodeType
 from typing import Any
 
 from ffcv.errors import CompilationError
-from ffcv.kernel import BORROWING_OPTIONS, JIT_OPTIONS
-from ffcv.pipeline import cache
+from ffcv.kernels import cache
+from ffcv.kernels.diagnosis import plain, summarise
+from ffcv.kernels.fingerprint import digest, fingerprint, python_function
+from ffcv.kernels.marking import BORROWING_OPTIONS, JIT_OPTIONS
 from ffcv.pipeline.attributes import flag
-from ffcv.pipeline.diagnosis import plain, summarise
 from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import emit_stage
-from ffcv.pipeline.fingerprint import digest, fingerprint, python_function
 from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.kernel_checks import check_arities, check_result, kernel_function, place
 from ffcv.pipeline.stage_code import StageCode
@@ -134,8 +134,8 @@ def _compiled_stage(
 
 
 def _stage_name(source: str) -> str:
+    from ffcv.kernels.random import sample_key
     from ffcv.pipeline.copying import copy_sample
-    from ffcv.pipeline.random import sample_key
     from ffcv.storage.regions import prefetch_region, read_region
 
     called = (copy_sample, sample_key, read_region, prefetch_region)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.kernels import is_compiled, kernel, python_only
 
 __all__ = ["copy_sample"]
 

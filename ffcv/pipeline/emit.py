@@ -89,7 +89,7 @@ def emit_stage(
     chain = " → ".join(step.name for step in stage.steps)
     lines = [_HEADER.format(output=output, chain=chain)]
     lines += ["import numpy as np", "", "from ffcv.pipeline.copying import copy_sample"]
-    lines += ["from ffcv.pipeline.random import sample_key"]
+    lines += ["from ffcv.kernels.random import sample_key"]
     if stage.stored is not None:
         lines += ["from ffcv.storage.regions import prefetch_region, read_region"]
     lines += imports

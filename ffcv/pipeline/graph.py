@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.ffcv1_absent import refusal
+from ffcv.compat.absent import refusal
+from ffcv.kernels.fingerprint import python_function
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.attributes import decoder_class, flag, kernel_of, name_of
-from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.raising import Told
@@ -26,7 +26,7 @@ from ffcv.pipeline.sample import SampleDecoder, SampleOperation, Stored
 from ffcv.pipeline.shared_draws import shared_draws
 from ffcv.pipeline.state import State
 
-__path__: list[str] = []  # see ffcv.ffcv1_absent
+__path__: list[str] = []  # see ffcv.compat.absent
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 
@@ -388,7 +388,7 @@ class _Walk:
             raise ValueError(
                 f"its kernel draws from {', '.join(drawn)}, which no seed of the loader fixes, so "
                 "that results would differ from run to run; draw from the kernel's key, as in "
-                "ffcv.pipeline.random.uniform(key, 0)"
+                "ffcv.kernels.random.uniform(key, 0)"
             )
         if flag(step.operation, "inplace") and self._run and step.state != self._run[-1].state:
             raise ValueError(

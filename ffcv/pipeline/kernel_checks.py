@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from ffcv.errors import CompilationError
+from ffcv.kernels.fingerprint import python_function
 from ffcv.pipeline.attributes import flag, kernel_of
 from ffcv.pipeline.emit import fails
-from ffcv.pipeline.fingerprint import python_function
 from ffcv.pipeline.graph import SampleStage, Step
 
 __all__ = ["check_arities", "check_result", "kernel_function", "place"]

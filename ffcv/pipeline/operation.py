@@ -106,7 +106,7 @@ class Operation(LoaderHooks, ABC):
         With the attribute ``with_indices = True`` on the function it is called as
         ``f(batch, memory, indices)`` with the positions of the samples in the file (``(B,)``
         int64). With ``with_key = True`` one more argument follows, 64 bits for
-        :mod:`ffcv.pipeline.random` that are fixed by the loader's seed and the epoch, the same for
+        :mod:`ffcv.kernels.random` that are fixed by the loader's seed and the epoch, the same for
         all operations of a batch: derive from them and from the indices, and the same seed gives
         the same bytes. The memory of :meth:`declare_shared_memory`, if any, is the last argument.
         The last batch of an epoch may be smaller than the others.

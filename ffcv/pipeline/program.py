@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ffcv.errors import SampleError, TruncatedFileError
+from ffcv.kernels.entry import compiled_entries
+from ffcv.kernels.random import base_key
 from ffcv.pipeline.attributes import error_codes
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.dtypes import code_dtype
 from ffcv.pipeline.emit import assists, scratch_states, writes_bytes
-from ffcv.pipeline.entry import compiled_entries
 from ffcv.pipeline.graph import SampleStage, Step, fold
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.raising import described, raise_instead
-from ffcv.pipeline.random import base_key
 from ffcv.pipeline.sample import ASSIST
 from ffcv.pipeline.stage_code import StageCode
 from ffcv.pipeline.state import State

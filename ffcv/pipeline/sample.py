@@ -81,7 +81,7 @@ class SampleOperation(KernelOperation):
     The kernel is called as ``kernel(source, destination, params, key[, index][, workspace])``,
     with arrays of the declared shapes and dtypes (scalars arrive as shape ``(1,)``, float16 and
     bfloat16, which compiled code does not know, as the uint16 of their bits). The destination's
-    content is undefined beforehand. ``key`` are 64 bits for :mod:`ffcv.pipeline.random`, fixed by
+    content is undefined beforehand. ``key`` are 64 bits for :mod:`ffcv.kernels.random`, fixed by
     (seed, epoch, sample, operation): one instance used in several pipelines gets the same key for
     the same sample, and so makes the same choices.
 

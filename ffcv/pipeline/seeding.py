@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
-from ffcv.pipeline.random import fork
+from ffcv.kernels.random import fork
 
 if TYPE_CHECKING:
     import numpy as np

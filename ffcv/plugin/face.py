@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ffcv.compat.absent import words_on
+from ffcv.compat.paths import submodule
 from ffcv.errors import UnknownNameError
-from ffcv.ffcv1_absent import words_on
-from ffcv.ffcv1_paths import submodule
 from ffcv.plugin.records import Kind
 
 __all__ = ["FACES", "Face", "attach"]

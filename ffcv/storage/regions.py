@@ -14,8 +14,8 @@ from numba import types
 from numba.extending import overload
 
 from ffcv.errors import NotCopyableError
-from ffcv.kernel import is_compiled, kernel
-from ffcv.vectors import address_of, prefetch
+from ffcv.kernels import is_compiled, kernel
+from ffcv.kernels.vectors import address_of, prefetch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

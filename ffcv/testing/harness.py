@@ -66,7 +66,7 @@ def sample_keys(
     Returns:
         ``(B,)`` uint64.
     """
-    from ffcv.pipeline.random import base_key, sample_key
+    from ffcv.kernels.random import base_key, sample_key
 
     base = base_key(seed, epoch, slot)
     return np.array([sample_key(base, int(i)) for i in ids], np.uint64)
@@ -79,7 +79,7 @@ def batch_key(*, seed: int = 0, epoch: int = 0) -> np.uint64:
         seed: the loader's seed.
         epoch: the epoch.
     """
-    from ffcv.pipeline.random import base_key
+    from ffcv.kernels.random import base_key
 
     return np.uint64(base_key(seed, epoch, -1))
 

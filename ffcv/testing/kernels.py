@@ -49,7 +49,7 @@ def _loop(
         return namespace["loop"]  # type: ignore[no-any-return]
     from numba import njit
 
-    from ffcv.kernel import JIT_OPTIONS
+    from ffcv.kernels.marking import JIT_OPTIONS
 
     return njit(nogil=True, **JIT_OPTIONS)(namespace["loop"])  # type: ignore[no-any-return]
 
@@ -74,7 +74,7 @@ class KernelRun:
         ids: NDArray[np.int64],
         jit: bool,
     ) -> None:
-        from ffcv.pipeline.entry import compiled_entries
+        from ffcv.kernels.entry import compiled_entries
         from ffcv.pipeline.parameters import coerce
 
         self.operation, self.arrays = operation, arrays

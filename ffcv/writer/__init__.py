@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ffcv.beton.layout import MAX_PAGE_SIZE, MIN_PAGE_SIZE
-from ffcv.ffcv1_absent import refusal
+from ffcv.compat.absent import refusal
 from ffcv.writer.dataset_writer import DatasetWriter
 
 if not TYPE_CHECKING:

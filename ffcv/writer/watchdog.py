@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from ffcv.pipeline import notice
+from ffcv.kernels import notice
 from ffcv.writer.interrupts import forget_held_back
 
 __all__ = ["begin_worker", "watching"]

@@ -11,11 +11,11 @@ import torch
 from ffcv.errors import CompilationError, PipelineError
 from ffcv.fields import FloatField, IntField
 from ffcv.fields.basics import FloatDecoder, IntDecoder
+from ffcv.kernels.random import integer
 from ffcv.loader import Loader, OrderOption
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
-from ffcv.pipeline.random import integer
 from ffcv.writer import DatasetWriter
 
 NUM_SAMPLES = 23

@@ -223,10 +223,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.entry import Entry
+from ffcv.kernels import kernel
+from ffcv.kernels.entry import Entry
 from ffcv.plugin import Contribution, Kind, hookimpl
-from ffcv.vectors import store_i64, store_u8
+from ffcv.kernels.vectors import store_i64, store_u8
 
 
 @hookimpl

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from image_reference import random_part
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
-from ffcv.pipeline.random import base_key, sample_key
+from ffcv.kernels.marking import JIT_OPTIONS
+from ffcv.kernels.random import base_key, sample_key
 from ffcv_plugins.images.crops import center_crop, random_resized_crop
 
 DEFAULT = (0.08, 1.0, 0.75, 4 / 3)

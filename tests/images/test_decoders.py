@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from image_reference import picture, resize
 
 from ffcv.errors import SampleError
+from ffcv.kernels.entry import compiled_entries
 from ffcv.pipeline import ASSIST
-from ffcv.pipeline.entry import compiled_entries
 from ffcv.testing import decode
 from ffcv.testing.harness import sample_keys
 from ffcv.testing.memory import Encoded, GuardedArray, encode_values

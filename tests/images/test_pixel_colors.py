@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.pixels import colors
 
 blend_row, saturate_row, is_quick = (

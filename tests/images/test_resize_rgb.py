@@ -11,7 +11,7 @@ from image_reference import picture
 from PIL import Image
 from resize_support import BUFFERS, address, fenced_sample, resize_rgb
 
-from ffcv.pipeline.entry import compiled_entries
+from ffcv.kernels.entry import compiled_entries
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.arrays import resize_array
 from ffcv_plugins.images.resampling.finish import Finish, record

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ffcv.kernels.random import integer
 from ffcv.pipeline import Operation, SampleOperation, State, kernel
-from ffcv.pipeline.random import integer
 
 NUM_SAMPLES = 100
 

@@ -14,9 +14,9 @@ from ffcv.errors import ArgumentError
 from ffcv.fields import RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
+from ffcv.kernels.random import fork, integer
 from ffcv.loader import Loader, OrderOption, TraversalOrder
 from ffcv.pipeline import AllocationQuery, Operation
-from ffcv.pipeline.random import fork, integer
 from ffcv.transforms import Cutout, RandomHorizontalFlip, RandomTranslate, ToTensor, ToTorchImage
 from ffcv.writer import DatasetWriter
 

@@ -15,10 +15,10 @@ from ffcv.errors import CompilationError, SampleError
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
+from ffcv.kernels.random import integer
 from ffcv.loader import Loader, loader, routes, sharing
 from ffcv.pipeline import ASSIST, SampleDecoder, SampleOperation, State, kernel
 from ffcv.pipeline.pipeline_spec import PipelineSpec
-from ffcv.pipeline.random import integer
 from ffcv.transforms import (
     Convert,
     Cutout,

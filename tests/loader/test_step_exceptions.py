@@ -14,7 +14,7 @@ import torch
 from ffcv.errors import FfcvError, OperationError, SampleError
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import NDArrayDecoder
-from ffcv.kernel import python_only
+from ffcv.kernels import python_only
 from ffcv.loader import Loader
 from ffcv.loader.orders import TraversalOrder
 from ffcv.pipeline import (

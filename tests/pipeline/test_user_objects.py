@@ -439,7 +439,7 @@ def test_a_kernel_that_draws_from_elsewhere_is_refused(rows, jit, name):
     class Draws(Twice):
         kernel = staticmethod(drawing(DRAWS[name]))
 
-    words = rf"step 2 \(Draws\): its kernel draws from {name}, which no seed .*ffcv.pipeline.random"
+    words = rf"step 2 \(Draws\): its kernel draws from {name}, which no seed .*ffcv.kernels.random"
     with pytest.raises(PipelineError, match=words):
         Loader(rows, 8, jit=jit, pipelines={"x": [NDArrayDecoder(), Draws()]})
 

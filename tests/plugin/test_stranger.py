@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -89,7 +88,6 @@ def python(tmp_path: Path) -> Python:
         done = subprocess.run(
             [home / "bin" / "python", *map(str, arguments)],
             cwd=tmp_path,
-            env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             capture_output=True,
             text=True,
             timeout=600,

@@ -11,8 +11,8 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from ffcv.beton.field import ARG_TYPE, Field
+from ffcv.kernels.random import integer
 from ffcv.pipeline import SampleDecoder, SampleOperation, State, kernel
-from ffcv.pipeline.random import integer
 from ffcv.testing.conformance import FieldConformance, OperationConformance
 from ffcv.testing.strategies import batches
 from tests.indexed_field import LastString, Strings

@@ -11,6 +11,7 @@ import pytest
 
 from ffcv.beton.field import ARG_TYPE, Field
 from ffcv.errors import SampleError
+from ffcv.kernels.random import base_key, integer, sample_key, uniform
 from ffcv.pipeline import (
     ASSIST,
     AllocationQuery,
@@ -20,7 +21,6 @@ from ffcv.pipeline import (
     State,
     kernel,
 )
-from ffcv.pipeline.random import base_key, integer, sample_key, uniform
 from ffcv.testing import apply, decode, encode_value
 from ffcv.testing.harness import batch_key
 from ffcv.testing.memory import GuardedArray, Regions

@@ -20,7 +20,7 @@ from transform_support import (
     translate_reference,
 )
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv.pipeline import bfloat16
 from ffcv.pipeline.dtypes import code_dtype, to_bfloat16
 from ffcv.pipeline.parameters import coerce

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 from transform_support import color_reference, keys_of, random_batch
 
+from ffcv.kernels.random import uniform
 from ffcv.pipeline import State
-from ffcv.pipeline.random import uniform
 from ffcv.testing import apply
 from ffcv.testing.conformance import OperationConformance
 from ffcv.testing.strategies import batches

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
+from ffcv.kernels.random import beta, fork, integer, uniform
 from ffcv.pipeline import bfloat16
-from ffcv.pipeline.random import beta, fork, integer, uniform
 from ffcv.testing.harness import sample_keys, state_of
 from ffcv_plugins.augment.dtypes import numpy_dtype
 

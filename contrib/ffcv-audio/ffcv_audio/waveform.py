@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ffcv.beton.values import unmasked
 from ffcv.fields import Field
+from ffcv.kernels.random import integer, uniform
 from ffcv.pipeline import SampleDecoder, SampleOperation, State, Stored, kernel
-from ffcv.pipeline.random import integer, uniform
 
 __all__ = ["RandomGain", "WaveformDecoder", "WaveformField"]
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
+from ffcv.kernels.random import uniform
 from ffcv.pipeline import SampleOperation, State
-from ffcv.pipeline.random import uniform
 from ffcv.testing import decode
 from ffcv.testing.conformance import FieldConformance, OperationConformance
 

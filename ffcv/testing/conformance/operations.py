@@ -65,7 +65,7 @@ class OperationConformance:
         Args:
             operation: the operation.
             sample: one sample of a batch.
-            key: the key for :mod:`ffcv.pipeline.random` that the kernel gets as well.
+            key: the key for :mod:`ffcv.kernels.random` that the kernel gets as well.
             index: the sample's position in the file.
         """
         raise NotImplementedError

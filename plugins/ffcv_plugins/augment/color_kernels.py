@@ -14,9 +14,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import is_compiled, kernel, python_only
-from ffcv.pipeline.random import uniform
-from ffcv.vectors import address_of, deinterleave3, load_u8, load_u8x48, splat_i32x16, store, widen
+from ffcv.kernels import is_compiled, kernel, python_only
+from ffcv.kernels.random import uniform
+from ffcv.kernels.vectors import (
+    address_of,
+    deinterleave3,
+    load_u8,
+    load_u8x48,
+    splat_i32x16,
+    store,
+    widen,
+)
 from ffcv_plugins.pixels.colors import (
     blend_array,
     blend_row,

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import is_compiled, kernel, python_only
-from ffcv.pipeline.random import integer, uniform
-from ffcv.vectors import address_of
+from ffcv.kernels import is_compiled, kernel, python_only
+from ffcv.kernels.random import integer, uniform
+from ffcv.kernels.vectors import address_of
 from ffcv_plugins.pixels.rows import copy_row, fill_row, mirror_row
 
 __all__ = [

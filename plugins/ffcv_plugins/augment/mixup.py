@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from ffcv.kernels.random import beta, fork
 from ffcv.pipeline import AllocationQuery, Operation, State, kernel
-from ffcv.pipeline.random import beta, fork
 from ffcv.whole import whole
 from ffcv_plugins.augment.checks import check_arithmetic, numbers
 from ffcv_plugins.augment.dtypes import same_kind, torch_dtype

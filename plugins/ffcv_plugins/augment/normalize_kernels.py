@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import is_compiled, kernel, python_only
-from ffcv.vectors import address_of
+from ffcv.kernels import is_compiled, kernel, python_only
+from ffcv.kernels.vectors import address_of
 from ffcv_plugins.pixels.normalization import FLOAT32
 from ffcv_plugins.pixels.rows import normalise_row
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.random import integer, uniform
-from ffcv.vectors import address_of
+from ffcv.kernels import kernel
+from ffcv.kernels.random import integer, uniform
+from ffcv.kernels.vectors import address_of
 from ffcv_plugins.augment.color_kernels import draw_factor, is_chosen
 from ffcv_plugins.images.resampling.finish import (
     CONSTANTS,

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import is_compiled, kernel
+from ffcv.kernels import is_compiled, kernel
+from ffcv.kernels.entry import call_entry
+from ffcv.kernels.vectors import address_of
 from ffcv.pipeline import SampleOperation, State
-from ffcv.pipeline.entry import call_entry
-from ffcv.vectors import address_of
 from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
 from ffcv_plugins.augment.checks import size as as_size
 from ffcv_plugins.images.crops import random_resized_crop

@@ -23,7 +23,7 @@ from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 
 if TYPE_CHECKING:
-    from ffcv.pipeline.entry import Entry
+    from ffcv.kernels.entry import Entry
 
 __all__ = ["Codec", "ImageInfo", "RegionCodec", "installed_codec", "library_codecs", "region_codec"]
 

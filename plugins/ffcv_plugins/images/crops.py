@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.random import integer, uniform
+from ffcv.kernels import kernel
+from ffcv.kernels.random import integer, uniform
 
 __all__ = ["center_crop", "random_resized_crop"]
 
@@ -44,7 +44,7 @@ def random_resized_crop(
         scale_high: its upper bound.
         ratio_low: lower bound of the aspect ratio.
         ratio_high: its upper bound.
-        key: the sample's key, see :mod:`ffcv.pipeline.random`.
+        key: the sample's key, see :mod:`ffcv.kernels.random`.
 
     Returns:
         ``(y, x, height, width)``, inside the image and at least one pixel.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import python_only
+from ffcv.kernels import python_only
 from ffcv_plugins.images.resampling.arrays import resize_array
 from ffcv_plugins.images.resampling.weights import FILTERS
 

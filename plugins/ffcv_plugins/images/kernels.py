@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import is_compiled, kernel
+from ffcv.kernels import is_compiled, kernel
+from ffcv.kernels.entry import call_entry
+from ffcv.kernels.vectors import address_of, fence, load_i64
 from ffcv.pipeline import ASSIST
-from ffcv.pipeline.entry import call_entry
-from ffcv.vectors import address_of, fence, load_i64
 from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.eager import resize_with_numpy
 from ffcv_plugins.images.jpeg import state as s

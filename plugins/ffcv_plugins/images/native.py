@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ffcv.pipeline.entry import Entry
+from ffcv.kernels.entry import Entry
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate
 

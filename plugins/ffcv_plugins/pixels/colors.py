@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import kernel
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import (
     clamp_u8,
     deinterleave3,
     interleave3,

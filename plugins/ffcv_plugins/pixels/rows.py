@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.pipeline import kernel
-from ffcv.vectors import (
+from ffcv.kernels.vectors import (
     bfloat16_bits,
     deinterleave3,
     float16_bits,
@@ -41,6 +40,7 @@ from ffcv.vectors import (
     to_f32,
     to_f64,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.pixels.normalization import (
     FACTORS,
     FACTORS32,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.pipeline import Operation, SampleOperation, State
 from ffcv_plugins.augment.notes import note_nothing
 from ffcv_plugins.pixels.folding import Fold, Foldable, Turn

@@ -18,7 +18,7 @@ from torch._C import _pop_torch_dispatch_stack, _push_on_torch_dispatch_stack
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ffcv.errors import PipelineError
-from ffcv.pipeline.random import fork
+from ffcv.kernels.random import fork
 
 __all__ = ["SeededDraws"]
 

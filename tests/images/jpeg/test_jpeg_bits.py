@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jpeg_bits_reference import bit_string, stuffed, unstuffed
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
-from ffcv.vectors import load_i64, store_i64
+from ffcv.kernels.marking import JIT_OPTIONS
+from ffcv.kernels.vectors import load_i64, store_i64
 from ffcv_plugins.images.jpeg import bits as b
 
 UNSTUFF = njit(**JIT_OPTIONS)(b.unstuff)

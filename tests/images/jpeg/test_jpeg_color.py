@@ -11,7 +11,7 @@ from jpeg_planes import component_window, describe
 from jpeg_reference import upsampled, ycc_to_rgb
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg import color
 from ffcv_plugins.images.jpeg import state as s
 

@@ -21,8 +21,8 @@ from jpeg_reference import ZIGZAG
 from jpeg_tables import EXTREME_AC, EXTREME_DC, ac_tables, dc_tables, definition
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
-from ffcv.vectors import load_i64, store_i64
+from ffcv.kernels.marking import JIT_OPTIONS
+from ffcv.kernels.vectors import load_i64, store_i64
 from ffcv_plugins.images.jpeg import bits as b
 from ffcv_plugins.images.jpeg import entropy, huffman
 from ffcv_plugins.images.jpeg import state as s

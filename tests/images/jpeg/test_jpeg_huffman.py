@@ -11,7 +11,7 @@ from jpeg_bits_reference import BitReader, DamagedError, code_words
 from jpeg_tables import EXTREME_AC, EXTREME_DC, ac_tables, dc_tables, definition
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg import huffman
 from ffcv_plugins.images.jpeg.markers import DEFINITION_BYTES
 

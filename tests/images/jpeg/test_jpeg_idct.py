@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jpeg_reference import ZIGZAG, inverse_dct
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg import idct
 
 TRANSFORM = njit(**JIT_OPTIONS)(idct.inverse_dct)

@@ -10,7 +10,7 @@ from jpeg_native import decoder_for
 from jpeg_streams import by_opencv, size_of
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg import decoder, memory, scan
 from ffcv_plugins.images.jpeg import state as s
 

@@ -14,7 +14,7 @@ import pytest
 from jpeg_digest import digest
 from numba import cfunc, types
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg.decoder import decode_rgb
 from ffcv_plugins.images.jpeg.row_index import index_rows
 from ffcv_plugins.images.resampling.rgb import copy_rgb

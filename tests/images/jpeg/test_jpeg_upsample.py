@@ -13,7 +13,7 @@ from jpeg_planes import component_window, describe
 from jpeg_reference import upsampled
 from numba import njit
 
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg import upsample
 
 ROW = njit(**JIT_OPTIONS)(upsample.upsample_row)

@@ -14,9 +14,9 @@ import sys
 from jpeg_arena import Heap, heap_decoder
 from jpeg_attacks import LARGEST, Attack, attack, sound_streams
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.entry import Entry
-from ffcv.vectors import load_u8
+from ffcv.kernels import kernel
+from ffcv.kernels.entry import Entry
+from ffcv.kernels.vectors import load_u8
 
 SEED = 1
 FIRST = 10_000

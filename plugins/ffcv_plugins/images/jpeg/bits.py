@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import inlined_kernel, kernel
-from ffcv.vectors import (
+from ffcv.kernels import inlined_kernel, kernel
+from ffcv.kernels.vectors import (
     bytes_equal_255,
     count_trailing_zeros,
     load_u8,

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import (
     clamp_u8,
     interleave3,
     load_u8,

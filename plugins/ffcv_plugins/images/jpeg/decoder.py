@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.entry import Entry
+from ffcv.kernels import kernel
+from ffcv.kernels.entry import Entry
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.color import region_to_rgb, rgb_work_bytes
 from ffcv_plugins.images.jpeg.markers import UNSUPPORTED, parse

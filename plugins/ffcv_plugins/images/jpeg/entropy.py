@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import inlined_kernel
-from ffcv.vectors import load_i32, load_i64, load_u32, store_i16, store_i64
+from ffcv.kernels import inlined_kernel
+from ffcv.kernels.vectors import load_i32, load_i64, load_u32, store_i16, store_i64
 from ffcv_plugins.images.jpeg.bits import refill, skip_bits
 from ffcv_plugins.images.jpeg.huffman import (
     END,

@@ -38,8 +38,8 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import kernel
-from ffcv.vectors import load_i64, load_u8, store_i32, store_i64, store_u8
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import load_i64, load_u8, store_i32, store_i64, store_u8
 
 __all__ = [
     "END",

@@ -20,8 +20,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import (
     clamp_i8,
     clamp_i16,
     join_columns,

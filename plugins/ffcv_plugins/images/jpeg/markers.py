@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.vectors import load_u8, load_u32, store_i16, store_u8
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import load_u8, load_u32, store_i16, store_u8
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.entropy import ZIGZAG
 from ffcv_plugins.images.jpeg.huffman import TABLE_BYTES, build_table

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import inlined_kernel, kernel
+from ffcv.kernels import inlined_kernel, kernel
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.bits import SLACK, reached, refill
 from ffcv_plugins.images.jpeg.entropy import (

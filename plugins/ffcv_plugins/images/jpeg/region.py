@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import kernel
+from ffcv.kernels import kernel
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.idct import clear, inverse_dct
 from ffcv_plugins.images.jpeg.markers import BROKEN

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.entry import Entry
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.entry import Entry
+from ffcv.kernels.vectors import (
     bytes_equal_255,
     count_trailing_zeros,
     load_u8,

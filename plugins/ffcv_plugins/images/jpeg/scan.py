@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import inlined_kernel, kernel
-from ffcv.vectors import load_i64, store_i64
+from ffcv.kernels import inlined_kernel, kernel
+from ffcv.kernels.vectors import load_i64, store_i64
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.bits import reached
 from ffcv_plugins.images.jpeg.entropy import DISCARDED, begin_block, finish_block

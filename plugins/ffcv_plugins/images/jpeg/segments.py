@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import kernel
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import (
     bytes_equal_255,
     count_trailing_zeros,
     load_i16,

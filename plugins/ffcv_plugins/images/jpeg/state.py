@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.vectors import load_i64, store_i64
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import load_i64, store_i64
 
 # The words are this module's vocabulary, used as ``state.WIDTH``.
 __all__ = ["STATE_BYTES", "WORDS", "get", "put"]

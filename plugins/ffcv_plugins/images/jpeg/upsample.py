@@ -25,8 +25,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.kernel import kernel
-from ffcv.vectors import (
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import (
     interleave,
     load_u8x16,
     load_u16,

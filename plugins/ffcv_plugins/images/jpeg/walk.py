@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.kernel import kernel
-from ffcv.pipeline.entry import Entry
-from ffcv.vectors import load_i64, load_u16, load_u64_big_endian, store_i64
+from ffcv.kernels import kernel
+from ffcv.kernels.entry import Entry
+from ffcv.kernels.vectors import load_i64, load_u16, load_u64_big_endian, store_i64
 
 __all__ = ["AC_FIRST", "AC_NEXT", "DC_FIRST", "DC_NEXT", "SEQUENTIAL", "WALK_ENTRY", "WALK_SLACK"]
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ffcv.pipeline import kernel
-from ffcv.pipeline.entry import Entry, call_entry
-from ffcv.vectors import (
+from ffcv.kernels.entry import Entry, call_entry
+from ffcv.kernels.vectors import (
     divide,
     load_f64,
     load_f64x16,
@@ -33,6 +32,7 @@ from ffcv.vectors import (
     to_i32,
     unsigned,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.weights import (
     AREA,

@@ -15,8 +15,7 @@ these; an axis of chroma, which an RGB image has not, holds it.
 
 from __future__ import annotations
 
-from ffcv.pipeline import kernel
-from ffcv.vectors import (
+from ffcv.kernels.vectors import (
     clamp_u8,
     load_i32,
     load_i64,
@@ -26,6 +25,7 @@ from ffcv.vectors import (
     store_i64,
     store_u8,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.vertical import sum_wide
 from ffcv_plugins.images.resampling.weights import WIDE_BITS

@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.kernels.entry import Entry
+from ffcv.kernels.vectors import address_of, load_f64, load_i64, prefetch, store_f64
 from ffcv.pipeline import kernel
-from ffcv.pipeline.entry import Entry
-from ffcv.vectors import address_of, load_f64, load_i64, prefetch, store_f64
 from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION, blend_row, is_quick, saturate_row
 from ffcv_plugins.pixels.normalization import FLOAT32, UINT8
 from ffcv_plugins.pixels.rows import (

@@ -22,8 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.pipeline import kernel
-from ffcv.vectors import (
+from ffcv.kernels.vectors import (
     clamp_u8,
     load_i32,
     load_i64,
@@ -38,6 +37,7 @@ from ffcv.vectors import (
     transpose,
     widen,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.weights import WIDE_BITS
 from ffcv_plugins.pixels.rows import copy_row

@@ -16,9 +16,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.pipeline import kernel
-from ffcv.pipeline.entry import Entry, call_entry
-from ffcv.vectors import (
+from ffcv.kernels.entry import Entry, call_entry
+from ffcv.kernels.vectors import (
     clamp_u8,
     interleave3,
     load_i64,
@@ -28,6 +27,7 @@ from ffcv.vectors import (
     store,
     widen,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.axis import prepare_axis
 from ffcv_plugins.images.resampling.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word

@@ -8,9 +8,9 @@ region's sides. ``horizontal`` says how, for the buffers of the workspace see ``
 
 from __future__ import annotations
 
+from ffcv.kernels.entry import Entry, call_entry
+from ffcv.kernels.vectors import load_i64
 from ffcv.pipeline import kernel
-from ffcv.pipeline.entry import Entry, call_entry
-from ffcv.vectors import load_i64
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.axis import prepare_axis
 from ffcv_plugins.images.resampling.band import fill_band, prepare_band

@@ -12,9 +12,9 @@ compares what the ring and ``SUMS`` must hold with their sizes.
 
 from __future__ import annotations
 
+from ffcv.kernels.entry import Entry
+from ffcv.kernels.vectors import load_i32, load_i64, store_i64
 from ffcv.pipeline import kernel
-from ffcv.pipeline.entry import Entry
-from ffcv.vectors import load_i32, load_i64, store_i64
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.horizontal import resize_strip
 

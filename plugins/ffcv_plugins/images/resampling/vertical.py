@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ffcv.pipeline import kernel
-from ffcv.vectors import (
+from ffcv.kernels.vectors import (
     clamp_u8,
     load_i32,
     load_i64,
@@ -33,6 +32,7 @@ from ffcv.vectors import (
     store_i64,
     widen,
 )
+from ffcv.pipeline import kernel
 from ffcv_plugins.images.resampling import workspace as w
 from ffcv_plugins.images.resampling.horizontal import high_product
 from ffcv_plugins.images.resampling.weights import WIDE_BITS

@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ffcv.vectors.types import Vector, constant, emit_splat, shuffle
+from ffcv.kernels.vectors.types import Vector, constant, emit_splat, shuffle
 
 __all__ = [
     "clamp_i8",

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numba import TypingError, njit
 
-from ffcv import vectors
-from ffcv.kernel import JIT_OPTIONS
+from ffcv.kernels import vectors
+from ffcv.kernels.marking import JIT_OPTIONS
 
 I16 = np.array([-32768, -300, -129, -128, -1, 0, 1, 127, 128, 255, 256, 32767, 5, 6, 7, 8], "i2")
 I32 = np.where(np.arange(16) % 3 == 0, I16.astype("i4") * 65536, I16.astype("i4"))

@@ -3,7 +3,7 @@
 A kernel that is written with them compiles to vector instructions on every processor, because the
 words stand for LLVM's own vector operations and for no processor's in particular: SSE2, AVX2,
 AVX-512 and NEON come from one source. They exist in compiled code only; a kernel that uses them
-asks :func:`ffcv.kernel.is_compiled` first, or is reached through :mod:`ffcv.pipeline.entry`.
+asks :func:`ffcv.kernels.is_compiled` first, or is reached through :mod:`ffcv.kernels.entry`.
 
 Vocabulary:
 
@@ -26,7 +26,7 @@ Vocabulary:
 
 from __future__ import annotations
 
-from ffcv.vectors.floats import (
+from ffcv.kernels.vectors.floats import (
     bfloat16_bits,
     divide,
     float16_bits,
@@ -37,7 +37,7 @@ from ffcv.vectors.floats import (
     to_f64,
     to_i32,
 )
-from ffcv.vectors.lanes import (
+from ffcv.kernels.vectors.lanes import (
     clamp_i8,
     clamp_i16,
     clamp_u8,
@@ -59,7 +59,7 @@ from ffcv.vectors.lanes import (
     unsigned,
     widen,
 )
-from ffcv.vectors.memory import (
+from ffcv.kernels.vectors.memory import (
     address_of,
     bytes_equal_255,
     count_trailing_zeros,
@@ -92,7 +92,7 @@ from ffcv.vectors.memory import (
     store_u8,
     store_u16,
 )
-from ffcv.vectors.types import Vector, maximum, minimum
+from ffcv.kernels.vectors.types import Vector, maximum, minimum
 
 __all__ = [
     "Vector",

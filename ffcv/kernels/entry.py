@@ -36,9 +36,9 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 from ffcv.forking import lazy
-from ffcv.kernel import JIT_OPTIONS
-from ffcv.pipeline import cache
-from ffcv.pipeline.fingerprint import fingerprint
+from ffcv.kernels import cache
+from ffcv.kernels.fingerprint import fingerprint
+from ffcv.kernels.marking import JIT_OPTIONS
 
 __all__ = ["Entry", "call_entry", "compiled_entries"]
 

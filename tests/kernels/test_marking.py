@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.kernels import is_compiled, kernel, python_only
 
 
 @python_only

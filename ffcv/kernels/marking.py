@@ -56,7 +56,7 @@ def inlined_kernel(function: F) -> F:
 def _register(function: F, **options: Any) -> F:
     from numba.extending import register_jitable
 
-    from ffcv.inlining import PartCompiler
+    from ffcv.kernels.inlining import PartCompiler
 
     _teach_is_compiled()
     mark = register_jitable(pipeline_class=PartCompiler, **JIT_OPTIONS, **options)

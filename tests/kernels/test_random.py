@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
 
-from ffcv.pipeline import random
+from ffcv.kernels import random
 
 KEYS = st.integers(0, 2**64 - 1)
 

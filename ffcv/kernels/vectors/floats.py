@@ -7,7 +7,7 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from ffcv.vectors.types import Vector, constant
+from ffcv.kernels.vectors.types import Vector, constant
 
 __all__ = [
     "bfloat16_bits",

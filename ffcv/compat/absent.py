@@ -3,8 +3,8 @@
 ``from ffcv.libffcv import imdecode`` and ``import ffcv.loader.epoch_iterator`` raise an
 ``ImportError`` that says so. Python itself words the error of a name that a module lacks, but asks
 finders for it first where the module is a package; so modules with such names have an (empty)
-``__path__``, and the finder of :mod:`ffcv.ffcv1_paths` raises what :func:`words_on` says. Looked up
-as attributes, they raise an ``AttributeError`` of the same words.
+``__path__``, and the finder of :mod:`ffcv.compat.paths` raises what :func:`words_on` says. Looked
+up as attributes, they raise an ``AttributeError`` of the same words.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ffcv.pipeline.diagnosis import summarise
+from ffcv.kernels.diagnosis import summarise
 
 
 @pytest.mark.parametrize("error", [AssertionError(), KeyError()])

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ffcv.fields import IntField
-from ffcv.pipeline.cache import store
+from ffcv.kernels.cache import store
 from ffcv.writer import DatasetWriter
 
 PROGRAM = """

@@ -1,6 +1,6 @@
 """Names of FFCV 1.x that programs build on, and that nothing else here needs.
 
-They are imported under the paths that they had, see :mod:`ffcv.ffcv1_paths`.
+They are imported under the paths that they had, see :mod:`ffcv.compat.paths`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import DESCRIPTOR_DTYPE, HEADER_DTYPE, REGION_DTYPE, VERSION, record_dtype
-from ffcv.kernel import is_compiled, kernel, python_only
+from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation

@@ -24,7 +24,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from ffcv.kernel import kernel
+from ffcv.kernels.marking import kernel
 
 __all__ = [
     "base_key",

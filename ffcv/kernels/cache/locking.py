@@ -7,8 +7,8 @@ import threading
 from collections.abc import Iterator
 
 from ffcv.forking import keep_across_forks
-from ffcv.pipeline import notice
-from ffcv.pipeline.cache.store import cache_directory
+from ffcv.kernels import notice
+from ffcv.kernels.cache.store import cache_directory
 
 __all__ = ["process_lock"]
 

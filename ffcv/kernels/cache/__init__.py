@@ -4,10 +4,10 @@ It can only help. Whatever is wrong with its directory (full, read-only, of anot
 makes a miss, which is said once; it never makes an error.
 """
 
-from ffcv.pipeline.cache.compiled import keep
-from ffcv.pipeline.cache.emitted import load_emitted
-from ffcv.pipeline.cache.locking import process_lock
-from ffcv.pipeline.cache.store import cache_directory, has_note, leave_note
+from ffcv.kernels.cache.compiled import keep
+from ffcv.kernels.cache.emitted import load_emitted
+from ffcv.kernels.cache.locking import process_lock
+from ffcv.kernels.cache.store import cache_directory, has_note, leave_note
 
 __all__ = [
     "cache_directory",

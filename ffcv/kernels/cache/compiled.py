@@ -14,9 +14,9 @@ from numba.core import config
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from ffcv.pipeline import notice
-from ffcv.pipeline.cache import store
-from ffcv.pipeline.fingerprint import digest
+from ffcv.kernels import notice
+from ffcv.kernels.cache import store
+from ffcv.kernels.fingerprint import digest
 
 __all__ = ["keep"]
 

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from numba import njit
 
+from ffcv.kernels.fingerprint import exact_fingerprint, fingerprint
 from ffcv.pipeline import kernel
-from ffcv.pipeline.fingerprint import exact_fingerprint, fingerprint
 
 MODULES = {
     "fp_inner": """
@@ -175,7 +175,7 @@ def test_defaults_and_options_count():
 
 def test_it_is_the_same_in_every_process():
     code = """
-        from ffcv.pipeline.fingerprint import exact_fingerprint
+        from ffcv.kernels.fingerprint import exact_fingerprint
         def make(amount):
             def run(x):
                 return x in {"a", "b", "c", "d"}, (lambda: amount)()

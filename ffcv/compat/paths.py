@@ -1,4 +1,4 @@
-"""The module paths of FFCV 1.x that no file of ours has: one table, instead of a file for each.
+"""Module paths of older programs that no file of ours has: one table, instead of a file for each.
 
 ``from ffcv.fields.ndarray import NDArrayField`` works in programs that were written for FFCV 1.x;
 new programs import from ``ffcv.fields``, ``ffcv.fields.decoders``, ``ffcv.transforms`` and
@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from ffcv.ffcv1_absent import words_on
+from ffcv.compat.absent import words_on
 
 __all__ = ["PATHS", "install", "submodule"]
 
 _FIELDS, _DECODERS = "ffcv.fields", "ffcv.fields.decoders"
 _TRANSFORMS, _ORDERS = "ffcv.transforms", "ffcv.loader.orders"
-_NAMES = "ffcv.ffcv1_names"
+_NAMES = "ffcv.compat.names"
 
 PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ffcv.fields.base": {"ffcv.beton.field": ("ARG_TYPE", "Field")},
@@ -53,6 +53,14 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "ffcv.transforms.random_resized_crop": {_TRANSFORMS: ("RandomResizedCrop",)},
     "ffcv.transforms.replace_label": {_TRANSFORMS: ("ReplaceLabel",)},
     "ffcv.transforms.translate": {_TRANSFORMS: ("RandomTranslate",)},
+    # Not FFCV 1.x, but ffcv itself had these before there was `ffcv.kernels`.
+    "ffcv.kernel": {"ffcv.kernels": ("inlined_kernel", "is_compiled", "kernel", "python_only")},
+    "ffcv.pipeline.random": {
+        "ffcv.kernels.random": (
+            *("base_key", "beta", "fork", "integer"),
+            *("normal", "permutation", "sample_key", "uniform"),
+        )
+    },
     "ffcv.traversal_order": {_ORDERS: ("QuasiRandom", "Random", "Sequential")},
     "ffcv.traversal_order.base": {_ORDERS: ("TraversalOrder",)},
     "ffcv.traversal_order.quasi_random": {_ORDERS: ("QuasiRandom",)},
@@ -68,7 +76,7 @@ PATHS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         _NAMES: ("align_to_page", "chunks", "decode_null_terminated_string", "is_power_of_2")
     },
 }
-"""Module path of FFCV 1.x to where its names live here."""
+"""Module path of older programs to where its names live here."""
 
 
 def install() -> None:
@@ -138,7 +146,7 @@ class _TableLoader:
             setattr(module, name, value)
             return value
 
-        module.__doc__ = f"FFCV 1.x's names for {', '.join(sorted(homes))}."
+        module.__doc__ = f"An older place of {', '.join(sorted(homes))}."
         vars(module).update(
             __all__=sorted(homes), __getattr__=__getattr__, __dir__=lambda: sorted(homes)
         )

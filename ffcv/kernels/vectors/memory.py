@@ -8,7 +8,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ffcv.vectors.types import Vector, constant
+from ffcv.kernels.vectors.types import Vector, constant
 
 __all__ = [
     "address_of",

@@ -10,6 +10,9 @@ modules that other threads are importing. Compiling may take long; starting a pr
 
 from __future__ import annotations
 
+# Handlers that another module registers while a fork waits run behind it and not before it. That of
+# this module would release a lock that nobody took, so it is to be there before the first fork.
+import concurrent.futures.thread  # noqa: F401
 import contextlib
 import importlib
 import os

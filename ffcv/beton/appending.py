@@ -17,7 +17,6 @@ header ever pointed to are not overwritten, so old blocks and tables stay where 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -198,6 +197,8 @@ class Appender(Uncopyable):
         write_all(self._fd, offset, data)
 
     def _lock(self) -> None:
+        import fcntl  # Windows has none
+
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

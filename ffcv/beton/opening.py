@@ -29,7 +29,14 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 
-__all__ = ["MOST_IN_MEMORY", "OpenFile", "Uncopyable", "open_regular", "too_many_open"]
+__all__ = [
+    "MOST_IN_MEMORY",
+    "OpenFile",
+    "Uncopyable",
+    "open_regular",
+    "system_problem",
+    "too_many_open",
+]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _TOO_MANY = {
@@ -249,6 +256,16 @@ def _absolute(path: str) -> str:
         return path
 
 
+def system_problem() -> str | None:
+    """Why files can be neither read nor written on this system, or ``None``."""
+    if hasattr(os, "preadv") and hasattr(os, "pwrite"):
+        return None
+    return (
+        "this system cannot read and write at given places of a file (os.preadv, os.pwrite), as "
+        "ffcv does; on Windows, use it in the Windows Subsystem for Linux"
+    )
+
+
 def too_many_open(error: OSError) -> str | None:
     """What to say about an error that means that too many files are open, or ``None``."""
     return _TOO_MANY.get(error.errno or 0)
@@ -264,8 +281,11 @@ def open_regular(path: str, writable: bool = False) -> int:
     Raises:
         MissingFileError: no such file, or a directory.
         NotABetonFileError: a pipe or a device.
-        BetonError: it may not be opened so.
+        BetonError: it may not be opened so, or not on this system.
     """
+    problem = system_problem()
+    if problem is not None:
+        raise BetonError(path, problem)
     # Without O_NONBLOCK, opening a FIFO would wait for somebody to write into it.
     flags = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     try:

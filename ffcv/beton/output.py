@@ -13,13 +13,12 @@ from typing import TypeVar
 
 import xxhash
 
-from ffcv.beton.opening import Uncopyable, too_many_open
+from ffcv.beton.opening import Uncopyable, system_problem, too_many_open
 from ffcv.errors import DiskFullError, WriteError
 
 __all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _BUFFER_SIZE = 1 << 20
 _T = TypeVar("_T")
 
@@ -36,14 +35,17 @@ class OutputFile(Uncopyable):
         path: the target. A symbolic link is followed: the file that it names is replaced.
 
     Raises:
-        WriteError: the folder does not exist or cannot be written to, or the target is something
-            else than a regular file.
+        WriteError: the folder does not exist or cannot be written to, the target is something
+            else than a regular file, or the system lacks what is needed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fsdecode(path)
         self._fd = -1
         self._temporary: str | None = None
+        problem = system_problem()
+        if problem is not None:
+            raise WriteError(f"{self.path}: {problem}")
         with self.explained():
             self._target = os.path.realpath(self.path)
             self._folder = os.path.dirname(self._target)
@@ -216,7 +218,8 @@ def _link(fd: int, path: str, folder: int) -> None:
 
 
 def _create_beside(target: str) -> tuple[int, str]:
-    return _with_free_name(target, lambda path: os.open(path, _NEW_FILE, 0o666))
+    new = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return _with_free_name(target, lambda path: os.open(path, new, 0o666))
 
 
 def _with_free_name(target: str, make: Callable[[str], _T]) -> tuple[_T, str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 __all__ = ["forget_held_back", "signals_held_back"]
 
-# That a child ended is never news to the program at such a moment.
-_HELD_BACK = sorted(signal.valid_signals() - {signal.SIGCHLD})
+# That a child ended is never news to the program at such a moment. Windows has no such signal.
+_HELD_BACK = sorted(signal.valid_signals() - {getattr(signal, "SIGCHLD", None)})
 
 
 @contextmanager

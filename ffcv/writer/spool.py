@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from multiprocessing.reduction import DupFd
+from multiprocessing import reduction
 from typing import Any
 
 from ffcv.beton.output import write_error
@@ -51,7 +51,7 @@ class Spools:
         self._free, self._process = list(range(len(files))), os.getpid()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_files": [DupFd(file) for file in self._files]}
+        return {**self.__dict__, "_files": [reduction.DupFd(file) for file in self._files]}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

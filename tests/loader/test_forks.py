@@ -261,6 +261,16 @@ def test_a_child_made_while_a_thread_imports_anything(tmp_path, monkeypatch):
     assert done.stdout.split() == ["0"], done.stderr
 
 
+def test_a_fork_that_waited_for_an_import_prints_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    child = "import concurrent.futures.thread"
+    module = f"time.sleep({{seconds}}); {child}"
+    done = run_python(
+        SLOW_IMPORT.replace("time.sleep({seconds})", module).format(seconds=1, forks=1, child=child)
+    )
+    assert (done.stdout.split(), done.stderr) == (["0"], "")
+
+
 def test_an_import_that_never_ends_holds_forks_up_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     quick = SLOW_IMPORT.replace("    import ffcv.loader", "    import ffcv.forking\n"

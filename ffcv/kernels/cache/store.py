@@ -102,8 +102,9 @@ def leave_note(name: str) -> None:
 
 def _read_regular(path: Path) -> bytes:
     """The bytes of a file; none of a pipe or a device, which might have no end."""
-    # Without O_NONBLOCK, opening a pipe would wait for somebody to write into it.
-    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK)) as file:
+    # Otherwise opening a pipe would wait for somebody to write into it, where there are such files.
+    at_once = getattr(os, "O_NONBLOCK", 0)
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | at_once)) as file:
         return file.read(os.fstat(file.fileno()).st_size)
 
 

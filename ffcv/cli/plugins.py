@@ -67,7 +67,7 @@ def _contribution(registered: registry.Registered) -> dict[str, Any]:
     contribution = registered.contribution
     return {
         "name": contribution.name,
-        "kind": contribution.kind.value,
+        "kind": str(contribution.kind),
         "summary": contribution.summary,
         "location": contribution.location,
         "aliases": list(contribution.aliases),

@@ -8,8 +8,12 @@ each thing it provides::
     def ffcv_fields():
         return [Contribution("WaveField", Kind.FIELD, "my_plugin.wave:WaveField", "sound")]
 
+A plugin that others can extend adds a :class:`Hook` of its own, whose function is marked with
+:data:`hookspec`, by ``ffcv_hookspecs``. What others contribute by it is found by kind and name like
+everything else. Image codecs come that way.
+
 ======================  =========================================================
-:mod:`~.hookspecs`      the hooks
+:mod:`~.hookspecs`      the core's hooks
 :mod:`~.records`        what hooks return
 :mod:`~.registry`       look-up by name, by identity, by type id
 :mod:`~.discovery`      finding and registering plugins
@@ -17,7 +21,7 @@ each thing it provides::
 ======================  =========================================================
 """
 
-from ffcv.plugin.hookspecs import hookimpl
-from ffcv.plugin.records import Contribution, Kind
+from ffcv.plugin.hookspecs import hookimpl, hookspec
+from ffcv.plugin.records import Contribution, Hook, Kind
 
-__all__ = ["Contribution", "Kind", "hookimpl"]
+__all__ = ["Contribution", "Hook", "Kind", "hookimpl", "hookspec"]

@@ -5,24 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
 
 import pluggy
 
 from ffcv.plugin.discovery import Candidate, Problem, normalised
-from ffcv.plugin.records import Contribution, Kind
+from ffcv.plugin.records import Contribution, Hook, Kind
 
 __all__ = ["FORMAT_TYPE_IDS", "HOOKS", "Catalogue", "Registered"]
 
 FORMAT_TYPE_IDS = range(7)
 """Type ids that version 2 of the format gives to fields; all others are stored by name."""
 
-HOOKS: dict[str, tuple[Kind, ...]] = {
+HOOKS: dict[str, tuple[StrEnum, ...]] = {
     "ffcv_fields": (Kind.FIELD,),
     "ffcv_operations": (Kind.DECODER, Kind.TRANSFORM),
-    "ffcv_image_codecs": (Kind.IMAGE_CODEC,),
     "ffcv_orders": (Kind.ORDER,),
 }
-"""Which kinds of contribution each hook may return."""
+"""Which kinds of contribution each hook of the core may return."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Catalogue:
     """All contributions. Who comes first keeps a name; plugins are added in order of precedence.
 
     Attributes:
+        hooks: which kinds of contribution each hook may return, those of plugins included.
+        added: the hooks that plugins have added.
         names: by kind and public name, aliases included.
         identities: fields by name and normalised distribution. A field that lost its public name
             to another plugin's is still here, so that files made with it stay readable.
@@ -61,22 +64,77 @@ class Catalogue:
         problems: what was wrong with contributions.
     """
 
-    names: dict[tuple[Kind, str], Registered] = field(default_factory=dict)
+    hooks: dict[str, tuple[StrEnum, ...]] = field(default_factory=lambda: dict(HOOKS))
+    added: list[Hook] = field(default_factory=list)
+    names: dict[tuple[StrEnum, str], Registered] = field(default_factory=dict)
     identities: dict[tuple[str, str], Registered] = field(default_factory=dict)
     type_ids: dict[int, Registered] = field(default_factory=dict)
     defaults: list[Registered] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
-    def add_plugin(self, manager: pluggy.PluginManager, candidate: Candidate) -> list[Registered]:
+    @property
+    def kinds(self) -> tuple[StrEnum, ...]:
+        """All kinds that something may be contributed of."""
+        return tuple(kind for kinds in self.hooks.values() for kind in kinds)
+
+    def add_hooks(self, manager: pluggy.PluginManager, candidate: Candidate) -> list[str]:
+        """Ask one registered plugin which hooks it adds, and add those that are sound.
+
+        Returns:
+            Their names.
+        """
+        names = []
+        for hook in self._ask(manager, candidate, "ffcv_hookspecs"):
+            wrong = self._hook_fault(hook)
+            if wrong:
+                self.problems.append(candidate.problem(f"ffcv_hookspecs returned {wrong}"))
+            else:
+                self.add_hook(manager, hook)
+                names.append(hook.name)
+        return names
+
+    def add_hook(self, manager: pluggy.PluginManager, hook: Hook) -> None:
+        """Let plugins implement a hook that is none of the core's."""
+        manager.add_hookspecs(type(hook.name, (), {hook.name: staticmethod(hook.specification)}))
+        self.hooks[hook.name] = hook.kinds
+        self.added.append(hook)
+
+    def _hook_fault(self, hook: object) -> str | None:
+        """What is wrong with something that is to be a hook, in words; ``None`` if nothing is."""
+        if not isinstance(hook, Hook):
+            return f"{hook!r}, which is no Hook"
+        if not hasattr(hook.specification, "ffcv_spec"):
+            return f"{hook.specification!r}, which is not marked with ffcv.plugin.hookspec"
+        taken = [repr(str(kind)) for kind in hook.kinds if kind in self.kinds]
+        if hook.name in self.hooks or taken:
+            what = f"the kind {taken[0]}" if taken else "a hook"
+            return f"the hook {hook.name}, but there is {what} of that name already"
+        if not hook.kinds or not all(isinstance(kind, StrEnum) for kind in hook.kinds):
+            return (
+                f"the hook {hook.name} with kinds {hook.kinds!r} where members of a StrEnum belong"
+            )
+        return None
+
+    def add_plugin(
+        self,
+        manager: pluggy.PluginManager,
+        candidate: Candidate,
+        hooks: Iterable[str] | None = None,
+    ) -> list[Registered]:
         """Ask one registered plugin what it provides, and keep what is sound.
+
+        Args:
+            manager: where the plugin is registered.
+            candidate: the plugin.
+            hooks: the hooks by which it is asked; ``None``: all.
 
         Returns:
             Its contributions that others can now look up.
         """
         kept = []
-        for hook, kinds in HOOKS.items():
+        for hook in tuple(self.hooks) if hooks is None else hooks:
             for contribution in self._ask(manager, candidate, hook):
-                wrong = _fault(contribution, kinds)
+                wrong = _fault(contribution, self.hooks[hook])
                 if wrong:
                     self.problems.append(candidate.problem(f"{hook} returned {wrong}"))
                     continue
@@ -85,15 +143,13 @@ class Catalogue:
                     kept.append(registered)
         return kept
 
-    def _ask(
-        self, manager: pluggy.PluginManager, candidate: Candidate, hook: str
-    ) -> Iterable[Contribution]:
+    def _ask(self, manager: pluggy.PluginManager, candidate: Candidate, hook: str) -> list[Any]:
         """What one plugin's implementation of one hook returns, whatever goes wrong in it.
 
         The function is called directly: through pluggy, one that raises would hide all others.
         """
         plugin = manager.get_plugin(candidate.name)
-        result: list[Contribution] = []
+        result: list[Any] = []
         for implementation in getattr(manager.hook, hook).get_hookimpls():
             if implementation.plugin is not plugin:
                 continue
@@ -112,7 +168,7 @@ class Catalogue:
         origin = (candidate.name, candidate.distribution, candidate.version)
         aliases = tuple(self._free_aliases(contribution, candidate))
         registered = Registered(replace(contribution, aliases=aliases), *origin)
-        if contribution.kind is Kind.FIELD and not self._keep_field(registered, candidate):
+        if contribution.kind == Kind.FIELD and not self._keep_field(registered, candidate):
             return None
         key = (contribution.kind, contribution.name)
         if key in self.names:
@@ -155,11 +211,11 @@ class Catalogue:
 def _taken(name: str, owner: Registered) -> str:
     return (
         f"{name} is disabled: plugin {owner.plugin!r} of {owner.distribution} provides "
-        f"a {owner.contribution.kind.value} of that name"
+        f"a {owner.contribution.kind} of that name"
     )
 
 
-def _fault(contribution: object, kinds: tuple[Kind, ...]) -> str | None:
+def _fault(contribution: object, kinds: tuple[StrEnum, ...]) -> str | None:
     """What is wrong with something that a hook returned, in words; ``None`` if nothing is."""
     if not isinstance(contribution, Contribution):
         return f"{contribution!r}, which is no Contribution"
@@ -168,12 +224,12 @@ def _fault(contribution: object, kinds: tuple[Kind, ...]) -> str | None:
     fault = None
     if not all(isinstance(name, str) and name.isidentifier() for name in names):
         fault = "a name or alias that is no Python identifier"
-    elif not isinstance(contribution.kind, Kind) or contribution.kind not in kinds:
-        wanted = " or ".join(f"Kind.{kind.name}" for kind in kinds)
+    elif not isinstance(contribution.kind, StrEnum) or contribution.kind not in kinds:
+        wanted = " or ".join(f"{type(kind).__name__}.{kind.name}" for kind in kinds)
         fault = f"kind {contribution.kind!r} where {wanted} belongs"
     elif not re.fullmatch(r"\w+(\.\w+)*:\w+(\.\w+)*", str(contribution.location)):
         fault = f"location {contribution.location!r} where 'module:Class' belongs"
-    elif number is not None and contribution.kind is not Kind.FIELD:
+    elif number is not None and contribution.kind != Kind.FIELD:
         fault = "a type id, but it is no field"
     elif number is not None and number not in FORMAT_TYPE_IDS:
         fault = f"type id {number!r}, which version 2 does not define (leave it out)"

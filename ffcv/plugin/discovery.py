@@ -30,6 +30,7 @@ __all__ = [
     "new_manager",
     "normalised",
     "register",
+    "unknown_hooks",
 ]
 
 BUILT_IN = "ffcv"
@@ -159,11 +160,19 @@ def register(manager: pluggy.PluginManager, candidate: Candidate) -> list[Proble
         if manager.get_plugin(candidate.name) is plugin:
             manager.unregister(plugin)
         return [candidate.problem(f"cannot be registered: {_words(error)}")]
+    return []
+
+
+def unknown_hooks(manager: pluggy.PluginManager, candidate: Candidate) -> list[Problem]:
+    """A problem for each hook that a registered plugin implements and nobody calls.
+
+    It can be told when all plugins are registered, since each may add hooks.
+    """
+    plugin = manager.get_plugin(candidate.name)
     return [candidate.problem(text) for text in _unknown_hooks(manager, plugin)]
 
 
 def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> Iterator[str]:
-    """Words for each hook that the plugin implements and nobody calls."""
     known = [name for name, hook in vars(manager.hook).items() if hook.has_spec()]
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:

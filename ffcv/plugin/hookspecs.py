@@ -1,7 +1,8 @@
-"""The door: every hook that a plugin can implement.
+"""The door: every hook of the core that a plugin can implement.
 
 A plugin is a module (or object) named by an entry point of the group ``ffcv``; it implements any of
 these functions, marked with :data:`hookimpl`. Our own fields and operations come the same way.
+Plugins add hooks of their own by ``ffcv_hookspecs``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 import pluggy
 
-from ffcv.plugin.records import Contribution
+from ffcv.plugin.records import Contribution, Hook
 
 __all__ = ["ENTRY_POINT_GROUP", "hookimpl", "hookspec"]
 
@@ -34,14 +35,16 @@ def ffcv_operations() -> Iterable[Contribution]:  # type: ignore[empty-body]
 
 
 @hookspec
-def ffcv_image_codecs() -> Iterable[Contribution]:  # type: ignore[empty-body]
-    """Image codecs: classes with the interface of :class:`ffcv_plugins.images.codec.Codec`, or of
-    :class:`ffcv_plugins.images.codec.RegionCodec` for compiled code."""
+def ffcv_orders() -> Iterable[Contribution]:  # type: ignore[empty-body]
+    """Traversal orders: classes that derive from ``ffcv.traversal_order.TraversalOrder``."""
 
 
 @hookspec
-def ffcv_orders() -> Iterable[Contribution]:  # type: ignore[empty-body]
-    """Traversal orders: classes that derive from ``ffcv.traversal_order.TraversalOrder``."""
+def ffcv_hookspecs() -> Iterable[Hook]:  # type: ignore[empty-body]
+    """Hooks of the plugin's own, by which others contribute to it things of kinds that it defines.
+
+    What they contribute is found with :mod:`ffcv.plugin.registry`, by kind and name.
+    """
 
 
 @hookspec(firstresult=True)

@@ -53,7 +53,7 @@ def load_class(registered: Registered) -> type:
         ) from error
     if not isinstance(found, type):
         raise PluginError(f"{who}: expected a class at {contribution.location}, got {found!r}")
-    if contribution.kind is Kind.FIELD:
+    if contribution.kind == Kind.FIELD:
         _check_field(found, who)
     return found
 

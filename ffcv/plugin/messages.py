@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
 
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalised
-from ffcv.plugin.records import Kind
 from ffcv.plugin.state import Plugin
 
 __all__ = ["missing_field", "older_field", "unknown_name", "unknown_type_id"]
@@ -19,26 +19,22 @@ _PACKAGE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
 
 def unknown_name(
     name: str,
-    kinds: Collection[Kind],
-    names: Iterable[tuple[Kind, str]],
+    kinds: Collection[StrEnum],
+    names: Iterable[tuple[StrEnum, str]],
     problems: Sequence[Problem],
 ) -> str:
     """Nothing of these kinds has that name."""
     all_names = list(names)
     there = sorted({known for kind, known in all_names if kind in kinds})
-    parts = [f"there is no {_any_of(kinds)} called {name!r}"]
+    parts = [f"there is no {' or '.join(kinds)} called {name!r}"]
     close = difflib.get_close_matches(name, there, n=3) or _same_letters(name, there)
     if close:
         parts.append(f"did you mean {' or '.join(close)}?")
-    parts += [f"there is a {kind.value} of that name" for kind, known in all_names if known == name]
+    parts += [f"there is a {kind} of that name" for kind, known in all_names if known == name]
     parts.append(f"there are: {', '.join(there)}" if there else "no plugin provides any")
     if problems:
         parts.append(f"problems with plugins: {len(problems)}")
     return "; ".join([*parts, _LISTING])
-
-
-def _any_of(kinds: Collection[Kind]) -> str:
-    return " or ".join(kind.value for kind in Kind if kind in kinds)
 
 
 def _same_letters(name: str, there: Sequence[str]) -> list[str]:

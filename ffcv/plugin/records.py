@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-__all__ = ["Contribution", "Kind"]
+__all__ = ["Contribution", "Hook", "Kind"]
 
 
 class Kind(StrEnum):
-    """Kinds of contribution; each has a hook of its own in :mod:`ffcv.plugin.hookspecs`."""
+    """Kinds of contribution that the core knows, see :mod:`ffcv.plugin.hookspecs`.
+
+    A plugin that others can extend has an enumeration of its own beside this one, and announces a
+    :class:`Hook` for its kinds. Kinds are equal when their words are.
+    """
 
     FIELD = "field"
     DECODER = "decoder"
     TRANSFORM = "transform"
-    IMAGE_CODEC = "image codec"
     ORDER = "order"
+    IMAGE_CODEC = "image codec"
+    """That of the plugin for images, ``ImageKind.CODEC``, for plugins that know it by this name."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class Contribution:
     """
 
     name: str
-    kind: Kind
+    kind: StrEnum
     location: str
     summary: str
     type_id: int | None = None
@@ -46,3 +53,23 @@ class Contribution:
     requires: str | None = None
     aliases: tuple[str, ...] = ()
     appended_by_default: bool = False
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook that a plugin adds, by which others contribute things of its own kinds to it.
+
+    Attributes:
+        specification: an empty function that takes nothing and is marked with
+            :data:`ffcv.plugin.hookspec`; the hook has its name, and its docstring is the
+            documentation. Those who implement the hook return contributions.
+        kinds: the kinds that they may be of, members of an enumeration of strings.
+    """
+
+    specification: Callable[[], Any]
+    kinds: tuple[StrEnum, ...]
+
+    @property
+    def name(self) -> str:
+        """What implementations are called."""
+        return self.specification.__name__

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from enum import StrEnum
 from typing import Any
 
 import pluggy
@@ -26,7 +27,7 @@ from ffcv.plugin import messages
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import Problem, normalised
 from ffcv.plugin.loading import class_if_imported, is_available, load_class
-from ffcv.plugin.records import Kind
+from ffcv.plugin.records import Hook
 from ffcv.plugin.state import Plugin, PluginState
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "field_by_identity",
     "field_by_type_id",
     "find",
+    "hooks",
     "identity",
     "load",
     "lookup",
@@ -66,19 +68,19 @@ def reset() -> None:
     _state = PluginState()
 
 
-def find(name: str, *kinds: Kind) -> Registered | None:
+def find(name: str, *kinds: StrEnum) -> Registered | None:
     """The contribution with this public name or alias; ``None`` if there is none.
 
     Args:
         name: public name.
         kinds: where to look; everywhere if none is given.
     """
-    known = _settled().catalogue.names
-    hits = (known.get((kind, name)) for kind in kinds or Kind)
+    catalogue = _settled().catalogue
+    hits = (catalogue.names.get((kind, name)) for kind in kinds or catalogue.kinds)
     return next((hit for hit in hits if hit is not None), None)
 
 
-def lookup(name: str, *kinds: Kind) -> type:
+def lookup(name: str, *kinds: StrEnum) -> type:
     """The class with this public name or alias; its module is imported at first use.
 
     Args:
@@ -93,24 +95,30 @@ def lookup(name: str, *kinds: Kind) -> type:
     registered = find(name, *kinds)
     if registered is None:
         state = _settled()
-        known = state.catalogue.names
-        text = messages.unknown_name(name, kinds or tuple(Kind), known, state.problems)
+        catalogue = state.catalogue
+        wanted = kinds or catalogue.kinds
+        text = messages.unknown_name(name, wanted, catalogue.names, state.problems)
         raise UnknownNameError(text, name=name)
     return load_class(registered)
 
 
-def contributions(*kinds: Kind) -> list[Registered]:
+def contributions(*kinds: StrEnum) -> list[Registered]:
     """Everything of these kinds (of all, if none is given) that can be looked up; ours first."""
-    wanted = kinds or tuple(Kind)
-    known = _settled().catalogue.names.items()
+    catalogue = _settled().catalogue
+    wanted, known = kinds or catalogue.kinds, catalogue.names.items()
     return [r for (kind, name), r in known if kind in wanted and name == r.name]
 
 
-def names(*kinds: Kind) -> list[str]:
+def names(*kinds: StrEnum) -> list[str]:
     """Public names and aliases whose required packages are installed, sorted."""
-    wanted = kinds or tuple(Kind)
-    known = _settled().catalogue.names.items()
+    catalogue = _settled().catalogue
+    wanted, known = kinds or catalogue.kinds, catalogue.names.items()
     return sorted({name for (kind, name), r in known if kind in wanted and is_available(r)})
+
+
+def hooks() -> list[Hook]:
+    """The hooks that plugins have added to those of the core."""
+    return list(_settled().catalogue.added)
 
 
 def available(registered: Registered) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ffcv.forking import keep_across_forks
 from ffcv.plugin.catalogue import Catalogue, Registered
@@ -16,6 +16,7 @@ from ffcv.plugin.discovery import (
     find_candidates,
     new_manager,
     register,
+    unknown_hooks,
 )
 
 __all__ = ["Plugin", "PluginState"]
@@ -53,6 +54,7 @@ class PluginState:
         self.manager = new_manager()
         self.catalogue = Catalogue()
         self.plugins: list[Plugin] = []
+        self._loaded: list[Candidate] = []
         self._problems: list[Problem] = []
         self._pending: list[Candidate] | None = None
         self._lock = keep_across_forks(threading.RLock())
@@ -68,7 +70,8 @@ class PluginState:
             self._busy = True
             try:
                 self._load_pending()
-                self._complete = not self._pending
+                if not self._pending:
+                    self._complete_loading()
             finally:
                 self._busy = False
 
@@ -97,6 +100,12 @@ class PluginState:
                 self._load(candidate)
         self._pending = waiting
 
+    def _complete_loading(self) -> None:
+        """Say which hooks nobody calls, now that all are known."""
+        for candidate in self._loaded:
+            self._problems.extend(unknown_hooks(self.manager, candidate))
+        self._complete = True
+
     def _drop_disabled(self) -> None:
         assert self._pending is not None
         disabled = disabled_names()
@@ -114,12 +123,27 @@ class PluginState:
         start = time.perf_counter()
         known = self.manager.has_plugin(candidate.name)
         self._problems.extend(register(self.manager, candidate))
-        provides: list[Registered] = []
-        usable = not known and self.manager.has_plugin(candidate.name)
-        if usable:
-            provides = self.catalogue.add_plugin(self.manager, candidate)
+        if known or not self.manager.has_plugin(candidate.name):
+            self._list(candidate, "broken", time.perf_counter() - start)
+            return
+        added = self.catalogue.add_hooks(self.manager, candidate)
+        provides = self.catalogue.add_plugin(self.manager, candidate)
         seconds = time.perf_counter() - start
-        self._list(candidate, "loaded" if usable else "broken", seconds, tuple(provides))
+        self._list(candidate, "loaded", seconds, tuple(provides))
+        if added:
+            self._ask_earlier(added)
+        self._loaded.append(candidate)
+
+    def _ask_earlier(self, hooks: list[str]) -> None:
+        """Ask the plugins that were loaded before by hooks that did not exist then."""
+        for candidate in self._loaded:
+            more = self.catalogue.add_plugin(self.manager, candidate, hooks)
+            if not more:
+                continue
+            for number, plugin in enumerate(self.plugins):
+                if plugin.name == candidate.name and plugin.status == "loaded":
+                    provides = (*plugin.provides, *more)
+                    self.plugins[number] = replace(plugin, provides=provides)
 
     def _list(
         self,

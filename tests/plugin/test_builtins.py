@@ -11,6 +11,7 @@ from ffcv.pipeline import Operation, SampleDecoder, SampleOperation
 from ffcv.plugin import hookspecs, registry
 from ffcv.plugin.catalogue import FORMAT_TYPE_IDS, HOOKS
 from ffcv.plugin.records import Kind
+from ffcv_plugins.images.hookspecs import ImageKind
 
 BASES: dict[Kind, tuple[type, ...]] = {
     Kind.FIELD: (Field,),
@@ -18,7 +19,9 @@ BASES: dict[Kind, tuple[type, ...]] = {
     Kind.TRANSFORM: (SampleOperation, Operation),
 }
 OURS = [r for r in registry.contributions() if r.distribution == "ffcv"]
+ADDED = {hook.name: hook for hook in registry.hooks()}
 SPECS = {n: f for n, f in vars(hookspecs).items() if n.startswith("ffcv_")}
+SPECS |= {name: hook.specification for name, hook in ADDED.items()}
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -28,8 +31,15 @@ def test_hook_is_documented_and_typed(name: str) -> None:
 
 
 def test_every_hook_has_a_caller_and_every_kind_a_hook() -> None:
-    assert set(SPECS) == {*HOOKS, "ffcv_adapt", "ffcv_seed_draws"}
-    assert {kind for kinds in HOOKS.values() for kind in kinds} == set(Kind)
+    assert set(SPECS) == {*HOOKS, *ADDED, "ffcv_hookspecs", "ffcv_adapt", "ffcv_seed_draws"}
+    kinds = [*HOOKS.values(), *(hook.kinds for hook in ADDED.values())]
+    assert {kind for several in kinds for kind in several} == set(Kind)
+
+
+def test_images_add_a_hook_of_their_own() -> None:
+    assert ADDED["ffcv_image_codecs"].kinds == (ImageKind.CODEC,)
+    names = {r.name for r in registry.contributions(ImageKind.CODEC) if r.distribution == "ffcv"}
+    assert names == {"native", "opencv"}
 
 
 @pytest.mark.parametrize("registered", OURS, ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from importlib.metadata import EntryPoint
 from types import ModuleType
 
@@ -13,7 +14,14 @@ from ffcv.beton.layout import CUSTOM_TYPE_ID
 from ffcv.pipeline import Operation, SampleDecoder
 from ffcv.plugin import Kind, registry
 from ffcv.plugin.catalogue import FORMAT_TYPE_IDS, Catalogue, Registered
-from ffcv.plugin.discovery import Candidate, Problem, new_manager, normalised, register
+from ffcv.plugin.discovery import (
+    Candidate,
+    Problem,
+    new_manager,
+    normalised,
+    register,
+    unknown_hooks,
+)
 
 __all__ = ["PluginConformance"]
 
@@ -45,7 +53,7 @@ class PluginConformance:
         problems = [p for p in registry.problems() if normalised(p.distribution) == wanted]
         return [each for plugin in found for each in plugin.provides], problems
 
-    def _classes(self, *kinds: Kind) -> Iterator[tuple[Registered, type]]:
+    def _classes(self, *kinds: StrEnum) -> Iterator[tuple[Registered, type]]:
         for registered in self._announced()[0]:
             if registered.contribution.kind in kinds and registry.available(registered):
                 yield registered, registry.load(registered)
@@ -60,11 +68,12 @@ class PluginConformance:
 
     def test_every_name_can_be_imported(self) -> None:
         """Behind each name whose required package is installed there is a class of its kind."""
-        for registered, found in self._classes(*Kind):
+        kinds = {registered.contribution.kind for registered in self._announced()[0]}
+        for registered, found in self._classes(*kinds):
             kind = registered.contribution.kind
-            if kind is Kind.DECODER:
+            if kind == Kind.DECODER:
                 assert issubclass(found, Operation), f"{registered} is no operation: {found}"
-            if kind is Kind.TRANSFORM and issubclass(found, SampleDecoder):
+            if kind == Kind.TRANSFORM and issubclass(found, SampleDecoder):
                 raise AssertionError(f"{registered} is a decoder, announced as a transform")
 
     def test_decoders_name_fields_that_exist(self) -> None:
@@ -130,7 +139,13 @@ def _announced_by(module: ModuleType) -> tuple[list[Registered], list[Problem]]:
     problems = register(manager, candidate)
     if not manager.has_plugin(candidate.name):
         return [], problems
-    return catalogue.add_plugin(manager, candidate), [*problems, *catalogue.problems]
+    catalogue.add_hooks(manager, candidate)
+    for hook in registry.hooks():
+        if hook.name not in catalogue.hooks:
+            catalogue.add_hook(manager, hook)
+    provided = catalogue.add_plugin(manager, candidate)
+    problems += [*catalogue.problems, *unknown_hooks(manager, candidate)]
+    return provided, problems
 
 
 def _names(registered: Registered) -> tuple[str, ...]:

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ffcv.plugin.hookspecs import hookimpl
-from ffcv.plugin.records import Contribution, Kind
+from ffcv.plugin import Contribution, Hook, Kind, hookimpl
+from ffcv_plugins.images.hookspecs import ImageKind
+from ffcv_plugins.images.hookspecs import ffcv_image_codecs as image_codecs
 
 if TYPE_CHECKING:
     from ffcv_plugins.images.functions import decode_image, resize
 
-__all__ = ["decode_image", "ffcv_fields", "ffcv_image_codecs", "ffcv_operations", "resize"]
+__all__ = [
+    "decode_image",
+    "ffcv_fields",
+    "ffcv_hookspecs",
+    "ffcv_image_codecs",
+    "ffcv_operations",
+    "resize",
+]
 
 _HERE = "ffcv_plugins.images"
+
+
+@hookimpl
+def ffcv_hookspecs() -> Iterable[Hook]:
+    """``ffcv_image_codecs``, by which others contribute codecs."""
+    return [Hook(image_codecs, (ImageKind.CODEC,))]
 
 
 @hookimpl
@@ -61,13 +75,13 @@ def ffcv_image_codecs() -> Iterable[Contribution]:
     return [
         Contribution(
             name="native",
-            kind=Kind.IMAGE_CODEC,
+            kind=ImageKind.CODEC,
             location=f"{_HERE}.native:NativeCodec",
             summary="sequential JPEG, compiled; decodes only what is kept",
         ),
         Contribution(
             name="opencv",
-            kind=Kind.IMAGE_CODEC,
+            kind=ImageKind.CODEC,
             location=f"{_HERE}.opencv:OpenCVCodec",
             summary="all other JPEG, and encoding, with libjpeg-turbo",
             requires="cv2",

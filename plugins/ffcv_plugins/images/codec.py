@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
-from ffcv.plugin.records import Kind
+from ffcv_plugins.images.hookspecs import ImageKind
 
 if TYPE_CHECKING:
     from ffcv.kernels.entry import Entry
@@ -151,7 +151,7 @@ def _usable_codecs() -> Iterator[Codec | RegionCodec]:
     installed for. One that cannot be made is warned of, and the next one is used; a broken package
     harms nobody but who asks for it by name.
     """
-    known = registry.contributions(Kind.IMAGE_CODEC)
+    known = registry.contributions(ImageKind.CODEC)
     for found in sorted(known, key=lambda codec: codec.distribution == "ffcv"):
         codec = _usable(found.name) if registry.available(found) else None
         if codec is not None:
@@ -184,7 +184,7 @@ def installed_codec(name: str = "opencv") -> Codec:
 
 @cache
 def _made(name: str) -> Codec | RegionCodec:
-    cls, found = registry.lookup(name, Kind.IMAGE_CODEC), registry.find(name, Kind.IMAGE_CODEC)
+    cls, found = registry.lookup(name, ImageKind.CODEC), registry.find(name, ImageKind.CODEC)
     assert found is not None
     who = f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})"
     try:

@@ -19,7 +19,7 @@ def decode_crop_resize(data: np.ndarray, box: Box, size: int) -> np.ndarray:
 def random_boxes(height: int, width: int, number: int, seed: int = 0) -> list[Box]:
     """Boxes as ``RandomResizedCrop`` draws them."""
     from ffcv.testing.harness import sample_keys
-    from ffcv_plugins.images.crops import random_resized_crop
+    from ffcv_plugins.raster.crops import random_resized_crop
 
     keys = sample_keys(np.arange(number), seed=seed, epoch=0, slot=0)
     bounds = 0.08, 1.0, 3 / 4, 4 / 3

@@ -22,7 +22,7 @@ from numba import njit
 from ffcv.kernels.marking import BORROWING_OPTIONS
 from ffcv.kernels.vectors import address_of
 from ffcv.reader import Reader
-from ffcv_plugins.pixels.rows import copy_row
+from ffcv_plugins.raster.rows import copy_row
 
 SIDE, BATCH, BATCHES = 224, 128, 5
 

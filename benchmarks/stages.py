@@ -20,9 +20,9 @@ from single import SIZE, Task, tasks
 
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import allocate as allocate_decoder
-from ffcv_plugins.images.resampling.finish import Finish, record
-from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
-from ffcv_plugins.images.resampling.workspace import allocate as allocate_resizer
+from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
+from ffcv_plugins.raster.resizing.workspace import allocate as allocate_resizer
 
 LARGEST = 520
 

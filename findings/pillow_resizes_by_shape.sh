@@ -8,7 +8,7 @@
 #           first. Between the passes numbers are cut off at 0 and 255, so where the orders differ, so do bicubic
 #           and Lanczos results, by up to 19 levels on noise.
 # Here:     resizing follows the order of 13.0.0 (rows_come_first in
-#           plugins/ffcv_plugins/images/resampling/weights.py).
+#           plugins/ffcv_plugins/raster/resizing/weights.py).
 
 set -euo pipefail
 folder=$(mktemp -d)

@@ -22,7 +22,7 @@ _RESIZE = (
     "resize, or decode_image with a region and a size, of ffcv_plugins.images for single images, "
     "and in pipelines a decoder that crops"
 )
-_CROP = "a decoder that crops, or in a kernel of yours {} of ffcv_plugins.images.crops"
+_CROP = "a decoder that crops, or in a kernel of yours {} of ffcv_plugins.raster.crops"
 _RANDOM, _CENTER = _CROP.format("random_resized_crop"), _CROP.format("center_crop")
 _ITERATE = (
     "the loader itself, with steps at the end of its pipelines or a generator around it; the guide "

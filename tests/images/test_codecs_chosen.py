@@ -21,7 +21,6 @@ from ffcv.testing.harness import sample_keys
 from ffcv.testing.memory import Encoded, Regions
 from ffcv.writer import DatasetWriter
 from ffcv_plugins.images import codec
-from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.decoders import (
     CenterCropRGBImageDecoder,
     RandomResizedCropRGBImageDecoder,
@@ -33,7 +32,8 @@ from ffcv_plugins.images.jpeg.decoder import RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import local_memory
 from ffcv_plugins.images.layout import RECORD
 from ffcv_plugins.images.opencv import OpenCVCodec
-from ffcv_plugins.images.resampling.arrays import resize_array
+from ffcv_plugins.raster.crops import center_crop, random_resized_crop
+from ffcv_plugins.raster.resizing.arrays import resize_array
 
 SIZE = (90, 130)
 

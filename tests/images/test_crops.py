@@ -11,7 +11,7 @@ from numba import njit
 
 from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv.kernels.random import base_key, sample_key
-from ffcv_plugins.images.crops import center_crop, random_resized_crop
+from ffcv_plugins.raster.crops import center_crop, random_resized_crop
 
 DEFAULT = (0.08, 1.0, 0.75, 4 / 3)
 COMPILED = njit(**JIT_OPTIONS)(random_resized_crop)

@@ -14,7 +14,6 @@ from ffcv.pipeline import ASSIST
 from ffcv.testing import decode
 from ffcv.testing.harness import sample_keys
 from ffcv.testing.memory import Encoded, GuardedArray, encode_values
-from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.decoders import (
     CenterCropRGBImageDecoder,
     RandomResizedCropRGBImageDecoder,
@@ -22,8 +21,9 @@ from ffcv_plugins.images.decoders import (
 )
 from ffcv_plugins.images.field import RGBImageField
 from ffcv_plugins.images.opencv import OpenCVCodec
-from ffcv_plugins.images.resampling.arrays import resize_array
 from ffcv_plugins.images.survey import survey
+from ffcv_plugins.raster.crops import center_crop, random_resized_crop
+from ffcv_plugins.raster.resizing.arrays import resize_array
 from ffcv_plugins.scalars.fields import IntField
 from tests.support import FIXTURES, unpack_fixture
 

@@ -16,7 +16,6 @@ from ffcv.testing.harness import sample_keys
 from ffcv.transforms import RandomHorizontalFlip
 from ffcv.writer import DatasetWriter
 from ffcv.writer.indexing import add_side_indexes
-from ffcv_plugins.images.crops import center_crop, random_resized_crop
 from ffcv_plugins.images.decoders import (
     CenterCropRGBImageDecoder,
     RandomResizedCropRGBImageDecoder,
@@ -24,7 +23,8 @@ from ffcv_plugins.images.decoders import (
 )
 from ffcv_plugins.images.layout import JPEG, RAW
 from ffcv_plugins.images.opencv import OpenCVCodec
-from ffcv_plugins.images.resampling.arrays import resize_array
+from ffcv_plugins.raster.crops import center_crop, random_resized_crop
+from ffcv_plugins.raster.resizing.arrays import resize_array
 from tests.beton.building import patched
 from tests.support import unpack_fixture
 

@@ -20,8 +20,8 @@ from ffcv_plugins.images import decode_image, resize
 from ffcv_plugins.images.jpeg.density import side_index
 from ffcv_plugins.images.jpeg.stream import read_stream
 from ffcv_plugins.images.kernels import block_size
-from ffcv_plugins.images.resampling.arrays import resize_array
-from ffcv_plugins.images.resampling.weights import FILTERS
+from ffcv_plugins.raster.resizing.arrays import resize_array
+from ffcv_plugins.raster.resizing.weights import FILTERS
 
 SIZE = (90, 130)
 PIXELS = picture(*SIZE)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ffcv.kernels.marking import JIT_OPTIONS
-from ffcv_plugins.pixels import colors
+from ffcv_plugins.raster import colors
 
 blend_row, saturate_row, is_quick = (
     njit(**JIT_OPTIONS)(getattr(colors, name)) for name in ("blend_row", "saturate_row", "is_quick")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ffcv.kernels.marking import JIT_OPTIONS
-from ffcv_plugins.pixels import rows
-from ffcv_plugins.pixels.normalization import (
+from ffcv_plugins.raster import rows
+from ffcv_plugins.raster.normalization import (
     BFLOAT16,
     FLOAT16,
     FLOAT32,

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from image_reference import picture
 from resize_support import resize_planes, resize_rgb
 
-from ffcv_plugins.images.resampling.arrays import (
+from ffcv_plugins.raster.colors import BRIGHTNESS, SATURATION
+from ffcv_plugins.raster.finish import Color, Finish, Rectangle, record
+from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
+from ffcv_plugins.raster.resizing.arrays import (
     Plane,
     finish_array,
     resize_array,
     resize_planes_array,
 )
-from ffcv_plugins.images.resampling.finish import Color, Finish, Rectangle, record
-from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION
-from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 LOOKUP = np.random.default_rng(5).integers(0, 256, (3, 256), dtype=np.uint8)

@@ -10,11 +10,11 @@ from image_reference import picture
 from PIL import Image
 from resize_support import BUFFERS, make_planes, resize_planes
 
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.arrays import Plane, resize_array, resize_planes_array
-from ffcv_plugins.images.resampling.finish import Finish
-from ffcv_plugins.images.resampling.rgb import BAD_REGION, BAD_SIZE, TOO_SMALL
-from ffcv_plugins.images.resampling.weights import FILTERS
+from ffcv_plugins.raster.finish import Finish
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.arrays import Plane, resize_array, resize_planes_array
+from ffcv_plugins.raster.resizing.rgb import BAD_REGION, BAD_SIZE, TOO_SMALL
+from ffcv_plugins.raster.resizing.weights import FILTERS
 
 METHODS = pytest.mark.parametrize("method", list(FILTERS))
 FACTORS = st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (4, 2)])

@@ -12,18 +12,18 @@ from PIL import Image
 from resize_support import BUFFERS, address, fenced_sample, resize_rgb
 
 from ffcv.kernels.entry import compiled_entries
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.arrays import resize_array
-from ffcv_plugins.images.resampling.finish import Finish, record
-from ffcv_plugins.images.resampling.rgb import (
+from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.arrays import resize_array
+from ffcv_plugins.raster.resizing.rgb import (
     BAD_SIZE,
     NOT_COMPILED,
     TOO_SMALL,
     copy_rgb_entry,
     resize_rgb_entry,
 )
-from ffcv_plugins.images.resampling.weights import FILTERS
-from ffcv_plugins.images.resampling.workspace import allocate
+from ffcv_plugins.raster.resizing.weights import FILTERS
+from ffcv_plugins.raster.resizing.workspace import allocate
 
 PILLOW = {
     "bilinear": Image.Resampling.BILINEAR,

@@ -8,9 +8,9 @@ from guarded import guarded
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.axis import fill_axis_entry
-from ffcv_plugins.images.resampling.weights import (
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.axis import fill_axis_entry
+from ffcv_plugins.raster.resizing.weights import (
     FILTERS,
     NARROW_ONE,
     WIDE_BITS,

@@ -11,8 +11,8 @@ from transform_support import DTYPES, as_array, random_batch, run_batch
 
 from ffcv.pipeline import State, bfloat16
 from ffcv_plugins.augment.dtype import Convert, View
-from ffcv_plugins.augment.dtypes import numpy_dtype, torch_dtype
 from ffcv_plugins.augment.squeeze import Squeeze
+from ffcv_plugins.tensors import numpy_dtype, torch_dtype
 from ffcv_plugins.torch.tensor import ToTensor
 
 SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple)

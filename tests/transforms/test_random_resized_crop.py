@@ -12,8 +12,8 @@ from ffcv.testing import apply
 from ffcv.testing.conformance import OperationConformance
 from ffcv.testing.strategies import batches
 from ffcv_plugins.augment.random_resized_crop import RandomResizedCrop
-from ffcv_plugins.images.crops import random_resized_crop
-from ffcv_plugins.images.resampling.arrays import resize_array
+from ffcv_plugins.raster.crops import random_resized_crop
+from ffcv_plugins.raster.resizing.arrays import resize_array
 
 ANY = {"scale": (0.08, 1.0), "ratio": (3 / 4, 4 / 3)}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ffcv.kernels.random import beta, fork, integer, uniform
 from ffcv.pipeline import bfloat16
 from ffcv.testing.harness import sample_keys, state_of
-from ffcv_plugins.augment.dtypes import numpy_dtype
+from ffcv_plugins.tensors import numpy_dtype
 
 DTYPES = [np.bool_, np.uint8, np.int16, np.uint16, np.int64, np.float32, np.float64]
 

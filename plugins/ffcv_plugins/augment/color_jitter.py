@@ -8,7 +8,7 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import color_kernels as kernels
 from ffcv_plugins.augment.checks import check_rgb_bytes, numbers, probability
 from ffcv_plugins.augment.notes import note_brightness, note_saturation
-from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.folding import Fold, Foldable, Turn
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomSaturation"]
 

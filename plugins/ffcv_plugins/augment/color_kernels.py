@@ -3,7 +3,7 @@
 Each blends the image with another one: ``factor * image + (1 - factor) * other``, in float64,
 rounded to the nearest integer and held between 0 and 255. Draws: 0 whether, 1 the factor.
 
-Compiled, an image is one long row to ``ffcv_plugins.pixels.colors``, whose kernels keep to it. Its
+Compiled, an image is one long row to ``ffcv_plugins.raster.colors``, whose kernels keep to it. Its
 greys are added up 16 pixels at a time while that many are left, and one by one from there.
 """
 
@@ -25,7 +25,7 @@ from ffcv.kernels.vectors import (
     store,
     widen,
 )
-from ffcv_plugins.pixels.colors import (
+from ffcv_plugins.raster.colors import (
     blend_array,
     blend_row,
     grey_array,

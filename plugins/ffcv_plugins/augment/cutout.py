@@ -8,7 +8,7 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_fill, check_image, fill_values, size
 from ffcv_plugins.augment.notes import note_cutout
-from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.folding import Fold, Foldable, Turn
 
 __all__ = ["Cutout"]
 

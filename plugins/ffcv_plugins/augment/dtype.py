@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ffcv.pipeline import Operation, State, bfloat16
 from ffcv.pipeline.dtypes import dtype_name, from_bfloat16, to_bfloat16
 from ffcv.whole import whole
-from ffcv_plugins.augment.dtypes import check_numbers, numpy_dtype, same_kind, torch_dtype
+from ffcv_plugins.tensors import check_numbers, numpy_dtype, same_kind, torch_dtype
 
 __all__ = ["Convert", "View"]
 

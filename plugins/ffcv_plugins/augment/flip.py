@@ -6,7 +6,7 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, probability
 from ffcv_plugins.augment.notes import note_flip
-from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.folding import Fold, Foldable, Turn
 
 __all__ = ["RandomHorizontalFlip"]
 

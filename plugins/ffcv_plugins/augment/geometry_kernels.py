@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.kernels.random import integer, uniform
 from ffcv.kernels.vectors import address_of
-from ffcv_plugins.pixels.rows import copy_row, fill_row, mirror_row
+from ffcv_plugins.raster.rows import copy_row, fill_row, mirror_row
 
 __all__ = [
     "CutoutParams",

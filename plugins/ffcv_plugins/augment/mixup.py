@@ -19,7 +19,7 @@ from ffcv.kernels.random import beta, fork
 from ffcv.pipeline import AllocationQuery, Operation, State, kernel
 from ffcv.whole import whole
 from ffcv_plugins.augment.checks import check_arithmetic, numbers
-from ffcv_plugins.augment.dtypes import same_kind, torch_dtype
+from ffcv_plugins.tensors import same_kind, torch_dtype
 
 __all__ = ["ImageMixup", "LabelMixup", "MixupToOneHot", "share"]
 

@@ -11,28 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, SampleOperation, State, bfloat16
-from ffcv.pipeline.dtypes import dtype_name, is_half, to_bfloat16
+from ffcv.pipeline import Operation, SampleOperation, State
+from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
-from ffcv_plugins.augment.dtypes import is_integer, numpy_dtype, same_kind
 from ffcv_plugins.augment.notes import note_normalization
-from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
-from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
+from ffcv_plugins.raster.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
+from ffcv_plugins.tensors import is_integer, numpy_dtype, same_kind
 
-__all__ = ["NormalizeImage", "lookup_table"]
+__all__ = ["NormalizeImage"]
 
 _RESULTS = ("float16", "bfloat16", "float32", "float64")
 _KINDS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32}
-
-
-def lookup_table(
-    mean: NDArray[np.float64], std: NDArray[np.float64], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    """``(C, 256)``: what each value of a byte becomes, computed in float64 and rounded once."""
-    with np.errstate(over="ignore"):
-        values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
-        return to_bfloat16(values) if dtype == bfloat16 else values.astype(dtype)
 
 
 class NormalizeImage(SampleOperation, Foldable, Operation):
@@ -186,7 +177,7 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
         if kind != UINT8 and len(mean) in (1, 3):
             constants = normalization(mean, std, kind)
         if is_half(result):
-            table = lookup_table(mean, std, result).view(np.uint16)
+            table = kernels.lookup_table(mean, std, result).view(np.uint16)
         return kernels.NormalizeParams(
             np.resize(mean, width), np.resize(std, width), table, kind, constants
         )
@@ -197,14 +188,14 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
         Raises:
             ValueError: the input is no tensor of images with the channels of ``mean``.
         """
-        from ffcv_plugins.torch.normalize import check_tensor
+        from ffcv_plugins.augment.normalize_tensors import check_tensor
 
         check_tensor(previous_state, len(self._numbers()[0]))
         return replace(previous_state, dtype=same_kind(self.type, previous_state)), None
 
     def generate_code(self) -> Callable[..., Any]:
         """``f(batch, memory)`` for tensors; always a new tensor."""
-        from ffcv_plugins.torch.normalize import TensorNormalizer
+        from ffcv_plugins.augment.normalize_tensors import TensorNormalizer
 
         normalizer, is_first = TensorNormalizer(), True
 

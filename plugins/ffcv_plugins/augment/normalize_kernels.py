@@ -1,7 +1,7 @@
 """Kernels that normalise images, and the parameters that they take.
 
 All results are rounded once, from ``(value - mean) / std`` in float64. For RGB bytes, and for any
-bytes with one mean for all channels, ``ffcv_plugins.pixels.rows`` comes to the same bits sooner:
+bytes with one mean for all channels, ``ffcv_plugins.raster.rows`` comes to the same bits sooner:
 the image is one row to it, three values a pixel, and what is left of the last pixel is done here.
 """
 
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.kernels.vectors import address_of
-from ffcv_plugins.pixels.normalization import FLOAT32
-from ffcv_plugins.pixels.rows import normalise_row
+from ffcv.pipeline.dtypes import bfloat16, to_bfloat16
+from ffcv_plugins.raster.normalization import FLOAT32
+from ffcv_plugins.raster.rows import normalise_row
 
-__all__ = ["NormalizeParams", "normalize", "normalize_to_bits"]
+__all__ = ["NormalizeParams", "lookup_table", "normalize", "normalize_to_bits"]
 
 
 class NormalizeParams(NamedTuple):
@@ -26,7 +27,7 @@ class NormalizeParams(NamedTuple):
     stds: what to divide it by, likewise.
     table: ``(C, 256)`` or ``(1, 256)``: for results of 16 bits, those of what a byte becomes;
         otherwise of no meaning.
-    kind: of the results, see ``ffcv_plugins.pixels.normalization``; 0 for float64.
+    kind: of the results, see ``ffcv_plugins.raster.normalization``; 0 for float64.
     constants: what ``normalise_row`` needs, or nothing where it does not serve, uint8.
     """
 
@@ -35,6 +36,15 @@ class NormalizeParams(NamedTuple):
     table: NDArray[np.uint16]
     kind: int
     constants: NDArray[np.uint8]
+
+
+def lookup_table(
+    mean: NDArray[np.float64], std: NDArray[np.float64], dtype: np.dtype[Any]
+) -> NDArray[Any]:
+    """``(C, 256)``: what each value of a byte becomes, computed in float64 and rounded once."""
+    with np.errstate(over="ignore"):
+        values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
+        return to_bfloat16(values) if dtype == bfloat16 else values.astype(dtype)
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Notes to a decoder that does an operation while it writes pixels; see ``pixels.folding``.
+"""Notes to a decoder that does an operation while it writes pixels; see ``raster.folding``.
 
 Each makes the same draws as the operation's own kernel, and so the same choices.
 """
@@ -11,7 +11,8 @@ from ffcv.kernels import kernel
 from ffcv.kernels.random import integer, uniform
 from ffcv.kernels.vectors import address_of
 from ffcv_plugins.augment.color_kernels import draw_factor, is_chosen
-from ffcv_plugins.images.resampling.finish import (
+from ffcv_plugins.raster.colors import BRIGHTNESS, SATURATION
+from ffcv_plugins.raster.finish import (
     CONSTANTS,
     HEIGHT,
     MIRROR,
@@ -20,14 +21,12 @@ from ffcv_plugins.images.resampling.finish import (
     WIDTH,
     add_color,
 )
-from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION
 
 __all__ = [
     "note_brightness",
     "note_cutout",
     "note_flip",
     "note_normalization",
-    "note_nothing",
     "note_saturation",
 ]
 
@@ -70,8 +69,3 @@ def note_cutout(workspace: Any, params: Any, key: Any) -> None:
 def note_normalization(workspace: Any, params: Any, key: Any) -> None:
     """Normalise; what kind of numbers come out does not change from sample to sample."""
     workspace.finish[CONSTANTS] = address_of(params.constants)
-
-
-@kernel
-def note_nothing(workspace: Any, params: Any, key: Any) -> None:
-    """What is to be done is the same for all samples."""

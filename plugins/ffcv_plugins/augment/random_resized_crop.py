@@ -13,12 +13,12 @@ from ffcv.kernels.vectors import address_of
 from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
 from ffcv_plugins.augment.checks import size as as_size
-from ffcv_plugins.images.crops import random_resized_crop
-from ffcv_plugins.images.eager import resize_with_numpy
-from ffcv_plugins.images.resampling.finish import DESTINATION, Finish, record
-from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
-from ffcv_plugins.images.resampling.weights import BILINEAR
-from ffcv_plugins.images.resampling.workspace import ResizeWorkspace, allocate
+from ffcv_plugins.raster.crops import random_resized_crop
+from ffcv_plugins.raster.finish import DESTINATION, Finish, record
+from ffcv_plugins.raster.resizing.eager import resize_with_numpy
+from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
+from ffcv_plugins.raster.resizing.weights import BILINEAR
+from ffcv_plugins.raster.resizing.workspace import ResizeWorkspace, allocate
 
 __all__ = ["CropParams", "CropWorkspace", "RandomResizedCrop", "crop"]
 

@@ -18,14 +18,14 @@ from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
 from ffcv_plugins.images.codec import library_codecs, region_codec
 from ffcv_plugins.images.layout import RECORD, ROW_INDEX
 from ffcv_plugins.images.library import decode_by_library
-from ffcv_plugins.images.resampling.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
-from ffcv_plugins.images.resampling.planes import resize_planes_entry
-from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
-from ffcv_plugins.images.resampling.weights import FILTERS
-from ffcv_plugins.images.resampling.workspace import allocate
 from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
-from ffcv_plugins.pixels.folding import Turn, fold_of
-from ffcv_plugins.pixels.normalization import UINT8
+from ffcv_plugins.raster.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
+from ffcv_plugins.raster.folding import Turn, fold_of
+from ffcv_plugins.raster.normalization import UINT8
+from ffcv_plugins.raster.resizing.planes import resize_planes_entry
+from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
+from ffcv_plugins.raster.resizing.weights import FILTERS
+from ffcv_plugins.raster.resizing.workspace import allocate
 
 __all__ = [
     "DEFAULT_MODE",

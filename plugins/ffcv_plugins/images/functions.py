@@ -17,11 +17,11 @@ from ffcv_plugins.images.jpeg.memory import local_memory
 from ffcv_plugins.images.kernels import block_size
 from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
 from ffcv_plugins.images.library import decode_by_library, probe_by_library
-from ffcv_plugins.images.resampling.finish import Finish, record
-from ffcv_plugins.images.resampling.planes import resize_planes_entry
-from ffcv_plugins.images.resampling.rgb import resize_rgb_entry
-from ffcv_plugins.images.resampling.weights import FILTERS
-from ffcv_plugins.images.resampling.workspace import ResizeWorkspace, allocate
+from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.resizing.planes import resize_planes_entry
+from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
+from ffcv_plugins.raster.resizing.weights import FILTERS
+from ffcv_plugins.raster.resizing.workspace import ResizeWorkspace, allocate
 
 __all__ = ["decode_image", "resize"]
 

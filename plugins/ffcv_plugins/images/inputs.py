@@ -214,7 +214,7 @@ def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
         return pixels
     # Not needed for other images, and they bring Numba along.
     from ffcv_plugins.images.functions import resize
-    from ffcv_plugins.images.resampling.arrays import resize_array
+    from ffcv_plugins.raster.resizing.arrays import resize_array
 
     scale = longest / max(height, width)
     size = max(round(height * scale), 1), max(round(width * scale), 1)

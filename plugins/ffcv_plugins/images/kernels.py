@@ -22,13 +22,13 @@ from ffcv.kernels import is_compiled, kernel
 from ffcv.kernels.entry import call_entry
 from ffcv.kernels.vectors import address_of, fence, load_i64
 from ffcv.pipeline import ASSIST
-from ffcv_plugins.images.crops import center_crop, random_resized_crop
-from ffcv_plugins.images.eager import resize_with_numpy
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
-from ffcv_plugins.images.resampling.finish import COLORS, DESTINATION, HEIGHT, PAST_CACHE, WIDTH
-from ffcv_plugins.images.resampling.workspace import ResizeWorkspace
-from ffcv_plugins.pixels.rows import copy_row, stream_row
+from ffcv_plugins.raster.crops import center_crop, random_resized_crop
+from ffcv_plugins.raster.finish import COLORS, DESTINATION, HEIGHT, PAST_CACHE, WIDTH
+from ffcv_plugins.raster.resizing.eager import resize_with_numpy
+from ffcv_plugins.raster.resizing.workspace import ResizeWorkspace
+from ffcv_plugins.raster.rows import copy_row, stream_row
 
 __all__ = [
     "ERRORS",
@@ -68,7 +68,7 @@ class ImageWorkspace(NamedTuple):
     Attributes:
         decoded: whose pixels the library has left: ``(1, data_ptr)``, or ``(0, …)`` for none.
         pixels: uint8, room for the pixels of the largest JPEG.
-        finish: what is done with finished rows, see ``resampling.finish``; int64.
+        finish: what is done with finished rows, see ``raster.finish``; int64.
         decoder: memory of the region codec, or :class:`NoDecoder`.
         resizer: memory of resizing.
     """
@@ -92,13 +92,13 @@ class SourceParams(NamedTuple):
     Attributes:
         tallest: the largest height that the workspace is made for.
         widest: the largest width that it is made for.
-        method: the filter, see ``resampling.weights``.
+        method: the filter, see ``resizing.weights``.
         pixels_at: address of the region codec's ``rgb``, 0 if there is none. This and the others
             are 0 as well where nothing is compiled.
         planes_at: address of its ``planes``, if JPEGs may be resized before their colours are
             converted; or 0.
-        resize_at: address of ``resampling.rgb.resize_rgb``.
-        resize_planes_at: address of ``resampling.planes.resize_planes``.
+        resize_at: address of ``resizing.rgb.resize_rgb``.
+        resize_planes_at: address of ``resizing.planes.resize_planes``.
         offsets: address of the side index's offsets, uint64.
         entries: how many entries the side index has; 0 for none.
         blob: address of the side index's bytes.

@@ -11,9 +11,8 @@ import torch
 
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.pipeline import Operation, SampleOperation, State
-from ffcv_plugins.augment.notes import note_nothing
-from ffcv_plugins.pixels.folding import Fold, Foldable, Turn
-from ffcv_plugins.torch.checks import require_tensor
+from ffcv_plugins.raster.folding import Fold, Foldable, Turn, note_nothing
+from ffcv_plugins.tensors import require_tensor
 
 __all__ = ["ToTorchImage"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ffcv.pipeline import Operation, State
-from ffcv_plugins.torch.checks import require_tensor
+from ffcv_plugins.tensors import require_tensor
 
 __all__ = ["ModuleWrapper"]
 

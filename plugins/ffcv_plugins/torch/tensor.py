@@ -8,19 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, State, bfloat16
-from ffcv_plugins.augment.dtypes import torch_dtype
+from ffcv.pipeline import Operation, State
+from ffcv_plugins.tensors import tensor_of, torch_dtype
 
-__all__ = ["ToTensor", "tensor_of"]
-
-
-def tensor_of(array: NDArray[Any]) -> torch.Tensor:
-    """A tensor that shares an array's memory; ``torch.from_numpy`` does not know bfloat16."""
-    if array.dtype == bfloat16:
-        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
-    return torch.from_numpy(array)
+__all__ = ["ToTensor"]
 
 
 class ToTensor(Operation):

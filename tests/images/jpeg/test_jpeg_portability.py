@@ -17,7 +17,7 @@ from numba import cfunc, types
 from ffcv.kernels.marking import JIT_OPTIONS
 from ffcv_plugins.images.jpeg.decoder import decode_rgb
 from ffcv_plugins.images.jpeg.row_index import index_rows
-from ffcv_plugins.images.resampling.rgb import copy_rgb
+from ffcv_plugins.raster.resizing.rgb import copy_rgb
 
 SUPPORT = Path(__file__).parent.parent / "support"
 AARCH64 = "aarch64-unknown-linux-gnu"

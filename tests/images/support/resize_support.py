@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from guarded import guarded, guarded_copy
 
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.arrays import Plane, plane_table
-from ffcv_plugins.images.resampling.finish import Finish, record
-from ffcv_plugins.images.resampling.planes import resize_planes_entry
-from ffcv_plugins.images.resampling.rgb import copy_rgb_entry, resize_rgb_entry
-from ffcv_plugins.images.resampling.workspace import allocate
-from ffcv_plugins.pixels.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8
+from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.arrays import Plane, plane_table
+from ffcv_plugins.raster.resizing.planes import resize_planes_entry
+from ffcv_plugins.raster.resizing.rgb import copy_rgb_entry, resize_rgb_entry
+from ffcv_plugins.raster.resizing.workspace import allocate
 
 DTYPES = {UINT8: np.uint8, FLOAT16: np.float16, BFLOAT16: np.uint16, FLOAT32: np.float32}
 _AXES = [w.AXES + i * w.AXIS_BYTES + part for i in range(4) for part in (w.FIRST, w.WEIGHTS)]

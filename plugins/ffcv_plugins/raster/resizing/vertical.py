@@ -33,9 +33,9 @@ from ffcv.kernels.vectors import (
     widen,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.horizontal import high_product
-from ffcv_plugins.images.resampling.weights import WIDE_BITS
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.horizontal import high_product
+from ffcv_plugins.raster.resizing.weights import WIDE_BITS
 
 __all__ = ["find_rows", "sum_rows", "sum_rows_finely", "sum_wide"]
 

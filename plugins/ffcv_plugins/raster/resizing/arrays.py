@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv_plugins.images.resampling.finish import Finish, check
-from ffcv_plugins.images.resampling.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
-from ffcv_plugins.images.resampling.weights import (
+from ffcv_plugins.raster.colors import SATURATION, blend_array, grey_array
+from ffcv_plugins.raster.finish import Finish, check
+from ffcv_plugins.raster.normalization import FLOAT16, FLOAT32, TABLE
+from ffcv_plugins.raster.resizing.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
+from ffcv_plugins.raster.resizing.weights import (
     FILTERS,
     WIDE_BITS,
     Axis,
     make_axis,
     rows_come_first,
 )
-from ffcv_plugins.pixels.colors import SATURATION, blend_array, grey_array
-from ffcv_plugins.pixels.normalization import FLOAT16, FLOAT32, TABLE
 
 __all__ = ["Plane", "finish_array", "plane_table", "resize_array", "resize_planes_array"]
 

@@ -38,9 +38,9 @@ from ffcv.kernels.vectors import (
     widen,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.weights import WIDE_BITS
-from ffcv_plugins.pixels.rows import copy_row
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.weights import WIDE_BITS
+from ffcv_plugins.raster.rows import copy_row
 
 __all__ = ["high_product", "resize_strip"]
 

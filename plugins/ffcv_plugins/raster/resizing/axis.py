@@ -33,8 +33,8 @@ from ffcv.kernels.vectors import (
     unsigned,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.weights import (
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.weights import (
     AREA,
     BICUBIC,
     BILINEAR,

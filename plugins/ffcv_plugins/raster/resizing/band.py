@@ -26,9 +26,9 @@ from ffcv.kernels.vectors import (
     store_u8,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.vertical import sum_wide
-from ffcv_plugins.images.resampling.weights import WIDE_BITS
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.vertical import sum_wide
+from ffcv_plugins.raster.resizing.weights import WIDE_BITS
 
 __all__ = ["fill_band", "prepare_band"]
 

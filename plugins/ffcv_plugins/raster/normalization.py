@@ -67,7 +67,7 @@ IS_EXACT, TABLE = _offset("is_exact"), _offset("table")
 
 @np.errstate(over="ignore", invalid="ignore")  # a tiny std makes results infinite
 def normalization(mean: Any, std: Any, kind: int) -> NDArray[np.uint8]:
-    """Constants for ``ffcv_plugins.pixels.rows.normalise_row``, which takes their address.
+    """Constants for ``ffcv_plugins.raster.rows.normalise_row``, which takes their address.
 
     Args:
         mean: what to subtract from bytes: one number, or three.

@@ -1,18 +1,32 @@
-"""NumPy's and torch's names for the same number types. Nothing here imports torch by itself.
+"""What plugins share that work on NumPy's arrays and on torch's tensors.
 
-bfloat16, which NumPy lacks, is ``ffcv.pipeline.bfloat16`` there, and goes by its name as well.
+That is above all NumPy's and torch's names for the same number types. bfloat16, which NumPy lacks,
+is ``ffcv.pipeline.bfloat16`` there, and goes by its name as well. torch is imported only where
+somebody asks for a thing of torch's.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.state import State
 
-__all__ = ["check_numbers", "is_integer", "numpy_dtype", "same_kind", "torch_dtype"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = [
+    "check_numbers",
+    "is_integer",
+    "numpy_dtype",
+    "require_tensor",
+    "same_kind",
+    "tensor_of",
+    "torch_dtype",
+]
 
 _KINDS = "biufc"
 
@@ -84,3 +98,25 @@ def check_numbers(name: str, state: State) -> None:
     """Raise a ``ValueError`` unless the batch holds numbers or bools."""
     if not state.is_tensor and not _is_number(state.dtype):
         raise ValueError(f"{name} works on numbers and gets an {state}")
+
+
+def require_tensor(name: str, state: State) -> None:
+    """Raise a ``ValueError`` unless ``state`` is a torch tensor.
+
+    Args:
+        name: the operation, for the error.
+        state: what comes in.
+    """
+    if not _is_torch(state.dtype):
+        raise ValueError(
+            f"{name} works on tensors and gets an {state}; insert ToTensor() before it"
+        )
+
+
+def tensor_of(array: NDArray[Any]) -> torch.Tensor:
+    """A tensor that shares an array's memory; ``torch.from_numpy`` does not know bfloat16."""
+    import torch
+
+    if array.dtype == bfloat16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)

@@ -1,8 +1,4 @@
-"""Scratch memory of one worker, and the table of addresses by which compiled code finds it.
-
-The words of the table, each int64, are given by where they lie in bytes. A buffer has two: its
-address, and then its size in bytes.
-"""
+"""Scratch memory of one worker; compiled code finds it by the words of ``table``."""
 
 from __future__ import annotations
 
@@ -12,46 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling.weights import FILTERS, count_taps, overshoots
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.axis import fill_axis_entry
+from ffcv_plugins.raster.resizing.ring import advance_entry
+from ffcv_plugins.raster.resizing.weights import FILTERS, count_taps, overshoots
 
-__all__ = ["ResizeWorkspace", "allocate", "ring_rows", "round_up"]
-
-STRIP_ROWS = 32
-"""Source rows that go through the horizontal pass together."""
-
-TILE = 64
-"""Output columns that do."""
-
-METHOD, FILL_AXIS, ADVANCE = 0, 8, 16
-"""Number of the filter, and addresses of the compiled kernels of these names."""
-
-EDGE, STRIP, SUMS, LINE, TAP_ROWS, BAND = range(24, 120, 16)
-"""Buffers, see :class:`ResizeWorkspace`."""
-
-AXES, AXIS_BYTES = 120, 56
-"""Here begin the words of four axes: columns and rows of luma or RGB, and those of chroma."""
-
-FIRST, WEIGHTS, TAPS, IS_WIDE, SPACING = 0, 16, 32, 40, 48
-"""An axis: buffers of the first sample (int32) of each output sample and of the weights (uint16, or
-int32 if wide), how many weights an output sample has, whether they are wide, and how many bytes lie
-between those of one tap and of the next."""
-
-COMPONENTS, COMPONENT_BYTES = AXES + 4 * AXIS_BYTES, 104
-"""Here begin the words of three components; an RGB image counts as one."""
-
-RING, RING_PITCH, RING_MASK = 0, 16, 24
-"""A component's ring of rows: a buffer, bytes from one row to the next, and one less than the
-number of rows, which is a power of 2: row ``i`` of the source is in row ``i & mask`` of the ring.
-"""
-
-SOURCE, PITCH, HEIGHT, END, DONE = range(32, 72, 8)
-"""Its source: the address of its first sample, bytes from one row to the next, rows, the address
-behind the last byte that may be read, and rows that have come in or were passed over."""
-
-CHANNELS, WIDTH, COLUMNS, ROWS = range(72, 104, 8)
-"""Samples of a pixel, which lie side by side, pixels in a row of the output, and the addresses of
-the words of its axes."""
+__all__ = ["ResizeWorkspace", "allocate"]
 
 
 class ResizeWorkspace(NamedTuple):
@@ -81,21 +43,6 @@ class ResizeWorkspace(NamedTuple):
     rings: NDArray[np.uint8]
 
 
-@kernel
-def round_up(number: int, unit: int) -> int:
-    """The next multiple of ``unit``."""
-    return (number + unit - 1) // unit * unit
-
-
-@kernel
-def ring_rows(taps: int) -> int:
-    """Rows of a ring: a strip fits beside those that the next output row needs."""
-    rows = 2 * STRIP_ROWS
-    while rows < taps + STRIP_ROWS:
-        rows *= 2
-    return rows
-
-
 def allocate(
     height: int, width: int, output_size: tuple[int, int], method: str = "bilinear"
 ) -> ResizeWorkspace:
@@ -121,21 +68,21 @@ def allocate(
     code, (out_height, out_width) = FILTERS[method], output_size
     row_taps = count_taps(code, height, out_height, height)
     column_taps = count_taps(code, width, out_width, width)
-    tile = min(TILE, out_width)
+    tile = min(w.TILE, out_width)
     # Firsts of neighbours are a scale apart, or one more after rounding.
     columns = min((tile - 1) * width // out_width + 2 + column_taps, width)
-    row = round_up(out_width, 64)
-    across, down = 4 * round_up(out_width, 16), 4 * round_up(out_height, 16)
+    row = w.round_up(out_width, 64)
+    across, down = 4 * w.round_up(out_width, 16), 4 * w.round_up(out_height, 16)
     axes = [across, across * column_taps, down, down * row_taps]
-    rings = [ring_rows(row_taps) * pitch for pitch in (3 * row, row, row)]
+    rings = [w.ring_rows(row_taps) * pitch for pitch in (3 * row, row, row)]
     work = ResizeWorkspace(
-        table=np.zeros((COMPONENTS + 3 * COMPONENT_BYTES) // 8, np.int64),
-        edge=_bytes(STRIP_ROWS * round_up(3 * columns, 16)),
-        strip=_bytes(STRIP_ROWS * round_up(3 * columns, 16)),
-        sums=_bytes(STRIP_ROWS * round_up(3 * tile, 16)),
+        table=np.zeros((w.COMPONENTS + 3 * w.COMPONENT_BYTES) // 8, np.int64),
+        edge=_bytes(w.STRIP_ROWS * w.round_up(3 * columns, 16)),
+        strip=_bytes(w.STRIP_ROWS * w.round_up(3 * columns, 16)),
+        sums=_bytes(w.STRIP_ROWS * w.round_up(3 * tile, 16)),
         line=_bytes((3 + 3 * 2) * row),
         tap_rows=_bytes(128 * max(row_taps, column_taps)),
-        band=_bytes(STRIP_ROWS * round_up(3 * width, 16) if overshoots(code) else 0),
+        band=_bytes(w.STRIP_ROWS * w.round_up(3 * width, 16) if overshoots(code) else 0),
         axes=_bytes(2 * sum(axes)),
         rings=_bytes(sum(rings)),
     )
@@ -151,17 +98,15 @@ def _fill_table(
     work: ResizeWorkspace, method: int, axes: Sequence[int], rings: Sequence[int]
 ) -> None:
     """Write what does not change; ``axes`` and ``rings`` are sizes in bytes."""
-    from ffcv_plugins.images.resampling.axis import fill_axis_entry
-    from ffcv_plugins.images.resampling.ring import advance_entry
-
     table = work.table
     kernels = method, fill_axis_entry.address, advance_entry.address
-    table[METHOD // 8 : METHOD // 8 + 3] = kernels
-    for place, array in zip((EDGE, STRIP, SUMS, LINE, TAP_ROWS, BAND), work[1:7], strict=True):
+    table[w.METHOD // 8 : w.METHOD // 8 + 3] = kernels
+    buffers = w.EDGE, w.STRIP, w.SUMS, w.LINE, w.TAP_ROWS, w.BAND
+    for place, array in zip(buffers, work[1:7], strict=True):
         _enter(table, [place], array, [array.nbytes])
-    words = [AXES + i * AXIS_BYTES + part for i in range(4) for part in (FIRST, WEIGHTS)]
+    words = [w.AXES + i * w.AXIS_BYTES + part for i in range(4) for part in (w.FIRST, w.WEIGHTS)]
     _enter(table, words, work.axes, axes)
-    _enter(table, [COMPONENTS + i * COMPONENT_BYTES for i in range(3)], work.rings, rings)
+    _enter(table, [w.COMPONENTS + i * w.COMPONENT_BYTES for i in range(3)], work.rings, rings)
 
 
 def _enter(

@@ -2,7 +2,7 @@
 
 An operation that can derives from :class:`Foldable`: its ``fold(before)`` gives a :class:`Fold` or
 ``None``. A decoder that can do it has a workspace with a member ``finish``: a record of
-``ffcv_plugins.images.resampling.finish``, in which the fold's ``note`` writes down for each sample
+``ffcv_plugins.raster.finish``, in which the fold's ``note`` writes down for each sample
 what is to be done. What is done while a row is written has an order; see :class:`Turn`.
 
 What a note adds to a list, such as a change of colour, holds for one sample: the decoder's kernel
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from ffcv.kernels import kernel
 from ffcv.pipeline import SampleOperation, State
-from ffcv_plugins.pixels.normalization import UINT8
+from ffcv_plugins.raster.normalization import UINT8
 
-__all__ = ["Fold", "Foldable", "Turn", "fold_of"]
+__all__ = ["Fold", "Foldable", "Turn", "fold_of", "note_nothing"]
 
 
 class Turn(IntEnum):
@@ -42,7 +43,7 @@ class Fold:
     Attributes:
         turn: when it is done.
         note: ``note(workspace, params, key)``, a kernel; ``params`` are the operation's own.
-        kind: kind of the numbers that come out, see ``ffcv_plugins.pixels.normalization``.
+        kind: kind of the numbers that come out, see ``ffcv_plugins.raster.normalization``.
         planar: whether they come out channel by channel.
     """
 
@@ -82,3 +83,8 @@ def fold_of(operation: SampleOperation, before: State) -> Fold | None:
     first = next(definers)
     fold = vars(first).get("fold")
     return fold(operation, before) if callable(fold) else None
+
+
+@kernel
+def note_nothing(workspace: Any, params: Any, key: Any) -> None:
+    """A note of what is the same for all samples."""

@@ -15,8 +15,8 @@ from __future__ import annotations
 from ffcv.kernels.entry import Entry
 from ffcv.kernels.vectors import load_i32, load_i64, store_i64
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.horizontal import resize_strip
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.horizontal import resize_strip
 
 __all__ = ["advance", "advance_entry", "prepare"]
 

@@ -8,7 +8,7 @@ given; kernels change the words of a sample by their names, ``record[DESTINATION
 each worker needs one of its own.
 
 **Memory.** A sample has ``HEIGHT * WIDTH * 3`` numbers of ``KIND`` from ``DESTINATION`` on, and all
-of them are written, each row by the kernels of ``ffcv_plugins.pixels``, which keep to it.
+of them are written, each row by the kernels of ``ffcv_plugins.raster``, which keep to it.
 Rectangles are cut at the sample's edges. ``LOOKUP`` is the address of ``(3, 256)`` bytes or 0.
 Of rectangles and changes of colour no more are looked at than the record has room for.
 """
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from ffcv.kernels.entry import Entry
 from ffcv.kernels.vectors import address_of, load_f64, load_i64, prefetch, store_f64
 from ffcv.pipeline import kernel
-from ffcv_plugins.pixels.colors import BRIGHTNESS, SATURATION, blend_row, is_quick, saturate_row
-from ffcv_plugins.pixels.normalization import FLOAT32, UINT8
-from ffcv_plugins.pixels.rows import (
+from ffcv_plugins.raster.colors import BRIGHTNESS, SATURATION, blend_row, is_quick, saturate_row
+from ffcv_plugins.raster.normalization import FLOAT32, UINT8
+from ffcv_plugins.raster.rows import (
     copy_row,
     fill_row,
     lookup_row,
@@ -65,7 +65,7 @@ __all__ = [
 
 FINISH_ROW, DESTINATION, HEIGHT, WIDTH, MIRROR, KIND, IS_PLANAR, LOOKUP, CONSTANTS = range(9)
 """Words of a record: addresses of the compiled :func:`finish_row` and of the sample, its size in
-pixels, whether rows are mirrored, the kind of numbers (see ``ffcv_plugins.pixels.normalization``),
+pixels, whether rows are mirrored, the kind of numbers (see ``ffcv_plugins.raster.normalization``),
 whether channels are apart, address of a table or 0, and address of a normalisation (for kinds
 other than bytes)."""
 
@@ -81,7 +81,7 @@ MOST_RECTANGLES = 4
 
 _COLOR = RECTANGLE + RECTANGLE_WORDS * MOST_RECTANGLES
 """From here on the changes of colour: of each its kind, the bits of its factor, and whether that is
-quick, see ``ffcv_plugins.pixels.colors``."""
+quick, see ``ffcv_plugins.raster.colors``."""
 
 _COLOR_WORDS = 3
 MOST_COLORS = 4

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ffcv.kernels import python_only
-from ffcv_plugins.images.resampling.arrays import resize_array
-from ffcv_plugins.images.resampling.weights import FILTERS
+from ffcv_plugins.raster.resizing.arrays import resize_array
+from ffcv_plugins.raster.resizing.weights import FILTERS
 
 __all__ = ["resize_with_numpy"]
 
@@ -27,7 +27,7 @@ def resize_with_numpy(
         h: its height.
         w: its width.
         destination: ``(oh, ow, 3)`` uint8.
-        method: the filter, see ``resampling.weights``.
+        method: the filter, see ``resizing.weights``.
     """
     name = list(FILTERS)[method]
     image = pixels.reshape(int(height), int(width), 3)

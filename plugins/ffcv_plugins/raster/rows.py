@@ -41,7 +41,7 @@ from ffcv.kernels.vectors import (
     to_f64,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.pixels.normalization import (
+from ffcv_plugins.raster.normalization import (
     FACTORS,
     FACTORS32,
     FLOAT16,
@@ -188,7 +188,7 @@ def normalise_row(
         pixels: how many.
         plane: bytes from a channel's row to the next channel's; 0: pixels stay interleaved.
         kind: ``FLOAT16``, ``BFLOAT16`` or ``FLOAT32``.
-        constants: address of what ``ffcv_plugins.pixels.normalization.normalization`` gave for
+        constants: address of what ``ffcv_plugins.raster.normalization.normalization`` gave for
             this kind.
     """
     size = 4 if kind == FLOAT32 else 2

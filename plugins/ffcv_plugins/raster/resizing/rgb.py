@@ -11,10 +11,7 @@ from __future__ import annotations
 from ffcv.kernels.entry import Entry, call_entry
 from ffcv.kernels.vectors import load_i64
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.axis import prepare_axis
-from ffcv_plugins.images.resampling.band import fill_band, prepare_band
-from ffcv_plugins.images.resampling.finish import (
+from ffcv_plugins.raster.finish import (
     DESTINATION,
     FINISH_ROW,
     HEIGHT,
@@ -24,10 +21,13 @@ from ffcv_plugins.images.resampling.finish import (
     is_plain,
     word,
 )
-from ffcv_plugins.images.resampling.ring import prepare
-from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows
-from ffcv_plugins.images.resampling.weights import rows_come_first
-from ffcv_plugins.pixels.rows import copy_row, mirror_row, stream_row
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.axis import prepare_axis
+from ffcv_plugins.raster.resizing.band import fill_band, prepare_band
+from ffcv_plugins.raster.resizing.ring import prepare
+from ffcv_plugins.raster.resizing.vertical import find_rows, sum_rows
+from ffcv_plugins.raster.resizing.weights import rows_come_first
+from ffcv_plugins.raster.rows import copy_row, mirror_row, stream_row
 
 __all__ = [
     "BAD_REGION",

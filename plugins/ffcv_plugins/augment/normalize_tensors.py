@@ -10,10 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from ffcv.pipeline.state import State
-from ffcv_plugins.augment.dtypes import torch_dtype
-from ffcv_plugins.augment.normalize import lookup_table
-from ffcv_plugins.torch.checks import require_tensor
-from ffcv_plugins.torch.tensor import tensor_of
+from ffcv_plugins.augment.normalize_kernels import lookup_table
+from ffcv_plugins.tensors import require_tensor, tensor_of, torch_dtype
 
 __all__ = ["TensorNormalizer", "channel_axis", "check_tensor"]
 

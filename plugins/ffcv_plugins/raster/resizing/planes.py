@@ -28,18 +28,18 @@ from ffcv.kernels.vectors import (
     widen,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.images.resampling import workspace as w
-from ffcv_plugins.images.resampling.axis import prepare_axis
-from ffcv_plugins.images.resampling.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word
-from ffcv_plugins.images.resampling.rgb import (
+from ffcv_plugins.raster.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word
+from ffcv_plugins.raster.resizing import table as w
+from ffcv_plugins.raster.resizing.axis import prepare_axis
+from ffcv_plugins.raster.resizing.rgb import (
     BAD_REGION,
     BAD_SIZE,
     NOT_COMPILED,
     TOO_SMALL,
     are_sides,
 )
-from ffcv_plugins.images.resampling.ring import prepare
-from ffcv_plugins.images.resampling.vertical import find_rows, sum_rows_finely
+from ffcv_plugins.raster.resizing.ring import prepare
+from ffcv_plugins.raster.resizing.vertical import find_rows, sum_rows_finely
 
 __all__ = [
     "BLUE_CB",

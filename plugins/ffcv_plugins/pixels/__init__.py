@@ -1,1 +1,0 @@
-"""Kernels that work on one row of pixels, which images and transforms share."""

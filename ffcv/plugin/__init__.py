@@ -17,6 +17,7 @@ everything else. Image codecs come that way.
 :mod:`~.records`        what hooks return
 :mod:`~.registry`       look-up by name, by identity, by type id
 :mod:`~.discovery`      finding and registering plugins
+:mod:`~.calling`        calling their hooks
 :mod:`~.face`           modules that show what plugins provide, such as ``ffcv.fields``
 ======================  =========================================================
 """

@@ -10,6 +10,7 @@ from typing import Any
 
 import pluggy
 
+from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.discovery import Candidate, Problem, normalised
 from ffcv.plugin.records import Contribution, Hook, Kind
 
@@ -143,25 +144,19 @@ class Catalogue:
                     kept.append(registered)
         return kept
 
-    def _ask(self, manager: pluggy.PluginManager, candidate: Candidate, hook: str) -> list[Any]:
-        """What one plugin's implementation of one hook returns, whatever goes wrong in it.
-
-        The function is called directly: through pluggy, one that raises would hide all others.
-        """
-        plugin = manager.get_plugin(candidate.name)
-        result: list[Any] = []
-        for implementation in getattr(manager.hook, hook).get_hookimpls():
-            if implementation.plugin is not plugin:
-                continue
-            if implementation.hookwrapper or implementation.wrapper:
-                self.problems.append(candidate.problem(f"{hook} may not be a wrapper"))
-                continue
-            try:
-                result.extend(implementation.function())
-            except Exception as error:
-                text = f"{hook} failed: {type(error).__name__}: {error}"
-                self.problems.append(candidate.problem(text))
-        return result
+    def _ask(self, manager: pluggy.PluginManager, candidate: Candidate, hook: str) -> Iterator[Any]:
+        """What one plugin's implementations of one hook return, whatever goes wrong in them."""
+        if candidate.name not in implementers(manager, hook):
+            return
+        try:
+            answers = ask(manager, candidate.name, hook)
+            for answer in answers:
+                yield from answer
+            if not answers:
+                self.problems.append(candidate.problem(f"{hook} returned None instead of a list"))
+        except Exception as error:
+            text = f"{hook} failed: {type(error).__name__}: {error}"
+            self.problems.append(candidate.problem(text))
 
     def _keep(self, contribution: Contribution, candidate: Candidate) -> Registered | None:
         """Enter one contribution under every name that is still free."""

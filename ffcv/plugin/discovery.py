@@ -26,11 +26,11 @@ __all__ = [
     "Candidate",
     "Problem",
     "disabled_names",
+    "faulty_hooks",
     "find_candidates",
     "new_manager",
     "normalised",
     "register",
-    "unknown_hooks",
 ]
 
 BUILT_IN = "ffcv"
@@ -154,6 +154,7 @@ def register(manager: pluggy.PluginManager, candidate: Candidate) -> list[Proble
     if manager.is_registered(plugin):
         return [candidate.problem("disabled, because it is the same object as another plugin")]
     try:
+        hash(plugin)  # pluggy keeps plugins in sets when it calls one of them by itself
         manager.register(plugin, name=candidate.name)
     except Exception as error:
         # pluggy has registered the hooks before the one that is wrong.
@@ -163,22 +164,25 @@ def register(manager: pluggy.PluginManager, candidate: Candidate) -> list[Proble
     return []
 
 
-def unknown_hooks(manager: pluggy.PluginManager, candidate: Candidate) -> list[Problem]:
-    """A problem for each hook that a registered plugin implements and nobody calls.
+def faulty_hooks(manager: pluggy.PluginManager, candidate: Candidate) -> list[Problem]:
+    """A problem for each hook that a registered plugin implements to no purpose, or as a wrapper.
 
     It can be told when all plugins are registered, since each may add hooks.
     """
     plugin = manager.get_plugin(candidate.name)
-    return [candidate.problem(text) for text in _unknown_hooks(manager, plugin)]
+    return [candidate.problem(text) for text in _faults(manager, plugin)]
 
 
-def _unknown_hooks(manager: pluggy.PluginManager, plugin: Any) -> Iterator[str]:
+def _faults(manager: pluggy.PluginManager, plugin: Any) -> Iterator[str]:
+    """What is wrong with the implementations of a plugin, in words."""
     known = [name for name, hook in vars(manager.hook).items() if hook.has_spec()]
     callers = manager.get_hookcallers(plugin) or []
     for caller in callers:
-        optional = any(i.optionalhook for i in caller.get_hookimpls() if i.plugin is plugin)
-        if not caller.has_spec() and not optional:
+        own = [each for each in caller.get_hookimpls() if each.plugin is plugin]
+        if not caller.has_spec() and not any(each.optionalhook for each in own):
             yield f"implements {caller.name}, which is no hook; there are {', '.join(known)}"
+        if any(each.hookwrapper or each.wrapper for each in own):
+            yield f"{caller.name} may not be a wrapper: each plugin is asked by itself"
     if not callers:
         yield "implements no hook: its functions need the decorator ffcv.plugin.hookimpl"
 

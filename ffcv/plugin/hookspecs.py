@@ -3,6 +3,11 @@
 A plugin is a module (or object) named by an entry point of the group ``ffcv``; it implements any of
 these functions, marked with :data:`hookimpl`. Our own fields and operations come the same way.
 Plugins add hooks of their own by ``ffcv_hookspecs``.
+
+pluggy calls them, one plugin at a time (see :mod:`ffcv.plugin.calling`), so that one that raises is
+reported and hides no other. Its options mean what they mean everywhere: an implementation takes the
+arguments that it names, ``tryfirst`` and ``trylast`` order plugins. Wrappers, which would see the
+answers of other plugins, are refused.
 """
 
 from __future__ import annotations

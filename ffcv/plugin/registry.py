@@ -20,10 +20,9 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any
 
-import pluggy
-
 from ffcv.errors import FfcvError, MissingPluginError, UnknownNameError
 from ffcv.plugin import messages
+from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import Problem, normalised
 from ffcv.plugin.loading import class_if_imported, is_available, load_class
@@ -208,15 +207,13 @@ def adapt(obj: object) -> Any:
         An operation, or ``None`` if no plugin knows such objects.
     """
     state = _settled()
-    hook = state.manager.hook.ffcv_adapt
-    for implementation in reversed(hook.get_hookimpls()):
-        arguments = [obj] * len(implementation.argnames)
+    for plugin in implementers(state.manager, "ffcv_adapt"):
         try:
-            operation = implementation.function(*arguments)
+            operation = ask(state.manager, plugin, "ffcv_adapt", step=obj)
         except (FfcvError, ValueError):
             raise
         except Exception as error:
-            _report(state, implementation, f"ffcv_adapt failed for a {type(obj).__name__}", error)
+            _report(state, plugin, f"ffcv_adapt failed for a {type(obj).__name__}", error)
             continue
         if operation is not None:
             return operation
@@ -229,22 +226,17 @@ def seeders() -> list[Callable[[int], AbstractContextManager[Any]]]:
     A plugin that fails is reported and left out.
     """
     state, found = _settled(), list[Any]()
-    for implementation in reversed(state.manager.hook.ffcv_seed_draws.get_hookimpls()):
+    for plugin in implementers(state.manager, "ffcv_seed_draws"):
         try:
-            seeder = implementation.function()
+            found += ask(state.manager, plugin, "ffcv_seed_draws")
         except Exception as error:
-            _report(state, implementation, "ffcv_seed_draws failed", error)
-            continue
-        if seeder is not None:
-            found.append(seeder)
+            _report(state, plugin, "ffcv_seed_draws failed", error)
     return found
 
 
-def _report(
-    state: PluginState, implementation: pluggy.HookImpl, text: str, error: Exception
-) -> None:
-    """Remember that the implementation of a hook failed."""
-    plugin = next(p for p in state.plugins if p.name == implementation.plugin_name)
+def _report(state: PluginState, name: str, text: str, error: Exception) -> None:
+    """Remember that a plugin's implementation of a hook failed."""
+    plugin = next(p for p in state.plugins if p.name == name)
     text = f"{text}: {type(error).__name__}: {error}"
     state.report(Problem(plugin.name, plugin.distribution, " ".join(text.split())))
 

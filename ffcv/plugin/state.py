@@ -13,10 +13,10 @@ from ffcv.plugin.discovery import (
     Candidate,
     Problem,
     disabled_names,
+    faulty_hooks,
     find_candidates,
     new_manager,
     register,
-    unknown_hooks,
 )
 
 __all__ = ["Plugin", "PluginState"]
@@ -103,7 +103,7 @@ class PluginState:
     def _complete_loading(self) -> None:
         """Say which hooks nobody calls, now that all are known."""
         for candidate in self._loaded:
-            self._problems.extend(unknown_hooks(self.manager, candidate))
+            self._problems.extend(faulty_hooks(self.manager, candidate))
         self._complete = True
 
     def _drop_disabled(self) -> None:

@@ -81,7 +81,8 @@ def test_plugin_without_hooks_is_reported(site, problems_of) -> None:
 @pytest.mark.parametrize(
     ("returned", "words"),
     [
-        ("None", "TypeError"),
+        ("None", "returned None"),
+        ("3", "TypeError"),
         ("1 / 0", "ZeroDivisionError"),
         ("['IntField']", "no Contribution"),
         ("[Contribution('a b', Kind.FIELD, 'm:C', '')]", "identifier"),
@@ -112,10 +113,33 @@ def test_wrong_contribution_is_refused_alone(site, problems_of, returned, words)
 
 
 def test_wrapper_is_refused(site, problems_of) -> None:
-    site.plugin("wrap", "@hookimpl(wrapper=True)\ndef ffcv_fields():\n    return (yield)")
+    for hook, parameter in (("ffcv_fields", ""), ("ffcv_adapt", "step")):
+        source = f"@hookimpl(wrapper=True)\ndef {hook}({parameter}):\n    yield\n    return [7]"
+        site.plugin(f"wrap_{hook}", source)
     site.use()
-    assert "wrapper" in problems_of("wrap")
+    for hook in ("ffcv_fields", "ffcv_adapt"):
+        assert f"{hook} may not be a wrapper" in problems_of(f"wrap_{hook}")
     assert registry.find("IntField") is not None
+    assert registry.adapt(object()) is None
+
+
+def test_object_that_no_set_holds_is_refused(site, problems_of) -> None:
+    site.module(
+        "listed_plugin",
+        """
+        from ffcv.plugin import hookimpl
+
+        class Plugin(list):
+            @hookimpl
+            def ffcv_adapt(self, step): return "adapted"
+
+        plugin = Plugin()
+        """,
+    )
+    site.distribution("listed-dist", "listed = listed_plugin:plugin")
+    site.use()
+    assert "unhashable" in problems_of("listed")
+    assert registry.adapt(object()) is None
 
 
 def test_first_distribution_keeps_a_plugin_name(site) -> None:

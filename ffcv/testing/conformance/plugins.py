@@ -17,10 +17,10 @@ from ffcv.plugin.catalogue import FORMAT_TYPE_IDS, Catalogue, Registered
 from ffcv.plugin.discovery import (
     Candidate,
     Problem,
+    faulty_hooks,
     new_manager,
     normalised,
     register,
-    unknown_hooks,
 )
 
 __all__ = ["PluginConformance"]
@@ -144,7 +144,7 @@ def _announced_by(module: ModuleType) -> tuple[list[Registered], list[Problem]]:
         if hook.name not in catalogue.hooks:
             catalogue.add_hook(manager, hook)
     provided = catalogue.add_plugin(manager, candidate)
-    problems += [*catalogue.problems, *unknown_hooks(manager, candidate)]
+    problems += [*catalogue.problems, *faulty_hooks(manager, candidate)]
     return provided, problems
 
 

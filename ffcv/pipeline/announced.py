@@ -13,12 +13,9 @@ from ffcv.beton.field import Field
 from ffcv.pipeline.attributes import kernel_of
 from ffcv.pipeline.forms import class_runs_on_samples
 from ffcv.pipeline.sample import SampleDecoder
+from ffcv.pipeline.signature import KernelSignature
 
 __all__ = ["decoded_by_kernel", "unannounced"]
-
-_DATA = 1
-"""Place of ``data`` among a decoder kernel's arguments."""
-
 
 _WRITE_ONLY = {"STORE_FAST", "DELETE_FAST", "STORE_FAST_STORE_FAST"}
 """Instructions that name a variable without reading it."""
@@ -37,7 +34,7 @@ def decoded_by_kernel(field: Field) -> bool:
 
 def unannounced(decoder: SampleDecoder, field: Field) -> str | None:
     """What is wrong, in words, if the kernel of ``decoder`` reads data that ``field`` has not."""
-    if field.pointer is not None or not _uses_argument(decoder, _DATA):
+    if field.pointer is not None or not _uses_argument(decoder, "data"):
         return None
     name = type(field).__name__
     return (
@@ -47,7 +44,7 @@ def unannounced(decoder: SampleDecoder, field: Field) -> str | None:
     )
 
 
-def _uses_argument(decoder: SampleDecoder, position: int) -> bool:
+def _uses_argument(decoder: SampleDecoder, parameter: str) -> bool:
     """Whether a kernel mentions one of its arguments; ``False`` if that cannot be told."""
     try:
         function = kernel_of(decoder)
@@ -55,6 +52,7 @@ def _uses_argument(decoder: SampleDecoder, position: int) -> bool:
         # It has none, or chooses one later; whoever runs it says what is wrong.
         return False
     code = function.__code__
+    position = KernelSignature.of(decoder, has_workspace=False).parameters.index(parameter)
     if position >= code.co_argcount:
         return False
     name = code.co_varnames[position]

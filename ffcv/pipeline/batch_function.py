@@ -6,7 +6,6 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import numpy as np
 from numba import njit, typeof
 from numba.core.dispatcher import Dispatcher
 
@@ -14,7 +13,8 @@ from ffcv.errors import CompilationError
 from ffcv.kernels import cache
 from ffcv.kernels.fingerprint import digest, exact_fingerprint
 from ffcv.kernels.inlining import PartCompiler
-from ffcv.pipeline.compiler import compile_types
+from ffcv.pipeline.kernel_arrays import kind_of
+from ffcv.pipeline.kernel_code import compile_types
 
 __all__ = ["BatchFunction"]
 
@@ -58,7 +58,7 @@ class BatchFunction:
         Raises:
             CompilationError: it does not compile.
         """
-        kind = _kind(arguments)
+        kind = kind_of(arguments)
         if kind not in self._versions:
             self._versions[kind] = self._compiled(tuple(map(typeof, arguments)))
         return self._versions[kind]
@@ -95,16 +95,3 @@ class BatchFunction:
         compiled = cache.keep(njit(nogil=True)(self.function), None)
         compile_types(compiled, types, self.where, self.function.__code__)
         return compiled  # type: ignore[no-any-return]
-
-
-_OWNDATA = 4
-"""The bit of an array's flags that its type in compiled code does not depend on."""
-
-
-def _kind(argument: Any) -> Any:
-    """What decides an argument's type in compiled code; Numba takes ten times longer to tell it."""
-    if isinstance(argument, np.ndarray):
-        return argument.dtype, argument.ndim, argument.flags.num & ~_OWNDATA
-    if isinstance(argument, tuple):
-        return type(argument), *map(_kind, argument)
-    return type(argument)

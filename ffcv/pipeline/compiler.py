@@ -1,86 +1,42 @@
 """Turning a planned stage into a function that runs without the GIL.
 
-Each operation's kernel is compiled by itself and kept on disk under a hash of everything that it
-calls; the stage that calls them is thin, so that a new combination of known operations compiles
-quickly, and a known one loads in milliseconds.
+Each operation's kernel is compiled by itself, see :mod:`ffcv.pipeline.kernel_code`; the stage that
+calls them is thin, so that a new combination of known operations compiles quickly, and a known one
+loads in milliseconds.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
-import re
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any
 
 from ffcv.errors import CompilationError
 from ffcv.kernels import cache
-from ffcv.kernels.diagnosis import plain, summarise
-from ffcv.kernels.fingerprint import digest, fingerprint, python_function
-from ffcv.kernels.marking import BORROWING_OPTIONS, JIT_OPTIONS
-from ffcv.pipeline.attributes import flag
-from ffcv.pipeline.dtypes import code_dtype
-from ffcv.pipeline.emit import emit_stage
+from ffcv.kernels.diagnosis import plain
+from ffcv.kernels.fingerprint import digest, fingerprint
+from ffcv.pipeline.emit import STORED, Call, Reading, emit_stage, signature_of
 from ffcv.pipeline.graph import SampleStage, Step
-from ffcv.pipeline.kernel_checks import check_arities, check_result, kernel_function, place
-from ffcv.pipeline.stage_code import StageCode
+from ffcv.pipeline.kernel_arrays import sample_type
+from ffcv.pipeline.kernel_checks import check_arity, check_result, kernel_function
+from ffcv.pipeline.kernel_code import AllocatesError, KernelCode, compile_types, options
+from ffcv.pipeline.signature import KernelSignature
+from ffcv.pipeline.stage_code import StageArguments, StageCode
 
-__all__ = ["Compiler", "compile_stage", "compile_types"]
-
-_KERNEL_MODULE = '''"""Emitted by ffcv: the kernel {qualname} of {module}, compiled by itself."""
-
-from numba import njit
-
-from {module} import {root}
-
-kernel = {qualname}
-
-
-@njit(nogil=True, **{options})
-def run({parameters}):
-    return kernel({parameters})
-'''
-
+__all__ = ["Compiler", "compile_stage"]
 
 _unique = itertools.count()
-_kernels: dict[str, Any] = {}
-_private_kernels: dict[Any, Any] = {}
-_allocating: set[str] = set()
 _private_stages: dict[tuple[Any, ...], str] = {}
 
 
-@dataclass(frozen=True)
-class _Kernel:
-    """A step's kernel: how the stage calls it and where it comes from.
-
-    Attributes:
-        name: in the stage.
-        function: what Numba made of it.
-        import_line: how the stage imports it; ``None`` if no other process could.
-        identity: of the function that the user wrote.
-        borrows: whether it is compiled as one that makes no arrays.
-    """
-
-    name: str
-    function: Any
-    import_line: str | None
-    identity: str
-    borrows: bool
-
-
-class _AllocatesError(Exception):
-    """A kernel does not compile as one that makes no arrays."""
-
-    def __init__(self, kernel: _Kernel) -> None:
-        super().__init__(kernel.name)
-        self.kernel = kernel
-
-
 def compile_stage(
-    output: str, stage: SampleStage, arguments: tuple[Any, ...], jit: bool
+    output: str,
+    stage: SampleStage,
+    arguments: StageArguments,
+    jit: bool,
+    reading: Reading = STORED,
 ) -> StageCode:
     """Make the function of a stage.
 
@@ -89,51 +45,136 @@ def compile_stage(
         stage: the plan.
         arguments: what the function will be called with; only the types matter.
         jit: whether to compile it; otherwise the emitted source runs as plain Python.
+        reading: how it reads what is stored, if it decodes.
 
     Raises:
         CompilationError: an operation's kernel does not compile.
     """
-    workspaces = arguments[7]
-    has_workspace = [workspace != () for workspace in workspaces]
+    workspaces = zip(stage.steps, arguments.workspaces, strict=True)
+    signatures = [signature_of(step, workspace != ()) for step, workspace in workspaces]
+    planned = _Planned(output, stage, signatures, arguments, reading)
+    for step, signature in zip(stage.steps, signatures, strict=True):
+        check_arity(planned.where(step), kernel_function(step), signature)
     if not jit:
-        check_arities(output, stage, has_workspace)
-        functions = [kernel_function(step) for step in stage.steps]
-        return _python_stage(output, stage, has_workspace, functions)
+        return planned.in_python([kernel_function(step) for step in stage.steps])
     while True:
         try:
-            return _compiled_stage(output, stage, arguments, has_workspace)
-        except _AllocatesError as error:
-            _note_allocating(error.kernel)
+            return planned.compiled()
+        except AllocatesError as error:
+            error.kernel.note_allocating()
 
 
-def _compiled_stage(
-    output: str, stage: SampleStage, arguments: tuple[Any, ...], has_workspace: Sequence[bool]
-) -> StageCode:
-    check_arities(output, stage, has_workspace)
-    kernels = [_compiled_kernel(output, i, step) for i, step in enumerate(stage.steps)]
-    on_disk = all(kernel.import_line for kernel in kernels)
-    options = _options(all(kernel.borrows for kernel in kernels))
-    source = emit_stage(
-        output,
-        stage,
-        [kernel.name for kernel in kernels],
-        ["from numba import njit", *(k.import_line for k in kernels if k.import_line)],
-        has_workspace,
-        f"@njit(nogil=True, **{options})",
-    )
-    name = _stage_name(source) if on_disk else _private_name(source, kernels)
-    injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
-    run = cache.keep(cache.load_emitted(name, source, injected).stage, name if on_disk else None)
-    with cache.process_lock(name):
-        functions = _compile_kernels(output, stage, kernels, arguments)
-        _compile_for(run, arguments, f"output {output!r}")
-    in_python = functools.cache(
-        functools.partial(_python_stage, output, stage, has_workspace, functions)
-    )
-    return StageCode(run, source, on_disk, in_python, [kernel.name for kernel in kernels])
+@dataclass(frozen=True)
+class _Planned:
+    """A stage that is about to become a function; see :func:`compile_stage`."""
+
+    output: str
+    stage: SampleStage
+    signatures: Sequence[KernelSignature]
+    arguments: StageArguments
+    reading: Reading
+
+    def where(self, step: Step) -> str:
+        """Where a step stands, in words."""
+        return f"output {self.output!r}, step {step.position} ({step.name})"
+
+    def compiled(self) -> StageCode:
+        """The stage as machine code.
+
+        Raises:
+            AllocatesError: a kernel does not compile as one that makes no arrays.
+        """
+        kernels = [
+            KernelCode.of(kernel_function(step), f"step_{i}_{step.name}")
+            for i, step in enumerate(self.stage.steps)
+        ]
+        names = [kernel.name for kernel in kernels]
+        lines = ["from numba import njit", *(k.import_line for k in kernels if k.import_line)]
+        chosen = options(all(kernel.borrows for kernel in kernels))
+        source = self._source(names, lines, f"@njit(nogil=True, **{chosen})")
+        on_disk = all(kernel.import_line for kernel in kernels)
+        name = _stage_name(source) if on_disk else _private_name(source, kernels)
+        injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
+        module = cache.load_emitted(name, source, injected)
+        run = cache.keep(module.stage, name if on_disk else None)
+        with cache.process_lock(name):
+            functions = [self._compile(i, kernel) for i, kernel in enumerate(kernels)]
+            compile_types(run, _types_of((0, 0, *self.arguments)), f"output {self.output!r}")
+        in_python = functools.cache(functools.partial(self.in_python, functions))
+        return StageCode(run, source, on_disk, in_python, names)
+
+    def in_python(self, functions: Sequence[Callable[..., Any]]) -> StageCode:
+        """The stage as plain Python.
+
+        Args:
+            functions: what it calls for each step.
+        """
+        names = [f"kernel_{i}" for i in range(len(functions))]
+        source = self._source(names, [])
+        injected = dict(zip(names, functions, strict=True))
+        module = cache.load_emitted(f"eager_{next(_unique)}", source, injected)
+        return StageCode(module.stage, source, False, None, names)
+
+    def _source(self, names: Sequence[str], imports: Sequence[str], decorator: str = "") -> str:
+        calls = [Call(*pair) for pair in zip(names, self.signatures, strict=True)]
+        return emit_stage(self.output, self.stage, calls, imports, decorator, self.reading)
+
+    def _compile(self, position: int, kernel: KernelCode) -> Callable[..., Any]:
+        """Compile a kernel for the types that the stage will call it with.
+
+        The stage would compile it as well; here it is known which operation fails.
+        """
+        from numba.core.errors import NumbaError
+
+        step = self.stage.steps[position]
+        where = self.where(step)
+        try:
+            types = self._kernel_types(position)
+        except (TypeError, ValueError, NumbaError) as error:  # of values that Numba does not know
+            raise CompilationError(
+                f"{where}: {type(step.operation).__name__}.params() or workspace() holds what "
+                f"compiled code cannot get, only numbers, arrays and tuples: {plain(str(error))}"
+            ) from error
+        function = kernel.compile(types, where)
+        check_result(where, kernel.function, types, self.signatures[position].returns_code)
+        return function
+
+    def _kernel_types(self, position: int) -> tuple[Any, ...]:
+        """Types of what a step's kernel is called with."""
+        from numba import typeof, types
+
+        stage, signature = self.stage, self.signatures[position]
+        kinds = {"key": types.uint64, "index": types.int64}
+        kinds["params"] = typeof(self.arguments.params[position])
+        if "workspace" in signature.parameters:
+            owner = position if stage.steps[position].note is None else 0
+            kinds["workspace"] = typeof(self.arguments.workspaces[owner])
+        if "record" in signature.parameters:
+            kinds["record"], kinds["data"] = self._stored_types()
+        if "source" in signature.parameters:
+            before = stage.steps[position - 1].state if position else stage.source
+            assert before is not None
+            kinds["source"] = sample_type(before)
+        if signature.raw_bytes:
+            kinds["destination"] = types.Array(types.uint8, 1, "C")
+        else:
+            kinds["destination"] = sample_type(stage.state_after(position))
+        return signature.ordered(kinds)
+
+    def _stored_types(self) -> tuple[Any, Any]:
+        """Types of a sample's record and data."""
+        from numba import typeof, types
+
+        assert self.stage.stored is not None
+        parts = dict(zip(self.reading.parts, self.arguments.source, strict=True))
+        record = typeof(parts["records"]).dtype.typeof("f0")
+        if self.stage.stored.field.pointer is None:
+            return record, typeof(parts["buffer"])
+        return record, types.Array(types.uint8, 1, "C", readonly=True)
 
 
 def _stage_name(source: str) -> str:
+    """A name for a stage that other processes can load, the same one for the same stage."""
     from ffcv.kernels.random import sample_key
     from ffcv.pipeline.copying import copy_sample
     from ffcv.storage.regions import prefetch_region, read_region
@@ -142,186 +183,16 @@ def _stage_name(source: str) -> str:
     return f"stage_{digest(source, *map(fingerprint, called))}"
 
 
-def _python_stage(
-    output: str,
-    stage: SampleStage,
-    has_workspace: Sequence[bool],
-    functions: Sequence[Callable[..., Any]],
-) -> StageCode:
-    names = [f"kernel_{i}" for i in range(len(functions))]
-    source = emit_stage(output, stage, names, [], has_workspace)
-    injected = dict(zip(names, functions, strict=True))
-    module = cache.load_emitted(f"eager_{next(_unique)}", source, injected)
-    return StageCode(module.stage, source, False, None, names)
-
-
-def _compiled_kernel(output: str, position: int, step: Step) -> _Kernel:
-    function = kernel_function(step)
-    name = f"step_{position}_{re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '_', step.name).lower()}"
-    name = re.sub(r"\W", "_", name)
-    if not _is_importable(function):
-        identity = f"private_{id(function)}"
-        borrows = identity not in _allocating
-        return _Kernel(name, _private_kernel(function, borrows), None, identity, borrows)
-    identity = fingerprint(function)
-    borrows = not _is_allocating(identity)
-    options = _options(borrows)
-    module_name = f"kernel_{digest(identity, str(options))}"
-    compiled = _kernels.get(module_name)
-    if compiled is None:
-        code = python_function(function).__code__
-        source = _KERNEL_MODULE.format(
-            module=function.__module__,
-            qualname=function.__qualname__,
-            root=function.__qualname__.partition(".")[0],
-            parameters=", ".join(code.co_varnames[: code.co_argcount]),
-            options=options,
-        )
-        compiled = cache.keep(cache.load_emitted(module_name, source).run, module_name)
-        _kernels[module_name] = compiled
-    line = f"from ffcv_emitted_{module_name} import run as {name}"
-    return _Kernel(name, compiled, line, identity, borrows)
-
-
-def _options(borrows: bool) -> dict[str, Any]:
-    return BORROWING_OPTIONS if borrows else JIT_OPTIONS
-
-
-def _is_allocating(identity: str) -> bool:
-    """Whether a kernel is known to make arrays, from this process or an earlier one."""
-    if identity not in _allocating and cache.has_note(f"allocating_{identity}"):
-        _allocating.add(identity)
-    return identity in _allocating
-
-
-def _note_allocating(kernel: _Kernel) -> None:
-    _allocating.add(kernel.identity)
-    if kernel.import_line is not None:
-        cache.leave_note(f"allocating_{kernel.identity}")
-
-
-def _private_kernel(function: Any, borrows: bool) -> Any:
-    """A kernel that no other process could find, such as one made in a notebook."""
-    from numba import njit
-
-    key = function, borrows
-    if key not in _private_kernels:
-        compiled = njit(nogil=True, **_options(borrows))(function)
-        _private_kernels[key] = cache.keep(compiled, None)
-    return _private_kernels[key]
-
-
-def _private_name(source: str, kernels: Sequence[_Kernel]) -> str:
-    """A name for a stage of such kernels, the same one for the same stage."""
+def _private_name(source: str, kernels: Sequence[KernelCode]) -> str:
+    """The same for one that only this process knows."""
     key = (source, *(kernel.function for kernel in kernels))
     return _private_stages.setdefault(key, f"stage_{next(_unique)}")
 
 
-def _is_importable(function: Any) -> bool:
-    """Whether another process finds the function by its module and name."""
-    module = sys.modules.get(function.__module__)
-    if module is None or function.__module__ == "__main__" or "<" in function.__qualname__:
-        return False
-    if not getattr(module, "__file__", None):
-        return False
-    found: Any = module
-    for part in function.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return python_function(found) is function
-
-
-def _compile_kernels(
-    output: str, stage: SampleStage, kernels: Sequence[_Kernel], arguments: tuple[Any, ...]
-) -> list[Callable[..., Any]]:
-    """Compile each kernel for the types that the stage will call it with.
-
-    The stage would compile them as well; here it is known which operation fails.
-
-    Returns:
-        The kernels for these types, as functions that Python can call.
-    """
-    from numba.core.errors import NumbaError
-
-    functions = []
-    for position, (step, kernel) in enumerate(zip(stage.steps, kernels, strict=True)):
-        where = place(output, step)
-        try:
-            types = _kernel_types(stage, position, arguments)
-        except (TypeError, ValueError, NumbaError) as error:  # of values that Numba does not know
-            raise CompilationError(
-                f"{where}: {type(step.operation).__name__}.params() or workspace() holds what "
-                f"compiled code cannot get, only numbers, arrays and tuples: {plain(str(error))}"
-            ) from error
-        try:
-            compile_types(kernel.function, types, where)
-        except CompilationError:
-            # It may make arrays, which Numba tells in many ways. If that is not it, the next try
-            # fails as well.
-            if kernel.borrows:
-                raise _AllocatesError(kernel) from None
-            raise
-        check_result(where, step, kernel.function, types)
-        functions.append(kernel.function.overloads[types].entry_point)
-    return functions
-
-
-def _kernel_types(stage: SampleStage, position: int, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    from numba import from_dtype, typeof
-    from numba import types as t
-
-    _, _, _, source, _, _, params, workspaces, _ = arguments
-    step = stage.steps[position]
-
-    def sample(state: Any) -> Any:
-        return t.Array(from_dtype(code_dtype(state.dtype)), max(len(state.shape), 1), "C")
-
-    if step.note is not None:
-        return typeof(workspaces[0]), typeof(params[position]), t.uint64
-    leading: list[Any]
-    if position == 0 and stage.stored is not None:
-        _, records, buffer = source
-        data = t.Array(t.uint8, 1, "C", readonly=True)
-        if stage.stored.field.pointer is None:
-            data = typeof(buffer)
-        raw = flag(step.operation, "raw_bytes")
-        destination = t.Array(t.uint8, 1, "C") if raw else sample(stage.state_after(0))
-        leading = [typeof(records).dtype.typeof("f0"), data, destination]
-    else:
-        before = stage.steps[position - 1].state if position else stage.source
-        leading = [sample(before), sample(step.state)]
-    trailing = [typeof(params[position]), t.uint64]
-    if flag(step.operation, "with_index"):
-        trailing.append(t.int64)
-    if workspaces[position] != ():
-        trailing.append(typeof(workspaces[position]))
-    return tuple(leading + trailing)
-
-
-def _compile_for(function: Any, arguments: tuple[Any, ...], where: str) -> None:
+def _types_of(arguments: Sequence[Any]) -> tuple[Any, ...]:
     from numba import typeof
 
-    compile_types(function, tuple(typeof(argument) for argument in arguments), where)
-
-
-def compile_types(
-    function: Any, types: tuple[Any, ...], where: str, code: CodeType | None = None
-) -> None:
-    """Compile a function for arguments of the given types.
-
-    Args:
-        function: what Numba made of it.
-        types: of the arguments.
-        where: its place, for messages.
-        code: of the function that the user wrote, for messages.
-
-    Raises:
-        CompilationError: it does not compile.
-    """
-    try:
-        function.compile(types)
-    except Exception as error:  # what Numba does not support may fail anywhere inside it
-        problem = summarise(str(error) or repr(error), code)
-        raise CompilationError(f"{where}: {problem}") from error
+    return tuple(map(typeof, arguments))
 
 
 class Compiler:

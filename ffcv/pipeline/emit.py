@@ -6,14 +6,23 @@ kernels as Python functions, which is what a debugger wants to see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-from ffcv.pipeline.attributes import error_codes, flag
 from ffcv.pipeline.graph import SampleStage, Step
-from ffcv.pipeline.sample import KernelOperation, SampleDecoder
+from ffcv.pipeline.kernel_arrays import sample_text
+from ffcv.pipeline.signature import KernelSignature
 from ffcv.pipeline.state import State
 
-__all__ = ["assists", "emit_stage", "fails", "scratch_states", "writes_bytes"]
+__all__ = [
+    "STORED",
+    "Call",
+    "Reading",
+    "emit_stage",
+    "scratch_states",
+    "signature_of",
+    "writes_bytes",
+]
 
 _HEADER = '''"""Emitted by ffcv for output {output!r}: {chain}.
 
@@ -21,6 +30,76 @@ Runs the slots [start, stop) of one batch. Returns (stop, 0, 0), or where it sto
 step and the code that the step's kernel returned.
 """
 '''
+
+
+class Call(NamedTuple):
+    """What the text calls for a step.
+
+    Attributes:
+        kernel: name of the step's kernel in the emitted module.
+        signature: how it is called.
+    """
+
+    kernel: str
+    signature: KernelSignature
+
+
+class Reading(Protocol):
+    """How a stage that decodes gets at what is stored of a sample."""
+
+    imports: Sequence[str]
+    """Lines that import what the others need."""
+
+    parts: Sequence[str]
+    """Names of the parts of the stage's ``source``: ``records``, of which a kernel gets the member
+    ``f0``; ``buffer``, memory of one worker's; and others."""
+
+    def lines(self, pointer: str | None) -> list[str]:
+        """Lines that set ``record`` and ``data`` for the sample ``sample``, which is in ``slot``.
+
+        ``data`` is read-only; where there is no pointer it is an empty part of ``buffer``.
+
+        Args:
+            pointer: the field's, see ``Field.pointer``.
+        """
+
+
+class _Stored:
+    """Reads from the storage of a file."""
+
+    imports = ("from ffcv.storage.regions import prefetch_region, read_region",)
+    parts = ("storage", "records", "buffer")
+
+    def lines(self, pointer: str | None) -> list[str]:
+        record = 'record = records[sample]["f0"]'
+        if pointer is None:
+            return [record, "data = buffer[:0]"]
+        member = f"[{pointer!r}]" if pointer else ""
+        return [
+            # What comes two samples later is on its way from memory meanwhile.
+            "later = ids[min(slot + 2, stop - 1)]",
+            f'prefetch_region(storage, records[later]["f0"]{member}, later)',
+            record,
+            f"problem, data = read_region(storage, buffer, record{member}, sample)",
+            "if problem != 0:",
+            "    return slot, 0, problem",
+        ]
+
+
+STORED = _Stored()
+"""How loaders read."""
+
+
+def signature_of(step: Step, has_workspace: bool = False) -> KernelSignature:
+    """How the kernel of a step is called.
+
+    Args:
+        step: the step.
+        has_workspace: whether its operation has a workspace.
+    """
+    if step.note is not None:
+        return KernelSignature.of_note()
+    return KernelSignature.of(step.operation, has_workspace)
 
 
 def scratch_states(stage: SampleStage) -> list[State]:
@@ -40,153 +119,113 @@ def _source(stage: SampleStage) -> State:
 
 def _writers(stage: SampleStage) -> list[int]:
     """Positions of the steps that write to a new place."""
-    found = [
-        i
-        for i, step in enumerate(stage.steps)
-        if not flag(step.operation, "inplace") and step.note is None
-    ]
+    found = [i for i, step in enumerate(stage.steps) if signature_of(step).moves]
     if stage.stored is None and (not found or found[0] != 0):
         # The stage starts from a batch that somebody may still need: it is copied first.
         found.insert(0, -1)
     return found
 
 
-def fails(operation: KernelOperation) -> bool:
-    """Whether the operation's kernel returns a code."""
-    return assists(operation) or bool(error_codes(operation))
-
-
-def assists(operation: KernelOperation) -> bool:
-    """Whether the operation is a decoder that helps its kernel."""
-    if not isinstance(operation, SampleDecoder):
-        return False
-    return type(operation).assist is not SampleDecoder.assist
-
-
 def writes_bytes(stage: SampleStage) -> bool:
     """Whether the stage knows its samples as mere bytes: ``target`` is ``(B, nbytes)`` uint8."""
-    return len(stage.steps) == 1 and flag(stage.steps[0].operation, "raw_bytes")
+    return len(stage.steps) == 1 and signature_of(stage.steps[0]).raw_bytes
 
 
 def emit_stage(
     output: str,
     stage: SampleStage,
-    kernels: Sequence[str],
+    calls: Sequence[Call],
     imports: Sequence[str],
-    has_workspace: Sequence[bool],
     decorator: str = "",
+    reading: Reading = STORED,
 ) -> str:
     """The source of a stage.
 
     Args:
         output: name of the output that it belongs to.
         stage: what it does.
-        kernels: name of each step's kernel in the emitted module.
-        imports: lines that import those kernels.
-        has_workspace: whether each step's kernel wants a workspace.
+        calls: what is called for each step.
+        imports: lines that import their kernels.
         decorator: a line to put before the function.
+        reading: how it reads what is stored, if it decodes.
     """
     chain = " → ".join(step.name for step in stage.steps)
     lines = [_HEADER.format(output=output, chain=chain)]
     lines += ["import numpy as np", "", "from ffcv.pipeline.copying import copy_sample"]
     lines += ["from ffcv.kernels.random import sample_key"]
     if stage.stored is not None:
-        lines += ["from ffcv.storage.regions import prefetch_region, read_region"]
+        lines += reading.imports
     lines += imports
     lines += ["", "", *([decorator] if decorator else [])]
     lines += ["def stage(start, stop, ids, source, target, bases, params, workspaces, scratch):"]
-    body = _Body(stage, kernels, has_workspace)
+    body = _Body(stage, calls, reading)
     return "\n".join([*lines, *("    " + line if line else "" for line in body.lines()), ""])
 
 
 class _Body:
     """Writes the lines of the function, keeping track of where the sample is."""
 
-    def __init__(
-        self, stage: SampleStage, kernels: Sequence[str], has_workspace: Sequence[bool]
-    ) -> None:
-        self.stage, self.kernels, self.has_workspace = stage, kernels, has_workspace
+    def __init__(self, stage: SampleStage, calls: Sequence[Call], reading: Reading) -> None:
+        self.stage, self.calls, self.reading = stage, calls, reading
         self.writers = _writers(stage)
         self.place = ""
 
     def lines(self) -> list[str]:
-        if self.stage.stored is None:
-            lines = ["batch = source", "for slot in range(start, stop):", "    sample = ids[slot]"]
-        else:
-            lines = [
-                "storage, records, buffer = source",
-                "for slot in range(start, stop):",
-                "    sample = ids[slot]",
-                *self._read(self.stage.stored.field.pointer),
-            ]
-        if self.stage.source is not None:
-            self.place = _slot("batch", self.stage.source)
-            if self.writers[0] == -1:
-                lines += self._copy()
-        for position, step in enumerate(self.stage.steps):
-            if step.note is not None:
-                lines.append(self._note(position))
-        for position, step in enumerate(self.stage.steps):
-            if step.note is None:
-                lines += self._call(position, step)
-        return [*lines, "return stop, 0, 0"]
+        stage = self.stage
+        head = "batch" if stage.stored is None else ", ".join(self.reading.parts)
+        lines = [f"{head} = source", "for slot in range(start, stop):"]
+        return [*lines, *("    " + line for line in self._sample()), "return stop, 0, 0"]
 
-    def _read(self, pointer: str | None) -> list[str]:
-        lines = ['    record = records[sample]["f0"]']
-        if pointer is None:
-            return [*lines, "    data = buffer[:0]"]
-        member = f"[{pointer!r}]" if pointer else ""
-        where = f"record{member}"
-        return [
-            # What comes two samples later is on its way from memory meanwhile.
-            "    later = ids[min(slot + 2, stop - 1)]",
-            f'    prefetch_region(storage, records[later]["f0"]{member}, later)',
-            *lines,
-            f"    problem, data = read_region(storage, buffer, {where}, sample)",
-            "    if problem != 0:",
-            "        return slot, 0, problem",
-        ]
+    def _sample(self) -> Iterator[str]:
+        """What is done for each sample."""
+        yield "sample = ids[slot]"
+        if self.stage.stored is not None:
+            yield from self.reading.lines(self.stage.stored.field.pointer)
+        if self.stage.source is not None:
+            self.place = sample_text("batch", self.stage.source)
+            if self.writers[0] == -1:
+                source, self.place = self.place, self._destination(-1, self.stage.source)
+                yield f"copy_sample({source}, {self.place})"
+        # A decoder is told all that it does before it begins.
+        notes = [i for i, step in enumerate(self.stage.steps) if step.note is not None]
+        for position in notes:
+            yield self._call(position, workspace="workspaces[0]")
+        for position in range(len(self.stage.steps)):
+            if position not in notes:
+                yield from self._step(position)
 
     def _destination(self, position: int, state: State) -> str:
         number = self.writers.index(position)
         if number == len(self.writers) - 1:
-            return _slot("target", state)
+            return sample_text("target", state)
         return f"scratch[{number}]"
 
-    def _copy(self) -> list[str]:
-        assert self.stage.source is not None
-        source, self.place = self.place, self._destination(-1, self.stage.source)
-        return [f"    copy_sample({source}, {self.place})"]
-
-    def _note(self, position: int) -> str:
-        key = f"sample_key(bases[{position}], sample)"
-        return f"    {self.kernels[position]}(workspaces[0], params[{position}], {key})"
-
-    def _arguments(self, step: Step, position: int) -> list[str]:
-        arguments = [f"params[{position}]", f"sample_key(bases[{position}], sample)"]
-        if flag(step.operation, "with_index"):
-            arguments.append("sample")
-        if self.has_workspace[position]:
-            arguments.append(f"workspaces[{position}]")
-        return arguments
-
-    def _call(self, position: int, step: Step) -> list[str]:
-        decodes = position == 0 and self.stage.stored is not None
-        source = "record, data" if decodes else self.place
-        if not flag(step.operation, "inplace"):
+    def _step(self, position: int) -> Iterator[str]:
+        """Call the kernel that does a step."""
+        signature = self.calls[position].signature
+        source = self.place
+        if not signature.inplace:
             self.place = self._destination(position, self.stage.state_after(position))
         destination = self.place
-        if decodes and writes_bytes(self.stage):
-            destination = "target[slot]"
-        elif decodes and flag(step.operation, "raw_bytes"):
-            destination = f"{self.place}.reshape(-1).view(np.uint8)"
-        arguments = [source, destination, *self._arguments(step, position)]
-        call = f"{self.kernels[position]}({', '.join(arguments)})"
-        if not fails(step.operation):
-            return [f"    {call}"]
-        return [f"    code = {call}", "    if code != 0:", f"        return slot, {position}, code"]
+        if signature.raw_bytes:
+            whole = writes_bytes(self.stage)
+            destination = "target[slot]" if whole else f"{self.place}.reshape(-1).view(np.uint8)"
+        call = self._call(position, source=source, destination=destination)
+        if not signature.returns_code:
+            yield call
+            return
+        yield f"code = {call}"
+        yield "if code != 0:"
+        yield f"    return slot, {position}, code"
 
-
-def _slot(array: str, state: State) -> str:
-    """A sample of a batch, as an array also where samples are scalars."""
-    return f"{array}[slot]" if state.shape else f"{array}[slot : slot + 1]"
+    def _call(self, position: int, **arguments: str) -> str:
+        kernel, signature = self.calls[position]
+        given = {
+            "record": "record",
+            "data": "data",
+            "params": f"params[{position}]",
+            "key": f"sample_key(bases[{position}], sample)",
+            "index": "sample",
+            "workspace": f"workspaces[{position}]",
+        }
+        return signature.call(kernel, {**given, **arguments})

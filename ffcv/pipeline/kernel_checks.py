@@ -2,53 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from types import FunctionType
 from typing import Any
 
 from ffcv.errors import CompilationError
 from ffcv.kernels.fingerprint import python_function
-from ffcv.pipeline.attributes import flag, kernel_of
-from ffcv.pipeline.emit import fails
-from ffcv.pipeline.graph import SampleStage, Step
+from ffcv.pipeline.attributes import kernel_of
+from ffcv.pipeline.graph import Step
+from ffcv.pipeline.signature import KernelSignature
 
-__all__ = ["check_arities", "check_result", "kernel_function", "place"]
+__all__ = ["check_arity", "check_result", "kernel_function"]
 
 
-def kernel_function(step: Step) -> Any:
+def kernel_function(step: Step) -> FunctionType:
     """What the stage calls for a step: its kernel, or its note when the decoder does it."""
-    return kernel_of(step.operation) if step.note is None else python_function(step.note)
+    if step.note is None:
+        return kernel_of(step.operation)
+    return python_function(step.note)  # type: ignore[no-any-return]
 
 
-def check_arities(output: str, stage: SampleStage, has_workspace: Sequence[bool]) -> None:
-    """Refuse kernels that take another number of arguments than they get."""
-    for position, step in enumerate(stage.steps):
-        code = kernel_function(step).__code__
-        decodes = position == 0 and stage.stored is not None
-        extras = flag(step.operation, "with_index") + has_workspace[position]
-        given = 3 if step.note is not None else 4 + decodes + extras
-        if code.co_argcount == given:
-            continue
-        names = ", ".join(code.co_varnames[: code.co_argcount])
-        hint = "see SampleOperation and SampleDecoder for what a kernel gets"
-        if code.co_argcount == given + 1 and names.startswith("self"):
-            hint = "a kernel gets no self: make it a staticmethod"
-        raise CompilationError(
-            f"{place(output, step)}: its kernel takes {code.co_argcount} arguments ({names}), "
-            f"but is called with {given}; {hint}"
-        )
+def check_arity(where: str, function: FunctionType, signature: KernelSignature) -> None:
+    """Refuse a kernel that takes another number of arguments than it gets.
+
+    Args:
+        where: the step's place, for messages.
+        function: its kernel.
+        signature: how that is called.
+
+    Raises:
+        CompilationError: it does.
+    """
+    code, given = function.__code__, len(signature.parameters)
+    if code.co_argcount == given:
+        return
+    names = ", ".join(code.co_varnames[: code.co_argcount])
+    hint = "see SampleOperation and SampleDecoder for what a kernel gets"
+    if code.co_argcount == given + 1 and names.startswith("self"):
+        hint = "a kernel gets no self: make it a staticmethod"
+    raise CompilationError(
+        f"{where}: its kernel takes {code.co_argcount} arguments ({names}), "
+        f"but is called with {given}, {signature}; {hint}"
+    )
 
 
-def place(output: str, step: Step) -> str:
-    """Where a step stands, in words."""
-    return f"output {output!r}, step {step.position} ({step.name})"
+def check_result(where: str, function: Any, types: tuple[Any, ...], returns_code: bool) -> None:
+    """Refuse a compiled kernel that returns codes which nobody would see, or none where it must.
 
+    Args:
+        where: the step's place, for messages.
+        function: what Numba made of its kernel.
+        types: of the arguments that it is called with.
+        returns_code: whether it is called as one that returns a code.
 
-def check_result(where: str, step: Step, function: Any, types: tuple[Any, ...]) -> None:
-    """Refuse a compiled kernel that returns codes which nobody would see, or none where it must."""
+    Raises:
+        CompilationError: it does.
+    """
     from numba import types as numba_types
 
     result = function.overloads[types].signature.return_type
-    returns_code = step.note is None and fails(step.operation)
     if returns_code and not isinstance(result, numba_types.Integer):
         raise CompilationError(
             f"{where}: its kernel must return 0 or one of the codes in `errors` on every path, "

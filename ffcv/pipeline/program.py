@@ -12,13 +12,14 @@ from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
 from ffcv.pipeline.attributes import error_codes
 from ffcv.pipeline.compiler import compile_stage
-from ffcv.pipeline.dtypes import code_dtype
-from ffcv.pipeline.emit import assists, scratch_states, writes_bytes
+from ffcv.pipeline.emit import scratch_states, writes_bytes
 from ffcv.pipeline.graph import SampleStage, Step, fold
+from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.raising import described, raise_instead
 from ffcv.pipeline.sample import ASSIST
-from ffcv.pipeline.stage_code import StageCode
+from ffcv.pipeline.signature import assists
+from ffcv.pipeline.stage_code import StageArguments, StageCode
 from ffcv.pipeline.state import State
 from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
 
@@ -137,19 +138,12 @@ class SampleProgram:
         return WorkerMemory(
             np.empty(size, np.uint8),
             workspaces,
-            tuple(
-                np.empty(state.shape or 1, code_dtype(state.dtype))
-                for state in scratch_states(self.stage)
-            ),
+            tuple(map(empty_sample, scratch_states(self.stage))),
         )
 
     def target_view(self, batch: NDArray[Any]) -> NDArray[Any]:
         """The batch as the stage's code knows it."""
-        if not self.writes_bytes:
-            return batch.view(code_dtype(batch.dtype))
-        return (
-            batch.reshape(len(batch), -1).view(np.uint8).reshape(len(batch), self.sample_nbytes())
-        )
+        return batch_bytes(batch, self.state) if self.writes_bytes else batch_view(batch)
 
     def _params(self) -> tuple[Any, ...]:
         """The operations' parameters as they are now, each of its declared type."""
@@ -162,20 +156,21 @@ class SampleProgram:
         """The place of an operation, for messages."""
         return f"output {self.output!r}, step {step.position} ({step.name})"
 
-    def _example(self) -> tuple[Any, ...]:
+    def _example(self) -> StageArguments:
+        """What the stage is called with, as far as types go."""
         memory = self.worker_memory(0)
         state = self.state
         target = self.target_view(np.empty((1, *state.shape), state.dtype))
         if self.source is None:
             assert self.stage.source is not None
-            dtype = code_dtype(self.stage.source.dtype)
-            source: Any = np.empty((1, *self.stage.source.shape), dtype)
+            before = self.stage.source
+            source: Any = batch_view(np.empty((1, *before.shape), before.dtype))
         else:
             source = (self.source.storage, self.source.records, memory.buffer)
         params = self._params()
         bases = np.zeros(len(params), np.uint64)
         ids = np.zeros(1, np.int64)
-        return 0, 0, ids, source, target, bases, params, memory.workspaces, memory.scratch
+        return StageArguments(ids, source, target, bases, params, memory.workspaces, memory.scratch)
 
 
 class EpochStage:
@@ -216,19 +211,19 @@ class EpochStage:
         """
         program = self.program
         memory = program.worker_memory(worker)
-        source: Any = None if batch is None else batch.view(code_dtype(batch.dtype))
+        source: Any = None if batch is None else batch_view(batch)
         if program.source is not None:
             source = (program.source.storage, program.source.records, memory.buffer)
+        arguments = StageArguments(
+            ids, source, target, self.bases, self.params, memory.workspaces, memory.scratch
+        )
         slot, assisted = start, -1
         while slot < stop:
             error: SampleError | None
             try:
-                slot, step, code = self.run(
-                    slot, stop, ids, source, target, self.bases, self.params,
-                    memory.workspaces, memory.scratch,
-                )  # fmt: skip
+                slot, step, code = self.run(slot, stop, *arguments)
             except BaseException as raised:
-                slot, error = self._raised(raised, slot, stop, ids, source, target, memory)
+                slot, error = self._raised(raised, slot, stop, arguments, memory)
             else:
                 if slot == stop:
                     return
@@ -250,9 +245,7 @@ class EpochStage:
         raised: BaseException,
         slot: int,
         stop: int,
-        ids: NDArray[np.int64],
-        source: Any,
-        target: NDArray[Any],
+        arguments: StageArguments,
         memory: WorkerMemory,
     ) -> tuple[int, SampleError]:
         """The slot, from ``slot`` on, whose kernel raised an exception, and what to say of it.
@@ -262,11 +255,11 @@ class EpochStage:
         """
         code, steps = self.program.code, self.program.stage.steps
         assert code is not None
+        ids = arguments.ids
         # What was written so far stays as it is: only the slots behind it will be run again.
-        arguments = (ids, source, np.empty_like(target), self.bases, self.params,
-                     memory.workspaces, memory.scratch)  # fmt: skip
+        again = arguments._replace(target=np.empty_like(arguments.target))
         place = code.place_of(
-            raised, slot, stop, arguments, lambda slot: self._assist(int(ids[slot]), memory)
+            raised, slot, stop, again, lambda slot: self._assist(int(ids[slot]), memory)
         )
         if place is None:
             names, samples = " → ".join(step.name for step in steps), ids[slot:stop].tolist()

@@ -10,11 +10,37 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ffcv.pipeline.sample import ASSIST
 
-__all__ = ["Place", "StageCode"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Place", "StageArguments", "StageCode"]
+
+
+class StageArguments(NamedTuple):
+    """What a stage is called with, behind the first slot and the last one + 1.
+
+    Attributes:
+        ids: sample indexes of the batch, ``(B,)``.
+        source: the batch that it starts from, or what it decodes from (see ``emit.Reading``).
+        target: the batch that it makes.
+        bases: for each step, what the keys of its samples are made of.
+        params: of each step.
+        workspaces: of each step, one worker's; ``()`` for none.
+        scratch: memory of one worker for each sample in between.
+    """
+
+    ids: NDArray[np.int64]
+    source: Any
+    target: NDArray[Any]
+    bases: NDArray[np.uint64]
+    params: tuple[Any, ...]
+    workspaces: tuple[Any, ...]
+    scratch: tuple[NDArray[Any], ...]
 
 
 class Place(NamedTuple):
@@ -29,7 +55,7 @@ class StageCode:
     """A stage ready to run.
 
     Attributes:
-        run: the function.
+        run: the function, called as ``run(start, stop, *arguments)`` with :class:`StageArguments`.
         source: the text that it was made from.
         on_disk: whether its compiled form is kept between processes.
         in_python: makes the same stage as Python, with the same kernels; ``None`` where it is that.
@@ -47,7 +73,7 @@ class StageCode:
         error: BaseException,
         slot: int,
         stop: int,
-        arguments: tuple[Any, ...],
+        arguments: StageArguments,
         assist: Callable[[int], Exception | None],
     ) -> Place | None:
         """Where in the stage an exception was raised that ``run(slot, stop, *arguments)`` raised.
@@ -90,7 +116,7 @@ def _rerun(
     run: Callable[..., Any],
     slot: int,
     stop: int,
-    arguments: tuple[Any, ...],
+    arguments: StageArguments,
     assist: Callable[[int], Exception | None],
 ) -> BaseException | None:
     """Run slots of a stage until one raises an exception; returns that.

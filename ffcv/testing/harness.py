@@ -1,7 +1,7 @@
 """Run fields and operations without a file and without a loader.
 
-Everything here is NumPy in, NumPy out, on one thread. Kernels run as compiled code or, with
-``jit=False``, as the Python functions that they are.
+Everything here is NumPy in, NumPy out, on one thread. An operation on samples runs as the stage
+that a loader makes of it, compiled by the same compiler or, with ``jit=False``, as plain Python.
 
 Example:
     >>> import numpy as np
@@ -39,7 +39,7 @@ from ffcv.pipeline import (
 from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.attributes import default_decoder, flag
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
-from ffcv.testing.kernels import KernelRun
+from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.testing.memory import Allocate, Encoded, encode_values
 
 __all__ = ["apply", "batch_key", "decode", "encode_value", "sample_keys", "state_of"]
@@ -125,8 +125,8 @@ def apply(
         key = batch_key(seed=seed, epoch=epoch)
         return _apply_to_batch(operation, batch, positions, key, jit, allocate)
     if isinstance(operation, SampleOperation):
-        keys = sample_keys(positions, seed=seed, epoch=epoch, slot=slot)
-        return _apply_to_samples(operation, batch, keys, positions, jit, allocate)
+        imitated = {"seed": seed, "epoch": epoch, "jit": jit}
+        return _apply_to_samples(operation, batch, slot, positions, allocate, **imitated)
     raise TypeError(
         f"expected a SampleOperation or an Operation, got {type(operation).__name__}"
         + ("; use decode() for decoders" if isinstance(operation, SampleDecoder) else "")
@@ -140,36 +140,27 @@ def _works_on_batches(operation: Operation, batch: Any) -> bool:
 def _apply_to_samples(
     operation: SampleOperation,
     batch: NDArray[Any],
-    keys: NDArray[np.uint64],
+    slot: int,
     ids: NDArray[np.int64],
-    jit: bool,
     allocate: Allocate,
+    **imitated: Any,
 ) -> NDArray[Any]:
+    from ffcv.pipeline.kernel_arrays import batch_view
+    from ffcv.testing.kernels import StageRun
+
     before = state_of(batch)
     if before.is_tensor:
         raise TypeError(f"{type(operation).__name__} works on NumPy batches, not on a {before}")
     after = operation.declare(before)
+    if flag(operation, "inplace") and after != before:
+        raise ValueError(f"{type(operation).__name__} works in place, but declares {after}")
+    source = np.array(batch, order="C")
     destination = allocate((len(batch), *after.shape), after.dtype)
-    if flag(operation, "inplace"):
-        if after != before:
-            raise ValueError(f"{type(operation).__name__} works in place, but declares {after}")
-        destination[...] = batch
-        source = destination
-    else:
-        source = np.array(batch, order="C")
-    arrays = {"sources": _as_kernels_see(source), "destinations": _as_kernels_see(destination)}
-    KernelRun(operation, arrays, keys, ids, jit).run()
-    if not flag(operation, "inplace") and source.tobytes() != batch.tobytes():
+    stage = SampleStage(None, before, (Step(operation, slot, 1, after),))
+    StageRun(stage, batch_view(source), destination, ids, **imitated).run()
+    if source.tobytes() != batch.tobytes():
         raise ValueError(f"{type(operation).__name__} wrote over its input, but is not in place")
     return destination
-
-
-def _as_kernels_see(batch: NDArray[Any]) -> NDArray[Any]:
-    """Kernels see scalars as arrays of shape ``(1,)``, and 16-bit floats as uint16."""
-    from ffcv.pipeline.dtypes import code_dtype
-
-    batch = batch.view(code_dtype(batch.dtype))
-    return batch.reshape(-1, 1) if batch.ndim == 1 else batch
 
 
 def _apply_to_batch(
@@ -264,32 +255,21 @@ def decode(
         ValueError, TypeError: the field refuses a value, or the decoder the field.
         SampleError: the decoder's kernel returned one of its error codes.
     """
+    from ffcv.testing.kernels import StageRun, stored_in_memory
+
     encoded = values if isinstance(values, Encoded) else encode_values(field, values)
     decoder = default_decoder(field, "") if decoder is None else decoder
     if not isinstance(decoder, SampleDecoder):
         raise TypeError(f"expected a SampleDecoder, got {type(decoder).__name__}")
     decoder = copy.copy(decoder)
     positions = np.arange(len(encoded.records)) if ids is None else np.asarray(ids, np.int64)
-    state = decoder.declare(encoded.stored(positions))
+    stored = encoded.stored(positions)
+    state = decoder.declare(stored)
     problem = unannounced(decoder, field)
     if problem is not None:
         raise ValueError(f"{type(decoder).__name__}: {problem}")
     destination = allocate((len(encoded.records), *state.shape), state.dtype)
-    starts, stops = encoded.spans()
-    arrays = {
-        "records": encoded.records,
-        "memory": encoded.regions.flat(),
-        "starts": starts,
-        "stops": stops,
-        "destinations": _as_seen_by(decoder, destination),
-    }
-    keys = sample_keys(positions, seed=seed, epoch=epoch, slot=slot)
-    KernelRun(decoder, arrays, keys, positions, jit).run()
+    stage = SampleStage(stored, None, (Step(decoder, slot, 1, state),))
+    source = stored_in_memory(encoded)
+    StageRun(stage, source, destination, positions, seed, epoch, jit).run()
     return destination
-
-
-def _as_seen_by(decoder: SampleDecoder, destination: NDArray[Any]) -> NDArray[Any]:
-    if not flag(decoder, "raw_bytes"):
-        return _as_kernels_see(destination)
-    size = destination.nbytes // max(len(destination), 1)
-    return destination.reshape(-1).view(np.uint8).reshape(len(destination), size)

@@ -1,103 +1,114 @@
-"""Calling an operation's kernel for one sample after the other."""
+"""Running an operation as a loader runs it: as a stage, which here is all that there is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.errors import SampleError
-from ffcv.pipeline import ASSIST, SampleDecoder
-from ffcv.pipeline.attributes import error_codes, flag
-from ffcv.pipeline.sample import KernelOperation
+from ffcv.kernels.entry import compiled_entries
+from ffcv.kernels.random import base_key
+from ffcv.pipeline import ASSIST
+from ffcv.pipeline.attributes import error_codes
+from ffcv.pipeline.compiler import compile_stage
+from ffcv.pipeline.emit import scratch_states, signature_of, writes_bytes
+from ffcv.pipeline.graph import SampleStage
+from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample, kind_of
+from ffcv.pipeline.kernel_checks import kernel_function
+from ffcv.pipeline.parameters import asked_params, asked_workspace
+from ffcv.pipeline.signature import assists
+from ffcv.pipeline.stage_code import StageArguments
+from ffcv.testing.memory import Encoded
 
-__all__ = ["KernelRun"]
+__all__ = ["StageRun", "stored_in_memory"]
 
-_LOOP = """
-def loop(start, {arrays}, params, keys, ids, workspace):
-    for i in range(start, keys.shape[0]):
-        {result}kernel({arguments})
-        {check}
-    return keys.shape[0], 0
-"""
-
-
-@lru_cache(maxsize=256)
-def _loop(
-    kernel: Callable[..., Any], arrays: tuple[str, ...], extra: tuple[str, ...], jit: bool
-) -> Callable[..., tuple[int, int]]:
-    """Make the loop over samples that calls ``kernel``, compiled or not."""
-    leading = (
-        ("records[i]", "memory[starts[i]:stops[i]]", "destinations[i]")
-        if "records" in arrays
-        else ("sources[i]", "destinations[i]")
-    )
-    trailing = [text for text in ("ids[i]", "workspace") if text in extra]
-    reports = "reports" in extra
-    source = _LOOP.format(
-        arrays=", ".join(arrays),
-        result="code = " if reports else "",
-        arguments=", ".join([*leading, "params", "keys[i]", *trailing]),
-        check="if code != 0: return i, code" if reports else "",
-    )
-    namespace: dict[str, Any] = {"kernel": kernel if jit else getattr(kernel, "py_func", kernel)}
-    exec(source, namespace)
-    if not jit:
-        return namespace["loop"]  # type: ignore[no-any-return]
-    from numba import njit
-
-    from ffcv.kernels.marking import JIT_OPTIONS
-
-    return njit(nogil=True, **JIT_OPTIONS)(namespace["loop"])  # type: ignore[no-any-return]
+_OUTPUT = "value"
 
 
-class KernelRun:
-    """One run of an operation's kernel over all samples of a batch.
+class _InMemory:
+    """Reads what lies in memory instead of a file: the sample in slot ``i`` of the batch has record
+    ``i``, whatever its index."""
+
+    imports = ()
+    parts = ("records", "buffer", "memory", "starts", "stops")
+
+    def lines(self, pointer: str | None) -> list[str]:
+        data = "buffer[:0]" if pointer is None else "memory[starts[slot] : stops[slot]]"
+        return ['record = records[slot]["f0"]', f"data = {data}"]
+
+
+def stored_in_memory(encoded: Encoded) -> tuple[NDArray[Any], ...]:
+    """What a stage of a decoder starts from.
 
     Args:
-        operation: whose kernel, parameters and workspace are used.
-        arrays: ``sources`` and ``destinations``; or, for decoders, ``records``, ``memory``,
-            ``starts``, ``stops`` and ``destinations``.
-        keys: ``(B,)`` uint64, one a sample.
-        ids: ``(B,)`` int64, the samples' positions in the file.
+        encoded: what it decodes.
+    """
+    memory = encoded.regions.flat()
+    records = encoded.records.view([("f0", encoded.records.dtype)])
+    records.flags.writeable = memory.flags.writeable = False  # as those of a file are
+    return records, np.empty(0, np.uint8), memory, *encoded.spans()
+
+
+_functions: dict[Any, Callable[..., tuple[int, int, int]]] = {}
+
+
+def _function_of(
+    stage: SampleStage, arguments: StageArguments, jit: bool
+) -> Callable[..., tuple[int, int, int]]:
+    """The function of a stage; made once for all stages that have the same one.
+
+    What looking it up in the compile cache takes, milliseconds, is much for one of many examples.
+    """
+    (step,), (workspace,) = stage.steps, arguments.workspaces
+    pointer = stage.stored.field.pointer if stage.stored else None
+    function, signature = kernel_function(step), signature_of(step, workspace != ())
+    key = (function, signature, pointer, kind_of(tuple(arguments)), jit)
+    if key not in _functions:
+        _functions[key] = compile_stage(_OUTPUT, stage, arguments, jit, _InMemory()).run
+    return _functions[key]
+
+
+class StageRun:
+    """One run of a stage of one operation over a batch.
+
+    Args:
+        stage: the stage.
+        source: what it starts from: a batch as kernels see it, or :func:`stored_in_memory`.
+        batch: where its samples go, ``(B, …)``.
+        ids: ``(B,)`` int64, the samples' indexes.
+        seed: the loader's seed that is imitated.
+        epoch: the epoch that is imitated.
         jit: whether to compile.
     """
 
     def __init__(
         self,
-        operation: KernelOperation,
-        arrays: dict[str, NDArray[Any]],
-        keys: NDArray[np.uint64],
+        stage: SampleStage,
+        source: Any,
+        batch: NDArray[Any],
         ids: NDArray[np.int64],
+        seed: int,
+        epoch: int,
         jit: bool,
     ) -> None:
-        from ffcv.kernels.entry import compiled_entries
-        from ffcv.pipeline.parameters import coerce
-
-        self.operation, self.arrays = operation, arrays
+        (step,) = stage.steps
+        self._operation = step.operation
         with compiled_entries(jit):
-            self.workspace, params = operation.workspace(), coerce(operation.params())
-        self.ids = ids
-        extra = {
-            "ids[i]": flag(operation, "with_index"),
-            "workspace": self.workspace is not None,
-            "reports": bool(error_codes(operation)) or self._assists(),
-        }
-        chosen = tuple(text for text, wanted in extra.items() if wanted)
-        self._code = _loop(
-            getattr(operation.kernel, "__func__", operation.kernel), tuple(arrays), chosen, jit
+            self._workspace = asked_workspace(step.operation, step.name)
+            params = asked_params(step.operation, step.name)
+        self._arguments = StageArguments(
+            ids,
+            source,
+            batch_bytes(batch, step.state) if writes_bytes(stage) else batch_view(batch),
+            np.array([base_key(seed, epoch, step.slot)], np.uint64),
+            (params,),
+            (self._workspace,),
+            tuple(map(empty_sample, scratch_states(stage))),
         )
-        workspace = () if self.workspace is None else self.workspace
-        self._trailing = (params, keys, ids, workspace)
-
-    def _assists(self) -> bool:
-        return (
-            isinstance(self.operation, SampleDecoder)
-            and type(self.operation).assist is not SampleDecoder.assist
-        )
+        self._run = _function_of(stage, self._arguments, jit)
 
     def run(self) -> None:
         """Run it to the end.
@@ -106,27 +117,26 @@ class KernelRun:
             SampleError: the kernel returned an error code, asked twice for assistance, or got none
                 because ``assist`` raised an exception.
         """
-        position, code, assisted = 0, 0, -1
-        while position < len(self.ids):
-            position, code = self._code(position, *self.arrays.values(), *self._trailing)
-            if code == 0:
+        slot, stop, assisted = 0, len(self._arguments.ids), -1
+        while slot < stop:
+            slot, _, code = self._run(slot, stop, *self._arguments)
+            if slot == stop:
                 return
-            if code != ASSIST or not self._assists():
-                raise self._error(position, error_codes(self.operation).get(code, f"error {code}"))
-            if assisted == position:
-                raise self._error(position, "the kernel asked for assistance that it had")
-            assisted = position
-            self._assist(position)
+            if code != ASSIST or not assists(self._operation):
+                raise self._error(slot, error_codes(self._operation).get(code, f"error {code}"))
+            if assisted == slot:
+                raise self._error(slot, "the kernel asked for assistance that it had")
+            assisted = slot
+            self._assist(slot)
 
-    def _assist(self, position: int) -> None:
-        span = slice(self.arrays["starts"][position], self.arrays["stops"][position])
-        data = self.arrays["memory"][span]
-        assert isinstance(self.operation, SampleDecoder)
+    def _assist(self, slot: int) -> None:
+        records, _, memory, starts, stops = self._arguments.source
+        data = memory[starts[slot] : stops[slot]]
         try:
-            self.operation.assist(self.arrays["records"][position], data, self.workspace)
+            self._operation.assist(records[slot]["f0"], data, self._workspace)
         except Exception as error:
-            raise self._error(position, str(error) or repr(error)) from error
+            raise self._error(slot, str(error) or repr(error)) from error
 
-    def _error(self, position: int, problem: str) -> SampleError:
-        name = type(self.operation).__name__
-        return SampleError("<memory>", name, int(self.ids[position]), problem)
+    def _error(self, slot: int, problem: str) -> SampleError:
+        name = type(self._operation).__name__
+        return SampleError("<memory>", name, int(self._arguments.ids[slot]), problem)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ffcv.beton.field import ARG_TYPE, Field
-from ffcv.errors import SampleError
+from ffcv.errors import CompilationError, PipelineError, SampleError
 from ffcv.kernels.random import base_key, integer, sample_key, uniform
 from ffcv.pipeline import (
     ASSIST,
@@ -162,6 +162,59 @@ def test_error_codes_name_the_operation_and_the_sample(jit):
     batch = np.array([[1], [-1]])
     with pytest.raises(SampleError, match="'RefusesNegative', sample 9: it is negative"):
         apply(RefusesNegative(), batch, ids=[4, 9], jit=jit)
+
+
+@kernel
+def takes_too_little(source, destination):
+    destination[0] = source[0]
+
+
+@kernel
+def returns_what_nobody_sees(source, destination, params, key):
+    return source[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (
+            takes_too_little,
+            r"takes 2 .* but is called with 4, \(source, destination, params, key\)",
+        ),
+        (returns_what_nobody_sees, "returns float64, which nobody would see"),
+    ],
+)
+def test_what_a_loader_would_not_compile_does_not_pass(function, words):
+    class Unfit(InPlace):
+        kernel = staticmethod(function)
+        inplace = False
+
+    with pytest.raises(CompilationError, match=words):
+        apply(Unfit(), np.ones((2, 1)))
+
+
+def test_parameters_that_a_loader_would_refuse_do_not_pass():
+    class Unfit(InPlace):
+        def params(self):
+            return [1.0]
+
+    with pytest.raises(PipelineError, match="Unfit.params\\(\\) must return a NamedTuple"):
+        apply(Unfit(), np.ones((2, 1)))
+
+
+@kernel
+def sorts(source, destination, params, key):
+    made = np.sort(source)
+    for i in range(source.shape[0]):
+        destination[i] = made[i]
+
+
+def test_kernels_may_make_arrays():
+    class Sorted(InPlace):
+        kernel = staticmethod(sorts)
+        inplace = False
+
+    assert apply(Sorted(), np.array([[3.0, 1.0, 2.0]])).tolist() == [[1, 2, 3]]
 
 
 class CumulativeSum(Operation):

@@ -74,6 +74,34 @@ class Field(ABC):
     def get_decoder_class(self) -> type:
         """The operation that decodes this field when a pipeline names none."""
 
+    def describe(self) -> str:
+        """Its arguments and modes, in one line for listings such as ``ffcv info``.
+
+        By default its attributes.
+
+        Example:
+            >>> from ffcv.fields import NDArrayField
+            >>> NDArrayField(np.dtype("float32"), (20, 4)).describe()
+            'float32 array 20×4'
+        """
+        shown = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+
+    def summarise(self, records: NDArray[Any]) -> dict[str, Any]:
+        """Figures about all samples of a file, for listings; by default none.
+
+        An image field counts its modes and its sizes here.
+
+        Args:
+            records: the field's record of each sample, ``(num_samples,)`` of :attr:`metadata_type`,
+                as the file has them: read them piecewise, as they may be many, and do not trust
+                them.
+
+        Returns:
+            Values that JSON can hold, by what they are called.
+        """
+        return {}
+
     def side_index_entry(self, record: Any, data: NDArray[np.uint8]) -> bytes:
         """A few bytes by which a decoder finds its way in the stored data of one sample.
 

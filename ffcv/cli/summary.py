@@ -1,14 +1,4 @@
-"""What a file holds, as plain data.
-
-A field may add to it by two optional methods:
-
-``describe() -> str``
-    Its arguments and modes in one line, such as ``"float32 20×4"``.
-``summarise(records) -> dict[str, Any]``
-    Figures about all samples, from its records ``(num_samples,)`` of its ``metadata_type``, mapped
-    from the file: keys are words, values JSON. The records are to be read piecewise and not to be
-    trusted. An image field counts its modes and its sizes here.
-"""
+"""What a file holds, as plain data; fields add to it by ``Field.describe`` and ``summarise``."""
 
 from __future__ import annotations
 
@@ -121,25 +111,20 @@ def _contents(
         "data_bytes": data_bytes,
         "broken_pointers": broken,
     }
-    summarise = getattr(field, "summarise", None)
-    if callable(summarise):
-        try:
-            about["figures"] = dict(summarise(records))
-        except Exception as error:
-            about["figures"] = {"failed": f"{type(error).__name__}: {error}"}
-    return about
+    # Of the class: the user's object may have attributes of these names for other ends.
+    try:
+        figures = dict(type(field).summarise(field, records))
+    except Exception as error:
+        figures = {"failed": f"{type(error).__name__}: {error}"}
+    return about | ({"figures": figures} if figures else {})
 
 
 def _description(field: Field) -> str:
-    """A field's own words, or its attributes."""
-    describe = getattr(field, "describe", None)
-    if callable(describe):
-        try:
-            return str(describe())
-        except Exception as error:
-            return f"describe() failed: {type(error).__name__}: {error}"
-    shown = {k: v for k, v in vars(field).items() if not k.startswith("_")}
-    return ", ".join(f"{name}={value!r}" for name, value in shown.items())
+    """A field's own words."""
+    try:
+        return str(type(field).describe(field))
+    except Exception as error:
+        return f"describe() failed: {type(error).__name__}: {error}"
 
 
 def _data_size(

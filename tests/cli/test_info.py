@@ -82,7 +82,7 @@ def test_without_its_plugin_a_file_is_described_as_far_as_that_goes(
 
 def test_fields_own_figures_are_shown(ffcv, beton: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {"largest": (3, 4096), "modes": {"raw": 2}}
-    monkeypatch.setattr(type(IntField()), "summarise", lambda self, records: figures, raising=False)
+    monkeypatch.setattr(type(IntField()), "summarise", lambda self, records: figures)
     text = ffcv("info", beton).stdout
     assert "largest  3×4,096" in text
     assert "modes    raw 2" in text
@@ -94,8 +94,8 @@ def test_field_that_fails_to_describe_itself_spoils_nothing(
     def fail(*_: object) -> str:
         raise RuntimeError("no luck")
 
-    monkeypatch.setattr(type(IntField()), "summarise", fail, raising=False)
-    monkeypatch.setattr(type(IntField()), "describe", fail, raising=False)
+    monkeypatch.setattr(type(IntField()), "summarise", fail)
+    monkeypatch.setattr(type(IntField()), "describe", fail)
     result = ffcv("info", beton)
     assert result.exit_code == 0
     assert result.stdout.count("RuntimeError: no luck") == 2

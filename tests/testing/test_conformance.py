@@ -22,7 +22,8 @@ from tests.indexed_field import LastString, Strings
 def quick_failures():
     """Failures are expected here: nobody needs to see them small, or remember them."""
     former = settings.get_current_profile_name()
-    quick = settings(phases=[Phase.generate], database=None, deadline=None)
+    options = {"database": None, "deadline": None, "derandomize": True}
+    quick = settings(phases=[Phase.generate], **options)
     settings.register_profile("quick failures", quick)
     settings.load_profile("quick failures")
     yield
@@ -339,6 +340,16 @@ class Mute(FourBytes):
         super().encode(destination, value, malloc)
 
 
+class Talkative(FourBytes):
+    def describe(self):
+        return "four\nbytes"
+
+
+class Wordless(FourBytes):
+    def summarise(self, records):
+        return {"largest": records.max()}
+
+
 def decoding_with(function):
     decoder = type("Decoder", (FourDecoder,), {"kernel": staticmethod(function)})
     return type(function.__name__, (FourBytes,), {"decoder": decoder})
@@ -381,6 +392,8 @@ def overflowing(record, data, destination, params, key):
         (Sorting, "test_encoding_leaves_the_value_alone"),
         (Salted, "test_encoding_is_deterministic"),
         (Mute, "test_wrong_values_are_refused_in_words"),
+        (Talkative, "test_listings_can_show_it"),
+        (Wordless, "test_listings_can_show_it"),
         (
             decoding_with(copy_three),
             "test_decoder_writes_all_of_its_destination_and_nothing_else",
@@ -395,7 +408,7 @@ def overflowing(record, data, destination, params, key):
 def test_wrong_fields_are_found(field, test):
     suite = FourBytesSuite()
     suite.field = field
-    with pytest.raises((AssertionError, IndexError, ExceptionGroup)):
+    with pytest.raises((AssertionError, IndexError, TypeError, ExceptionGroup)):
         getattr(suite, test)()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -273,6 +274,20 @@ class FieldConformance:
             assert encoded.records.tobytes() == records, "the records were changed by decoding"
 
         self._each(body, size=2)
+
+    def test_listings_can_show_it(self) -> None:
+        """``describe`` gives one line, ``summarise`` what JSON can hold."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            words = field.describe()
+            assert isinstance(words, str), f"describe() gives {words!r}"
+            assert len(words.splitlines()) <= 1, f"describe() gives several lines: {words!r}"
+            figures = field.summarise(encode_values(field, values).records)
+            assert isinstance(figures, dict), f"summarise() gives {figures!r}"
+            assert all(isinstance(name, str) for name in figures), f"names of figures: {figures}"
+            json.dumps(figures)
+
+        self._each(body)
 
     def test_wrong_values_are_refused_in_words(self) -> None:
         """Values that do not fit raise, with what was expected and what came."""

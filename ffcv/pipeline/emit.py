@@ -6,8 +6,9 @@ kernels as Python functions, which is what a debugger wants to see.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.kernel_arrays import sample_text
@@ -44,16 +45,17 @@ class Call(NamedTuple):
     signature: KernelSignature
 
 
-class Reading(Protocol):
+class Reading(ABC):
     """How a stage that decodes gets at what is stored of a sample."""
 
-    imports: Sequence[str]
+    imports: ClassVar[tuple[str, ...]] = ()
     """Lines that import what the others need."""
 
-    parts: Sequence[str]
+    parts: ClassVar[tuple[str, ...]]
     """Names of the parts of the stage's ``source``: ``records``, of which a kernel gets the member
     ``f0``; ``buffer``, memory of one worker's; and others."""
 
+    @abstractmethod
     def lines(self, pointer: str | None) -> list[str]:
         """Lines that set ``record`` and ``data`` for the sample ``sample``, which is in ``slot``.
 
@@ -64,7 +66,7 @@ class Reading(Protocol):
         """
 
 
-class _Stored:
+class _Stored(Reading):
     """Reads from the storage of a file."""
 
     imports = ("from ffcv.storage.regions import prefetch_region, read_region",)

@@ -14,7 +14,7 @@ from ffcv.kernels.random import base_key
 from ffcv.pipeline import ASSIST
 from ffcv.pipeline.attributes import error_codes
 from ffcv.pipeline.compiler import compile_stage
-from ffcv.pipeline.emit import scratch_states, signature_of, writes_bytes
+from ffcv.pipeline.emit import Reading, scratch_states, signature_of, writes_bytes
 from ffcv.pipeline.graph import SampleStage
 from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample, kind_of
 from ffcv.pipeline.kernel_checks import kernel_function
@@ -28,11 +28,10 @@ __all__ = ["StageRun", "stored_in_memory"]
 _OUTPUT = "value"
 
 
-class _InMemory:
+class _InMemory(Reading):
     """Reads what lies in memory instead of a file: the sample in slot ``i`` of the batch has record
     ``i``, whatever its index."""
 
-    imports = ()
     parts = ("records", "buffer", "memory", "starts", "stops")
 
     def lines(self, pointer: str | None) -> list[str]:

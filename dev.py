@@ -3,6 +3,7 @@
 
     python3 dev.py demo          train a small network on photographs, and look at what it is fed
     python3 dev.py test          run the tests
+    python3 dev.py format        mend what can be mended of the style, and wrap lines
     python3 dev.py lint          ruff, mypy and the rules about who may import whom
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
@@ -28,7 +29,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("FFCV_VENV", ROOT / ".venv")).absolute()
 PYTHON = VENV / "bin" / "python"
 EXTRAS = dict.fromkeys(("demo", "bench"), "demo") | dict.fromkeys(
-    ("test", "lint", "docs", "fuzz"), "dev"
+    ("test", "format", "lint", "docs", "fuzz"), "dev"
 )
 
 
@@ -62,6 +63,8 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
         return [["mkdocs", "build", "--strict", *rest]]
     if command == "fuzz":
         return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
+    if command == "format":
+        return [["ruff", "check", "--fix-only", *rest], ["ruff", "format", *rest]]
     if command == "bench":
         return [["python", str(benchmark(rest)), *rest[1:]]]
     return [["ruff", "check", *rest], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]]

@@ -28,7 +28,7 @@ from typing import Any, Generic, TypeVar, overload
 # first before a fork, so they must be registered before ours: we wait while the gate is open.
 import filelock  # noqa: F401
 
-__all__ = ["keep_across_forks", "lazy"]
+__all__ = ["in_forked_children", "keep_across_forks", "lazy"]
 
 _LONGEST_WAIT = 300.0
 """Seconds after which a fork goes on all the same: rather a child that may hang than a parent."""
@@ -58,6 +58,16 @@ def keep_across_forks(lock: Any) -> Any:
     """
     _kept.append(weakref.ref(lock, _kept.remove))
     return lock
+
+
+def in_forked_children(reset: Callable[[], object]) -> None:
+    """Have every forked child call something, behind the release of the locks that are kept here.
+
+    Args:
+        reset: forgets what belongs to threads that the child does not have.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=reset)
 
 
 class lazy(Generic[Value]):  # noqa: N801 - it reads like property

@@ -17,6 +17,7 @@ from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
 from ffcv.errors import ArgumentError, DamagedFileError, MissingPluginError, PluginError
 from ffcv.forking import lazy
 from ffcv.plugin import registry
+from ffcv.suggesting import did_you_mean
 
 __all__ = ["Reader"]
 
@@ -47,7 +48,8 @@ class Reader:
         MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
         PluginError: the class of a field is wrong: its ``from_binary`` gives no field, or records
             are not as its ``metadata_type`` and ``pointer`` have to be.
-        ArgumentError: a custom handler is no class of a field.
+        ArgumentError: a custom handler is no class of a field, or the file has no field of that
+            name.
     """
 
     def __init__(
@@ -106,12 +108,22 @@ class Reader:
         self.file.close()
 
     def _build_handlers(self, custom: Mapping[str, type[Field]]) -> dict[str, Field]:
+        self._refuse_unknown(custom)
         extension = self.file.extension
         known = extension.fields if extension else (FieldManifest(),) * self.num_fields
         return {
             descriptor.name: self._build(descriptor, self._find_class(descriptor, entry, custom))
             for descriptor, entry in zip(self.file.descriptors, known, strict=True)
         }
+
+    def _refuse_unknown(self, custom: Mapping[str, type[Field]]) -> None:
+        for name in custom:
+            if name not in self.field_names:
+                raise ArgumentError(
+                    f"{self.file.path} has no field {name!r}, for which a custom class is given; "
+                    f"its fields are {', '.join(self.field_names)}"
+                    f"{did_you_mean(name, self.field_names)}"
+                )
 
     def _find_class(
         self,

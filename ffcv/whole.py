@@ -6,7 +6,9 @@ import operator
 from numbers import Real
 from typing import Any
 
-__all__ = ["whole"]
+from ffcv.errors import ArgumentError
+
+__all__ = ["at_least", "whole"]
 
 
 def whole(value: Any) -> int:
@@ -32,3 +34,30 @@ def whole(value: Any) -> int:
             if isinstance(value, Real) and float(value).is_integer() and value == float(value):
                 return int(float(value))
     raise TypeError(f"expected a whole number, got {type(value).__name__} {value!r}")
+
+
+def at_least(name: str, value: Any, low: int, meaning: str = "") -> int:
+    """A whole number of at least ``low``.
+
+    Args:
+        name: what the user calls it.
+        value: what the user gave.
+        low: the least that will do.
+        meaning: what the least stands for, in words for the message.
+
+    Raises:
+        ArgumentError: it is something else.
+
+    Example:
+        >>> at_least("chunksize", 0, 1)
+        Traceback (most recent call last):
+        ffcv.errors.ArgumentError: chunksize: expected a whole number of at least 1, got 0
+    """
+    try:
+        number = whole(value)
+    except TypeError:
+        number = low - 1
+    if number < low:
+        words = f"a whole number of at least {low}{meaning and f' ({meaning})'}"
+        raise ArgumentError(f"{name}: expected {words}, got {value!r}")
+    return number

@@ -6,19 +6,22 @@ Each function gives what the loader works with, or raises an ``ArgumentError``.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numba.core import config
 
 from ffcv.errors import ArgumentError, EmptyPassError
 from ffcv.pipeline.compiler import Compiler
-from ffcv.whole import whole as as_whole
+from ffcv.processors import available_cores
+from ffcv.whole import at_least
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "Flag",
     "WholeNumber",
     "check_any",
     "compiles",
@@ -26,9 +29,10 @@ __all__ = [
     "indices_of",
     "os_cache_by_default",
     "skips",
-    "whole",
     "workers",
 ]
+
+Value = TypeVar("Value")
 
 
 def os_cache_by_default() -> bool:
@@ -63,27 +67,15 @@ def compiles(jit: bool | None) -> bool:
     return wanted and not config.DISABLE_JIT
 
 
-def whole(name: str, value: Any, low: int) -> int:
-    """A whole number of at least ``low``."""
-    try:
-        number = as_whole(value)
-    except TypeError:
-        number = low - 1
-    if number < low:
-        raise ArgumentError(f"{name}: expected a whole number of at least {low}, got {value!r}")
-    return number
-
-
 def workers(num_workers: int) -> int:
     """How many threads to start."""
     if num_workers == -1:
-        affinity = getattr(os, "sched_getaffinity", None)
-        return len(affinity(0)) if affinity else os.cpu_count() or 1
+        return available_cores()
     if num_workers == 0:
         # As other loaders call it: no parallelism. Here one thread does the work.
         return 1
     try:
-        return whole("num_workers", num_workers, 1)
+        return at_least("num_workers", num_workers, 1)
     except ArgumentError:
         raise ArgumentError(
             "num_workers: expected a number of threads from 1 on (0 counts as 1), or -1 for as "
@@ -98,22 +90,36 @@ def flag(name: str, value: Any) -> bool:
     raise ArgumentError(f"{name}: expected True or False, got {value!r}")
 
 
-class WholeNumber:
-    """An attribute that is a whole number of at least ``low``, also when it is set later."""
+class _Checked(Generic[Value]):
+    """An attribute that is checked whenever it is set."""
 
-    def __init__(self, low: int) -> None:
-        self._low = low
+    def __init__(self, check: Callable[[str, Any], Value]) -> None:
+        self._check = check
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, instance: Any, owner: type | None = None) -> int:
+    def __get__(self, instance: Any, owner: type | None = None) -> Value:
         if instance is None:
             return self  # type: ignore[return-value]  # for documentation tools
         return instance.__dict__[self._name]  # type: ignore[no-any-return]
 
     def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self._name] = whole(self._name, value, self._low)
+        instance.__dict__[self._name] = self._check(self._name, value)
+
+
+class WholeNumber(_Checked[int]):
+    """An attribute that is a whole number of at least ``low``, also when it is set later."""
+
+    def __init__(self, low: int) -> None:
+        super().__init__(lambda name, value: at_least(name, value, low))
+
+
+class Flag(_Checked[bool]):
+    """An attribute that is a truth value, also when it is set later."""
+
+    def __init__(self) -> None:
+        super().__init__(flag)
 
 
 def indices_of(indices: Any, num_samples: int, what: str) -> NDArray[np.int64]:

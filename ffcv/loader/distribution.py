@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from ffcv.errors import ArgumentError
-from ffcv.loader.arguments import whole
+from ffcv.whole import at_least
 
 __all__ = ["agreed_seed", "place"]
 
@@ -35,7 +35,7 @@ def agreed_seed(seed: int | None, world_size: int) -> int:
         ArgumentError: the seed is no whole number.
     """
     if seed is not None:
-        return whole("seed", seed, 0)
+        return at_least("seed", seed, 0)
     drawn = [secrets.randbits(63)]
     if world_size > 1:
         import torch.distributed as dist

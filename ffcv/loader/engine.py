@@ -11,7 +11,6 @@ anywhere, also by the garbage collector, only leaves a message there.
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ffcv.beton.opening import Uncopyable
+from ffcv.forking import in_forked_children
 from ffcv.pipeline.raising import described, is_signal, raise_instead
 
 if TYPE_CHECKING:
@@ -385,8 +385,7 @@ def _register() -> None:
     import atexit
 
     atexit.register(_stop_all)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_reset_after_fork)
+    in_forked_children(_reset_after_fork)
 
 
 _register()

@@ -19,7 +19,6 @@ memory. So workers wait before they fill more than a few batches that the device
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import weakref
 from collections import deque
@@ -27,6 +26,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ffcv.beton.opening import Uncopyable
+from ffcv.forking import in_forked_children
 
 __all__ = ["Handover", "SideStreams", "Transfer", "cuda_device"]
 
@@ -297,5 +297,4 @@ def _leave_to_parent() -> None:
         side._reset()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+in_forked_children(_leave_to_parent)

@@ -13,6 +13,7 @@ import numpy as np
 from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.loader import distribution
 from ffcv.loader.arguments import (
+    Flag,
     WholeNumber,
     check_any,
     compiles,
@@ -20,7 +21,6 @@ from ffcv.loader.arguments import (
     indices_of,
     os_cache_by_default,
     skips,
-    whole,
     workers,
 )
 from ffcv.loader.engine import Engine, EpochRun
@@ -47,6 +47,7 @@ from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.raising import Told
 from ffcv.reader import Reader
 from ffcv.storage.guard import Watch, watching
+from ffcv.whole import at_least
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -132,6 +133,7 @@ class Loader:
     """
 
     batch_size, batches_ahead, next_epoch = WholeNumber(1), WholeNumber(1), WholeNumber(0)
+    drop_last, recompile = Flag(), Flag()
 
     def __init__(
         self,
@@ -155,9 +157,9 @@ class Loader:
     ) -> None:
         self._args = {k: v for k, v in locals().items() if k != "self"}
         self.batch_size = batch_size
-        self.batches_ahead = whole("batches_ahead", batches_ahead, 0) or 1
+        self.batches_ahead = at_least("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
-        self.drop_last, self.recompile = flag("drop_last", drop_last), flag("recompile", recompile)
+        self.drop_last, self.recompile = drop_last, recompile
         self.jit = compiles(jit)
         self._skips, self._has_warned = skips(on_error), False
         self.distributed = flag("distributed", distributed)

@@ -7,13 +7,14 @@ before; a batch that is kept never changes. The pool never blocks: when it is em
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from ffcv.processors import available_processors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +114,7 @@ def last_level_cache(system: str = "/sys/devices/system/cpu") -> int | None:
     """
     sizes = {}
     try:
-        for processor in os.sched_getaffinity(0):
+        for processor in available_processors():
             levels = Path(f"{system}/cpu{processor}/cache").glob("index*")
             last = max(levels, key=lambda level: int((level / "level").read_text()))
             size = (last / "size").read_text().strip()

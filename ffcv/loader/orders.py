@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import weakref
 from abc import ABC, abstractmethod
@@ -17,6 +16,8 @@ from ffcv.errors import ArgumentError, UnknownNameError
 from ffcv.pipeline.raising import Told
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
+from ffcv.suggesting import did_you_mean
+from ffcv.whole import at_least
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,11 +168,7 @@ class QuasiRandom(TraversalOrder):
 
     def __init__(self, loader: Loader, pages_at_once: int = 16) -> None:
         super().__init__(loader)
-        if int(pages_at_once) != pages_at_once or pages_at_once < 1:
-            raise ArgumentError(
-                f"pages_at_once: expected a whole number of at least 1, got {pages_at_once!r}"
-            )
-        self.pages_at_once = int(pages_at_once)
+        self.pages_at_once = at_least("pages_at_once", pages_at_once, 1)
         self._pages = _pages_of_samples(loader)[self.indices]
 
     def over(self, loader: Loader) -> TraversalOrder:
@@ -241,9 +238,7 @@ def _named_order(name: str) -> Any:
     if registry.find(name, Kind.ORDER):
         return registry.lookup(name, Kind.ORDER)
     there = registry.names(Kind.ORDER)
-    known = {known.lower(): known for known in [*there, *map(str.lower, options)]}
-    close = difflib.get_close_matches(name.lower(), known, 1)
-    hint = f"; did you mean {known[close[0]]!r}?" if close else "."
+    hint = did_you_mean(name, [*there, *map(str.lower, options)]) or "."
     plugins = ", ".join(there) or "none; `ffcv plugins` lists what is installed"
     raise UnknownNameError(
         f"order: there is no order called {name!r}{hint} There are "

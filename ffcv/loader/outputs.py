@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from ffcv.pipeline.function import PythonFunction
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.plugin import registry
+from ffcv.suggesting import did_you_mean
 
 __all__ = ["Output", "hint", "resolve_outputs"]
 
@@ -181,6 +181,4 @@ def _name(source: Any) -> str:
 def hint(name: Any, known: Iterable[str]) -> str:
     """A name that is not there, what there is, and what may have been meant."""
     known = list(dict.fromkeys(known))
-    close = difflib.get_close_matches(str(name), known, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{name!r}, only {', '.join(map(repr, known))}{hint}"
+    return f"{name!r}, only {', '.join(map(repr, known))}{did_you_mean(name, known)}"

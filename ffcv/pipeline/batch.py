@@ -163,6 +163,9 @@ class _Program(ABC):
                     f"{self.where}: declares jit_mode=True, but asks for memory of {query.dtype}; "
                     "ask for a NumPy dtype, or declare jit_mode=False"
                 )
+            missing = None if query is None else query.missing_device()
+            if missing is not None:
+                raise PipelineError(f"{self.where}: asks for memory by {query!r}: {missing}")
 
     @property
     def devices(self) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
@@ -10,6 +9,7 @@ from enum import StrEnum
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalised
 from ffcv.plugin.state import Plugin
+from ffcv.suggesting import closest
 
 __all__ = ["missing_field", "older_field", "unknown_name", "unknown_type_id"]
 
@@ -27,7 +27,7 @@ def unknown_name(
     all_names = list(names)
     there = sorted({known for kind, known in all_names if kind in kinds})
     parts = [f"there is no {' or '.join(kinds)} called {name!r}"]
-    close = difflib.get_close_matches(name, there, n=3) or _same_letters(name, there)
+    close = closest(name, there, most=3)
     if close:
         parts.append(f"did you mean {' or '.join(close)}?")
     parts += [f"there is a {kind} of that name" for kind, known in all_names if known == name]
@@ -35,11 +35,6 @@ def unknown_name(
     if problems:
         parts.append(f"problems with plugins: {len(problems)}")
     return "; ".join([*parts, _LISTING])
-
-
-def _same_letters(name: str, there: Sequence[str]) -> list[str]:
-    folded = name.replace("_", "").lower()
-    return [known for known in there if known.lower() == folded]
 
 
 def missing_field(
@@ -61,7 +56,7 @@ def missing_field(
     if ours:
         return (
             f"{what}, but the installed version {ours[0].version} does not provide it: "
-            f"pip install --upgrade {distribution}"
+            f"{_upgrade(distribution, ours[0].version)}"
         )
     # The name comes out of a file; only what is certainly one name is put into a command.
     if not re.fullmatch(_PACKAGE_NAME, distribution):
@@ -75,8 +70,18 @@ def older_field(registered: Registered, version: int, field: str | None) -> str:
         f"{_which(field)} of type {registered.name} needs a newer version of the package "
         f"{registered.distribution!r}: the file has version {version} of this field, "
         f"{registered.distribution} {registered.distribution_version} knows up to "
-        f"{registered.version}: pip install --upgrade {registered.distribution}"
+        f"{registered.version}: "
+        f"{_upgrade(registered.distribution, registered.distribution_version)}"
     )
+
+
+def _upgrade(distribution: str, version: str) -> str:
+    """The command that installs a later version than the one that is there.
+
+    Without a bound, pip may be content with any: the index has other people's releases under names
+    that are not only ours.
+    """
+    return f'pip install --upgrade "{distribution}>{version}"'
 
 
 def unknown_type_id(type_id: int, plugins: Sequence[Plugin]) -> str:

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from ffcv.beton.opening import OpenFile, Uncopyable
-from ffcv.forking import keep_across_forks
+from ffcv.forking import in_forked_children, keep_across_forks
 
 __all__ = ["Watch", "is_available", "watching"]
 
@@ -274,5 +274,4 @@ def _compile(previous: int, default: int) -> tuple[Any, int]:
 
 
 _maps = _Maps()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_maps.forget)
+in_forked_children(_maps.forget)

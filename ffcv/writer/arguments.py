@@ -13,9 +13,9 @@ from ffcv.beton.foreign import url_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
-from ffcv.whole import whole
+from ffcv.whole import at_least, whole
 
-__all__ = ["check_arguments", "checked_count"]
+__all__ = ["check_arguments", "checked_workers"]
 
 
 def check_arguments(
@@ -40,25 +40,16 @@ def check_arguments(
         raise ArgumentError("; ".join(problems))
 
 
-def checked_count(name: str, value: Any, least: int) -> int:
-    """``value`` as an int of at least ``least``.
+def checked_workers(value: Any) -> int:
+    """How many workers were asked for; -1: one for each core.
 
     Raises:
-        ArgumentError: it is no integer, or too small.
+        ArgumentError: it is no whole number, or too small.
 
-    >>> checked_count("num_workers", 2, least=-1)
+    >>> checked_workers(2)
     2
     """
-    try:
-        count = whole(value)
-    except TypeError:
-        count = least - 1
-    if count < least:
-        meaning = ", which stands for one for each core" if least == -1 else ""
-        raise ArgumentError(
-            f"{name} must be an integer of at least {least}{meaning}; got {value!r}"
-        )
-    return count
+    return at_least("num_workers", value, -1, "which stands for one for each core")
 
 
 def _page_size_problems(page_size: Any) -> list[str]:

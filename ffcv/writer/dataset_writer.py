@@ -6,7 +6,7 @@ import inspect
 import os
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
@@ -18,13 +18,13 @@ from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
 from ffcv.beton.side_index import section_name
 from ffcv.errors import DatasetError, WorkerDiedError, WriteError
-from ffcv.whole import whole
-from ffcv.writer.arguments import check_arguments, checked_count
+from ffcv.progress import Advance, progress_bar
+from ffcv.whole import at_least, whole
+from ffcv.writer.arguments import check_arguments, checked_workers
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
 from ffcv.writer.entries import EntryCount, fields_with_side_index
 from ffcv.writer.manifest import describe_fields
 from ffcv.writer.parallel import encoded_samples, encoded_shards, number_of_workers
-from ffcv.writer.progress import progress_bar
 from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
 from ffcv.writer.shards import Pipeline, ShardEncoder, expand_shards
 from ffcv.writer.spool import Spooled, Spools, spools_beside
@@ -106,7 +106,7 @@ class DatasetWriter:
         count = kwargs.pop("num_samples", None)
         if count is None and args and not isinstance(args[0], (str, os.PathLike)):
             count, *args = args  # type: ignore[assignment]
-        self._num_samples = None if count is None else checked_count("num_samples", count, least=0)
+        self._num_samples = None if count is None else at_least("num_samples", count, 0)
         self._configure(*args, **kwargs)
 
     def _configure(
@@ -125,7 +125,7 @@ class DatasetWriter:
         self._path = Path(fname)
         self._fields = dict(fields)
         self._page_size = whole(page_size)
-        self._num_workers = checked_count("num_workers", num_workers, least=-1)
+        self._num_workers = checked_workers(num_workers)
         self._metadata = metadata
         self._class_names = class_names
         self._progress = progress
@@ -225,7 +225,7 @@ class DatasetWriter:
     def _spooled(self, encode: ShardEncoder, number: int, workers: int) -> list[Spooled]:
         """Where the samples of each shard are, once all are encoded."""
         spooled: dict[int, Spooled] = {}
-        bar = progress_bar(number, self._path.name, self._progress, "shards")
+        bar = self._bar(number, "shards")
         with closing(encoded_shards(encode, number, workers)) as shards, bar as advance:
             for shard in shards:
                 if shard.spooled is not None:
@@ -243,8 +243,8 @@ class DatasetWriter:
         seed: int,
         num_workers: int,
     ) -> None:
-        asked = checked_count("num_workers", num_workers, least=-1)
-        limit = checked_count("chunksize", chunksize, least=1)
+        asked = checked_workers(num_workers)
+        limit = at_least("chunksize", chunksize, 1)
         positions = sample_order(dataset_length(dataset), indices, shuffle, seed)
         self._check_unused()
         self._check_count(len(positions))
@@ -255,7 +255,7 @@ class DatasetWriter:
             self._add(builder, samples, len(positions))
 
     def _add(self, builder: BetonBuilder, samples: Generator[EncodedSample], count: int) -> None:
-        bar = progress_bar(count, self._path.name, self._progress)
+        bar = self._bar(count, "samples")
         counts = [EntryCount(field, kind) for field, kind in self._side_indexes.items()]
         with closing(samples), bar as advance:
             for position, sample in enumerate(samples):
@@ -267,6 +267,9 @@ class DatasetWriter:
                 advance()
         for complaint in filter(None, (count.complaint() for count in counts)):
             warnings.warn(f"{self._path}: {complaint}", stacklevel=4)
+
+    def _bar(self, total: int, unit: str) -> AbstractContextManager[Advance]:
+        return progress_bar(total, unit, name=self._path.name, wanted=self._progress)
 
     def _check_unused(self) -> None:
         if self._pending is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -20,10 +19,11 @@ from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.side_index import NoEntry, SideIndexWriter, compute_entry, section_name
 from ffcv.errors import ArgumentError, ChecksumError, SampleEncodingError
+from ffcv.processors import available_cores
 from ffcv.reader import Reader
-from ffcv.writer.arguments import checked_count
+from ffcv.suggesting import did_you_mean
+from ffcv.writer.arguments import checked_workers
 from ffcv.writer.entries import EntryCount, fields_with_side_index
-from ffcv.writer.parallel import available_cores
 
 __all__ = ["IndexReport", "add_side_indexes"]
 
@@ -91,7 +91,7 @@ def add_side_indexes(
         >>> add_side_indexes(path).fields  # integers need none
         ()
     """
-    asked = checked_count("num_workers", num_workers, least=-1)
+    asked = checked_workers(num_workers)
     workers = max(asked, 1) if asked >= 0 else available_cores()
     with ExitStack() as stack:
         appender = stack.enter_context(Appender(path))
@@ -119,11 +119,9 @@ def _chosen(reader: Reader, fields: Sequence[str] | None) -> dict[str, str]:
         return able
     for name in fields:
         if name not in reader.handlers:
-            close = difflib.get_close_matches(name, reader.field_names, 1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
             raise ArgumentError(
                 f"{reader.file_name} has no field {name!r}, its fields are "
-                f"{', '.join(reader.field_names)}{hint}"
+                f"{', '.join(reader.field_names)}{did_you_mean(name, reader.field_names)}"
             )
         if name not in able:
             kind = type(reader.handlers[name]).__name__

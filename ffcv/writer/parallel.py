@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,22 +12,16 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.processors import available_cores
 from ffcv.writer.chunks import ChunkEncoder, ChunkPlanner
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample
 from ffcv.writer.shards import EncodedShard, ShardEncoder
 from ffcv.writer.workers import Result, Source, allowed_processes, results_from_processes
 
-__all__ = ["available_cores", "encoded_samples", "encoded_shards", "number_of_workers"]
+__all__ = ["encoded_samples", "encoded_shards", "number_of_workers"]
 
 _Key = TypeVar("_Key")
 _Done = TypeVar("_Done", bound=Result, covariant=True)
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def number_of_workers(asked: int, most: int) -> int:

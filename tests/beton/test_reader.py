@@ -11,7 +11,7 @@ from ffcv.beton.builder import BetonBuilder, PendingRegion
 from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field
 from ffcv.beton.layout import FieldDescriptor
-from ffcv.errors import BetonError, DamagedFileError, MissingPluginError
+from ffcv.errors import ArgumentError, BetonError, DamagedFileError, MissingPluginError
 from ffcv.fields import IntField, NDArrayField, TorchTensorField
 from ffcv.reader import Reader
 from tests.beton.building import PAGE
@@ -106,9 +106,15 @@ def test_stored_images_are_those_of_ffcv_1(fixture_path):
 
 def test_custom_fields_are_given_by_name(tmp_path):
     path = write_custom(tmp_path / "x.beton")
-    with Reader(path, {"span": Interval, "elsewhere": IntField}) as reader:
+    with Reader(path, {"span": Interval}) as reader:
         assert reader.handlers["span"].unit == "s"
         assert reader.metadata["f0"].tolist() == [(0, 5), (1, 6)]
+
+
+def test_custom_fields_that_the_file_does_not_have_are_refused(tmp_path):
+    path = write_custom(tmp_path / "x.beton")
+    with pytest.raises(ArgumentError, match=r"has no field 'spam'.*did you mean 'span'"):
+        Reader(path, {"span": Interval, "spam": IntField})
 
 
 def test_an_unknown_field_says_how_to_read_it(tmp_path):

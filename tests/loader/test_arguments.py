@@ -76,9 +76,11 @@ def test_what_is_set_later_counts(numbers):
         assert [len(batch) for (batch,) in loader] == [100]
         loader.batch_size, loader.batches_ahead = 7, 1
         assert [len(batch) for (batch,) in loader] == [7] * 14 + [2]
-        for name, value in (("batch_size", 0), ("batches_ahead", 0), ("next_epoch", -1)):
+        wrong = {"batch_size": 0, "batches_ahead": 0, "next_epoch": -1, "drop_last": "no"}
+        for name, value in wrong.items():
             with pytest.raises(ArgumentError, match=name):
                 setattr(loader, name, value)
+        assert loader.drop_last is False
 
 
 @pytest.mark.parametrize("order", [*OrderOption, Some])

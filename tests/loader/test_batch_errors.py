@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ffcv.errors import CompilationError, PipelineError, SampleError
+from ffcv.errors import ArgumentError, CompilationError, PipelineError, SampleError
 from ffcv.fields.decoders import IntDecoder
 from ffcv.loader import Loader
 from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, kernel
@@ -329,6 +329,11 @@ def with_one_argument(batch):
     return batch
 
 
+def Tensors(device):  # noqa: N802 - a kind of step
+    memory = AllocationQuery((2,), torch.uint8, device)
+    return Step(half, jit_mode=False, memory=memory)
+
+
 @pytest.mark.parametrize(
     ("step", "words"),
     [
@@ -339,6 +344,9 @@ def with_one_argument(batch):
         (Step(functools.partial(half)), ["plain functions", "compiled = False"]),
         (Step(half, memory=((2,), "u1")), ["asks for memory by", "AllocationQuery"]),
         (Step(half, memory=AllocationQuery((2,), torch.uint8)), ["torch.uint8", "jit_mode=False"]),
+        (Step(half, memory=AllocationQuery((2,), "u1", "cuda")), ["NumPy live on the CPU", "cuda"]),
+        (Tensors("cuda:99"), ["there is no device cuda:99; torch sees"]),
+        (Tensors("disk"), ["'disk' is no device"]),
     ],
 )
 def test_functions_and_memory_of_the_wrong_kind(numbers, step, words):
@@ -347,6 +355,19 @@ def test_functions_and_memory_of_the_wrong_kind(numbers, step, words):
     for word in [*words, "output 'n', step 2 (Step)"]:
         assert word in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((3, -1), "shape: expected a whole number of at least 0, got -1"),
+        ((2.5,), "shape: expected a whole number of at least 0, got 2.5"),
+        ((1 << 40, 1 << 30), "more than can be addressed"),
+    ],
+)
+def test_memory_of_impossible_shapes(shape, words):
+    with pytest.raises(ArgumentError, match=words):
+        AllocationQuery(shape, np.dtype("f4"))
 
 
 def test_compiled_operations_do_not_work_on_tensors(numbers):

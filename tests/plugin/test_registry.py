@@ -156,7 +156,7 @@ def test_field_by_identity(site) -> None:
         assert found is registry.lookup("MineField")
     text = _message(MissingPluginError, registry.field_by_identity, "MineField", "mine-dist", 3)
     assert "version 3" in text
-    assert "pip install --upgrade Mine.Dist" in text
+    assert 'pip install --upgrade "Mine.Dist>2"' in text
 
 
 def test_missing_field_names_the_package(site) -> None:
@@ -171,7 +171,8 @@ def test_missing_field_of_an_installed_package(site, monkeypatch) -> None:
     ask = registry.field_by_identity
     site.field_plugin("mine", "MineField", "waves")
     site.use()
-    assert "pip install --upgrade waves" in _message(MissingPluginError, ask, "New", "waves", 1)
+    text = _message(MissingPluginError, ask, "New", "waves", 1)
+    assert 'pip install --upgrade "waves>1.0"' in text
     monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "mine")
     site.use()
     assert "FFCV_DISABLE_PLUGINS" in _message(MissingPluginError, ask, "MineField", "waves", 1)

@@ -80,13 +80,13 @@ def test_page_size_is_checked(path, size):
 
 @pytest.mark.parametrize("workers", [-2, 1.5, "all", None, True])
 def test_num_workers_is_checked(path, workers):
-    with pytest.raises(ArgumentError, match="num_workers must be an integer of at least -1"):
+    with pytest.raises(ArgumentError, match="num_workers: expected a whole number of at least -1"):
         DatasetWriter(path, {"n": Number()}, num_workers=workers)
 
 
 @pytest.mark.parametrize("count", [-1, 1.5])
 def test_num_samples_is_checked(path, count):
-    with pytest.raises(ArgumentError, match="num_samples must be"):
+    with pytest.raises(ArgumentError, match="num_samples: expected a whole number"):
         DatasetWriter(count, path, {"n": Number()})
 
 

@@ -157,7 +157,7 @@ def test_shuffling(path):
 
 @pytest.mark.parametrize("size", [0, -1, 2.5])
 def test_chunksize_is_checked(path, size):
-    with pytest.raises(ArgumentError, match="chunksize must be an integer of at least 1"):
+    with pytest.raises(ArgumentError, match="chunksize: expected a whole number of at least 1"):
         write(path, {"n": Number()}, [1], chunksize=size)
 
 

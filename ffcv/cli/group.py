@@ -2,61 +2,142 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from ffcv.cli.command import UNREADABLE, WRONG, Command
 from ffcv.cli.text import printable
-from ffcv.errors import BetonError, FfcvError, MissingFileError
+from ffcv.errors import BetonError, FfcvError, MissingFileError, PluginError
+from ffcv.suggesting import did_you_mean
 
-__all__ = ["UNREADABLE", "WRONG", "LazyGroup"]
+if TYPE_CHECKING:
+    from ffcv.plugin.registry import Registered
 
-WRONG = 1
-"""Exit status: something is wrong with what was looked at, such as a damaged file."""
+__all__ = ["BROKEN", "INTERRUPTED", "CommandGroup", "Place", "command_of"]
 
-UNREADABLE = 2
-"""Exit status: wrong usage, or nothing could be read."""
+BROKEN = 3
+"""Exit status: ffcv itself failed, by an exception that it does not raise on purpose."""
+
+INTERRUPTED = 130
+"""Exit status: Ctrl-C, as shells have it."""
+
+FROM_PLUGINS = "From plugins"
 
 
-class LazyGroup(click.Group):
+class Place(NamedTuple):
+    """Where a command is.
+
+    Attributes:
+        location: ``"module:function"``.
+        line: what it does, as in its help.
+    """
+
+    location: str
+    line: str
+
+
+class CommandGroup(click.Group):
     """A click group whose commands live in modules that are imported when they are needed.
 
+    Commands of plugins come behind ours, under their names with hyphens.
+
     Args:
-        commands_at: for each command its place as ``"module:function"`` and its line in the help.
+        sections: for each part of the help its commands by name.
     """
 
     def __init__(
-        self, *args: Any, commands_at: Mapping[str, tuple[str, str]], **kwargs: Any
+        self, *args: Any, sections: Mapping[str, Mapping[str, Place]], **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
-        self.commands_at = dict(commands_at)
+        self.sections = {title: dict(places) for title, places in sections.items()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return sorted({*self.commands_at, *super().list_commands(ctx)})
+        return [*self._places(), *(name for name in _provided() if name not in self._places())]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Command | None:
         """Import one command; ``None`` if there is none of that name."""
-        if cmd_name not in self.commands_at:
-            return super().get_command(ctx, cmd_name)
-        module, _, name = self.commands_at[cmd_name][0].partition(":")
+        place = self._places().get(cmd_name)
+        if place is None:
+            registered = _provided().get(cmd_name)
+            return command_of(registered) if registered else None
+        module, _, name = place.location.partition(":")
         command = getattr(import_module(module), name)
-        assert isinstance(command, click.Command)
+        assert isinstance(command, Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command by the first argument, or say which may have been meant."""
+        name = args[0]
+        known = self.list_commands(ctx)
+        if name not in known and not name.startswith("-"):
+            hint = did_you_mean(name, known, most=3) or f"; there are {', '.join(known)}"
+            ctx.fail(printable(f"there is no command {name!r}{hint}"))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in self.commands_at.items()])
+        for title, rows in self._listing():
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what ffcv raises on purpose becomes one line and an exit status."""
+        """Run a command; what it raises becomes words and an exit status."""
         try:
             return super().invoke(ctx)
         except FfcvError as error:
             raise _Failure(error, _status(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nAborted!", err=True)
+            ctx.exit(INTERRUPTED)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # these are click's to deal with
+        except Exception:
+            traceback.print_exc(file=sys.stderr)
+            ctx.exit(BROKEN)
+
+    def _places(self) -> dict[str, Place]:
+        return {name: place for places in self.sections.values() for name, place in places.items()}
+
+    def _listing(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+        for title, places in self.sections.items():
+            yield title, [(name, place.line) for name, place in places.items()]
+        others = {n: r for n, r in _provided().items() if n not in self._places()}
+        if others:
+            yield FROM_PLUGINS, [(n, str(r.contribution.summary)) for n, r in others.items()]
+
+
+def _provided() -> dict[str, Registered]:
+    """The commands of plugins, by the names under which they are called."""
+    from ffcv.plugin import registry
+    from ffcv.plugin.records import Kind
+
+    found = registry.contributions(Kind.COMMAND)
+    return {each.name.replace("_", "-"): each for each in found}
+
+
+def command_of(registered: Registered) -> Command:
+    """Import a plugin's command.
+
+    Raises:
+        PluginError: it cannot be imported, or is something else.
+    """
+    from ffcv.plugin import registry
+
+    found = registry.load(registered)
+    if not isinstance(found, Command):
+        raise PluginError(
+            f"{registered}: expected a command, made by ffcv.cli.command.command, at "
+            f"{registered.contribution.location}, got {found!r}"
+        )
+    return found
 
 
 class _Failure(click.ClickException):

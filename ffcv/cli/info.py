@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from ffcv.cli.group import WRONG
-from ffcv.cli.progress import progress_bar
+from ffcv.cli.command import command
+from ffcv.cli.options import file_argument
+from ffcv.cli.report import Line, Report, bad, heading
 from ffcv.cli.summary import summary
-from ffcv.cli.text import as_json, as_table, printable, readable_bytes
+from ffcv.cli.text import as_json, as_table, readable_bytes
+from ffcv.progress import progress_bar
 
 __all__ = ["info"]
 
@@ -18,23 +18,20 @@ _SHOWN_CLASSES = 5
 _SHOWN_METADATA = 2000
 
 
-@click.command()
-@click.argument("file", type=click.Path())
-@click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-@click.pass_context
-def info(ctx: click.Context, file: str, json_wanted: bool) -> None:
+@command(examples=["ffcv info train.beton", "ffcv info --json train.beton"])
+@file_argument
+def info(file: str) -> Report:
     """What a .beton file holds.
 
     The exit status is 1 if something is wrong with it, such as a plugin that is missing.
     """
-    with progress_bar(None, "records") as progress:
+    with progress_bar(None, "records", delay=1) as progress:
         about = summary(file, progress)
-    click.echo(as_json(about) if json_wanted else printable("\n".join(_lines(about))))
-    if about["problem"] or any(field.get("broken_pointers") for field in about["fields"]):
-        ctx.exit(WRONG)
+    broken = any(field.get("broken_pointers") for field in about["fields"])
+    return Report(about, _lines(about), has_problems=bool(about["problem"] or broken))
 
 
-def _lines(about: dict[str, Any]) -> Iterator[str]:
+def _lines(about: dict[str, Any]) -> Iterator[str | Line]:
     checksums = "yes" if about["checksums"] else "none: `ffcv verify` can check its structure only"
     rows = [
         ["file", about["path"]],
@@ -45,19 +42,19 @@ def _lines(about: dict[str, Any]) -> Iterator[str]:
         ["written by", about["written_by"] or "unknown (FFCV 1.x does not say)"],
         ["checksums", checksums],
     ]
-    if about["problem"]:
-        rows.append(["problem", about["problem"]])
     yield as_table(rows)
+    if about["problem"]:
+        yield bad(f"problem     {about['problem']}")
     for field in about["fields"]:
         yield ""
-        yield _head(field)
+        yield heading(_head(field))
         details = _details(field, about["num_samples"])
         if details:
             yield as_table(details, "  ")
     if about["metadata"] is not None:
         text = as_json(about["metadata"], only_ascii=False)
         more = f"\n… ({len(text)} characters; --json shows all)"
-        yield "\nmetadata"
+        yield heading("\nmetadata")
         yield text if len(text) <= _SHOWN_METADATA else text[:_SHOWN_METADATA] + more
 
 

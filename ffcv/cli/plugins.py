@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from ffcv.cli.group import WRONG
-from ffcv.cli.text import as_json, as_table, printable
+from ffcv.cli.command import command
+from ffcv.cli.group import command_of
+from ffcv.cli.report import Line, Report, bad, heading
+from ffcv.cli.text import as_table
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv.plugin.discovery import DISABLE_VARIABLE
+from ffcv.plugin.records import Kind
 
 __all__ = ["listing", "plugins"]
 
 
-@click.command(epilog=f"{DISABLE_VARIABLE}=a,b keeps the plugins a and b from being loaded.")
-@click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-@click.pass_context
-def plugins(ctx: click.Context, json_wanted: bool) -> None:
+@command(
+    examples=["ffcv plugins", "ffcv plugins --json"],
+    epilog=f"{DISABLE_VARIABLE}=a,b keeps the plugins a and b from being loaded.",
+)
+def plugins() -> Report:
     """What is installed, and what is wrong with it.
 
     All that plugins announce is imported. The exit status is 1 if something is wrong.
     """
     found = listing()
-    click.echo(as_json(found) if json_wanted else _as_text(found))
-    if found["problems"]:
-        ctx.exit(WRONG)
+    return Report(found, _lines(found), has_problems=bool(found["problems"]))
 
 
 def listing() -> dict[str, Any]:
@@ -46,10 +46,17 @@ def _absent(plugin: registry.Plugin) -> Iterator[registry.Problem]:
     """A problem for each thing that a plugin announces and that cannot be imported."""
     for registered in filter(registry.available, plugin.provides):
         try:
-            registry.load(registered)
+            _import(registered)
         except PluginError as error:
             text = " ".join(str(error).split())
             yield registry.Problem(plugin.name, plugin.distribution, text)
+
+
+def _import(registered: registry.Registered) -> None:
+    if registered.contribution.kind == Kind.COMMAND:
+        command_of(registered)
+    else:
+        registry.load(registered)
 
 
 def _plugin(plugin: registry.Plugin) -> dict[str, Any]:
@@ -76,28 +83,29 @@ def _contribution(registered: registry.Registered) -> dict[str, Any]:
     }
 
 
-def _as_text(found: dict[str, Any]) -> str:
-    blocks = [_plugin_text(plugin) for plugin in found["plugins"]]
-    if not blocks:
-        blocks.append(
-            "no plugins: not even ours, so ffcv is not installed properly; pip install it"
-        )
+def _lines(found: dict[str, Any]) -> Iterator[str | Line]:
+    if not found["plugins"]:
+        yield "no plugins: not even ours, so ffcv is not installed properly; pip install it"
+    for number, plugin in enumerate(found["plugins"]):
+        if number:
+            yield ""
+        yield from _plugin_lines(plugin)
     if found["problems"]:
-        lines = [
-            f"  {p['plugin'] or '-'} ({p['distribution'] or '-'}): {p['text']}"
-            for p in found["problems"]
-        ]
-        blocks.append("\n".join(["problems", *lines]))
-    return printable("\n\n".join(blocks))
+        yield bad("\nproblems")
+    for problem in found["problems"]:
+        who = f"{problem['plugin'] or '-'} ({problem['distribution'] or '-'})"
+        yield bad(f"  {who}: {problem['text']}")
 
 
-def _plugin_text(plugin: dict[str, Any]) -> str:
+def _plugin_lines(plugin: dict[str, Any]) -> Iterator[str | Line]:
     head = f"{plugin['name']} ({plugin['distribution']} {plugin['version']})"
     if plugin["status"] != "loaded":
-        return f"{head}: {plugin['status']}"
-    head += f", loaded in {plugin['load_ms']:.1f} ms"
+        yield heading(f"{head}: {plugin['status']}")
+        return
+    yield heading(f"{head}, loaded in {plugin['load_ms']:.1f} ms")
     rows = [_row(contribution) for contribution in plugin["provides"]]
-    return "\n".join([head, as_table(rows, "  ")]) if rows else head
+    if rows:
+        yield as_table(rows, "  ")
 
 
 def _row(contribution: dict[str, Any]) -> list[str]:

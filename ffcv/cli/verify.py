@@ -3,39 +3,35 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
-import click
-
-from ffcv.beton.verify import Damage, Report
-from ffcv.beton.verify import verify as check
-from ffcv.cli.group import WRONG
-from ffcv.cli.progress import progress_bar
-from ffcv.cli.text import as_json, printable, readable_bytes
+from ffcv.beton import verify as checking
+from ffcv.cli.command import command
+from ffcv.cli.options import file_argument
+from ffcv.cli.report import Line, Report, bad, good
+from ffcv.cli.text import readable_bytes
+from ffcv.progress import progress_bar
 
 __all__ = ["verify"]
 
 _SHOWN_SAMPLES = 10
 
 
-@click.command()
-@click.argument("file", type=click.Path())
-@click.option("--json", "json_wanted", is_flag=True, help="Write JSON.")
-@click.pass_context
-def verify(ctx: click.Context, file: str, json_wanted: bool) -> None:
+@command(examples=["ffcv verify train.beton"])
+@file_argument
+def verify(file: str) -> Report:
     """Check every stored byte of a .beton file.
 
     The exit status is 1 if it is damaged, or no .beton file.
     """
     size = os.path.getsize(file) if os.path.isfile(file) else None
-    with progress_bar(size, "B") as progress:
-        report = check(file, progress)
-    click.echo(as_json(_plain(report)) if json_wanted else printable(_text(report)))
-    if not report.ok:
-        ctx.exit(WRONG)
+    with progress_bar(size, "B", delay=1) as progress:
+        report = checking.verify(file, progress)
+    return Report(_plain(report), _lines(report), has_problems=not report.ok)
 
 
-def _plain(report: Report) -> dict[str, Any]:
+def _plain(report: checking.Report) -> dict[str, Any]:
     return {
         "path": report.path,
         "ok": report.ok,
@@ -53,21 +49,24 @@ def _plain(report: Report) -> dict[str, Any]:
     }
 
 
-def _text(report: Report) -> str:
+def _lines(report: checking.Report) -> Iterator[str | Line]:
     if not report.ok:
         if report.damages[0].part == "kind":
-            return f"{report.path}: {report.damages[0].problem}"
-        lines = [f"{report.path}: damaged", *(f"  {_damage(d)}" for d in report.damages)]
+            yield bad(f"{report.path}: {report.damages[0].problem}")
+            return
+        yield bad(f"{report.path}: damaged")
+        yield from (f"  {_damage(damage)}" for damage in report.damages)
         if report.unlisted_pages:
-            lines.append(f"  and {report.unlisted_pages} more damaged pages")
-        return "\n".join(lines)
+            yield f"  and {report.unlisted_pages} more damaged pages"
+        return
     what = f"{report.num_samples:,} samples, {readable_bytes(report.num_bytes)}"
     if report.has_checksums:
-        return f"{report.path}: ok ({what}, every checksum is right)"
-    return f"{report.path}: structure ok ({what}); it has no checksums of its data"
+        yield good(f"{report.path}: ok ({what}, every checksum is right)")
+    else:
+        yield f"{report.path}: structure ok ({what}); it has no checksums of its data"
 
 
-def _damage(damage: Damage) -> str:
+def _damage(damage: checking.Damage) -> str:
     text = damage.problem
     if damage.samples:
         shown = ", ".join(map(str, damage.samples[:_SHOWN_SAMPLES]))

@@ -41,7 +41,8 @@ class AllocationQuery:
     device: Any = "cpu"
 
     def __post_init__(self) -> None:
-        lengths = (self.shape,) if isinstance(self.shape, Real) else self.shape
+        given: Any = self.shape
+        lengths = (given,) if isinstance(given, Real) else given
         shape = tuple(at_least("AllocationQuery: shape", n, 0) for n in lengths)
         object.__setattr__(self, "shape", shape)
         if isinstance(self.dtype, type | str):

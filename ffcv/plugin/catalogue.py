@@ -23,6 +23,7 @@ HOOKS: dict[str, tuple[StrEnum, ...]] = {
     "ffcv_fields": (Kind.FIELD,),
     "ffcv_operations": (Kind.DECODER, Kind.TRANSFORM),
     "ffcv_orders": (Kind.ORDER,),
+    "ffcv_commands": (Kind.COMMAND,),
 }
 """Which kinds of contribution each hook of the core may return."""
 

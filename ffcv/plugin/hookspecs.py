@@ -52,6 +52,12 @@ def ffcv_hookspecs() -> Iterable[Hook]:  # type: ignore[empty-body]
     """
 
 
+@hookspec
+def ffcv_commands() -> Iterable[Contribution]:  # type: ignore[empty-body]
+    """Commands: what :func:`ffcv.cli.command.command` makes of a function. A name ``count_labels``
+    is called as ``ffcv count-labels``."""
+
+
 @hookspec(firstresult=True)
 def ffcv_adapt(step: object) -> Any:
     """Turn something that a user put into a pipeline, and that is no operation, into one.

@@ -6,12 +6,13 @@ import sys
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from ffcv.errors import MissingPluginError, PluginError
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.records import Kind
 
-__all__ = ["class_if_imported", "is_available", "load_class"]
+__all__ = ["class_if_imported", "is_available", "load", "load_class"]
 
 
 def is_available(registered: Registered) -> bool:
@@ -29,6 +30,17 @@ def _is_installed(package: str | None) -> bool:
         return False
 
 
+def load(registered: Registered) -> Any:
+    """Import what a contribution says that it is: a class, or a command.
+
+    Raises:
+        MissingPluginError: what it requires is not installed.
+        PluginError: its module or class cannot be imported, or is something else.
+    """
+    is_command = registered.contribution.kind == Kind.COMMAND
+    return _imported(registered) if is_command else load_class(registered)
+
+
 def load_class(registered: Registered) -> type:
     """Import the class of a contribution.
 
@@ -36,8 +48,21 @@ def load_class(registered: Registered) -> type:
         MissingPluginError: what it requires is not installed.
         PluginError: its module or class cannot be imported, or is something else.
     """
-    contribution = registered.contribution
-    who = f"{contribution.name} (plugin {registered.plugin!r} of {registered.distribution})"
+    contribution, found = registered.contribution, _imported(registered)
+    if not isinstance(found, type):
+        where = contribution.location
+        raise PluginError(f"{_who(registered)}: expected a class at {where}, got {found!r}")
+    if contribution.kind == Kind.FIELD:
+        _check_field(found, _who(registered))
+    return found
+
+
+def _who(registered: Registered) -> str:
+    return f"{registered.name} (plugin {registered.plugin!r} of {registered.distribution})"
+
+
+def _imported(registered: Registered) -> object:
+    contribution, who = registered.contribution, _who(registered)
     if not is_available(registered):
         raise MissingPluginError(
             f"{who} needs the package {contribution.requires!r}, which is not installed: "
@@ -45,17 +70,12 @@ def load_class(registered: Registered) -> type:
         )
     module, _, path = contribution.location.partition(":")
     try:
-        found: object = reduce(getattr, path.split("."), import_module(module))
+        return reduce(getattr, path.split("."), import_module(module))
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{who} cannot be imported from {contribution.location}: "
             f"{type(error).__name__}: {error}"
         ) from error
-    if not isinstance(found, type):
-        raise PluginError(f"{who}: expected a class at {contribution.location}, got {found!r}")
-    if contribution.kind == Kind.FIELD:
-        _check_field(found, who)
-    return found
 
 
 def _check_field(found: type, who: str) -> None:

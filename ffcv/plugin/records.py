@@ -21,6 +21,7 @@ class Kind(StrEnum):
     DECODER = "decoder"
     TRANSFORM = "transform"
     ORDER = "order"
+    COMMAND = "command"
     IMAGE_CODEC = "image codec"
     """That of the plugin for images, ``ImageKind.CODEC``, for plugins that know it by this name."""
 

@@ -21,7 +21,7 @@ from enum import StrEnum
 from typing import Any
 
 from ffcv.errors import FfcvError, MissingPluginError, UnknownNameError
-from ffcv.plugin import messages
+from ffcv.plugin import loading, messages
 from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import Problem, normalised
@@ -125,14 +125,14 @@ def available(registered: Registered) -> bool:
     return is_available(registered)
 
 
-def load(registered: Registered) -> type:
-    """Import the class of a contribution.
+def load(registered: Registered) -> Any:
+    """Import the class, or the command, of a contribution.
 
     Raises:
         MissingPluginError: it requires a package that is not installed.
         PluginError: its module or class cannot be imported, or is something else.
     """
-    return load_class(registered)
+    return loading.load(registered)
 
 
 def field_by_type_id(type_id: int) -> type:

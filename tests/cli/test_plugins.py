@@ -62,7 +62,7 @@ def test_help_lists_all_commands_and_imports_none() -> None:
         "import sys\n"
         "from ffcv.cli import main\n"
         "main(['--help'], standalone_mode=False)\n"
-        "print([m for m in sys.modules if m in ('numpy', 'torch', 'cv2', 'numba', 'pluggy')])\n"
+        "print([m for m in sys.modules if m in ('numpy', 'torch', 'cv2', 'numba')])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
@@ -72,13 +72,6 @@ def test_help_lists_all_commands_and_imports_none() -> None:
         assert f"  {command}" in done.stdout
 
 
-def test_short_help_in_the_table_is_that_of_the_command(ffcv) -> None:
-    for name, (_, line) in main.commands_at.items():
-        result = ffcv(name, "--help")
-        assert result.exit_code == 0
-        assert line in result.stdout
-
-
 def test_command_is_installed() -> None:
     (script,) = entry_points(group="console_scripts", name="ffcv")
     assert script.load() is main
@@ -86,12 +79,6 @@ def test_command_is_installed() -> None:
     assert os.access(path, os.X_OK)
     shown = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
     assert version("ffcv") in shown.stdout
-
-
-def test_unknown_command(ffcv) -> None:
-    result = ffcv("dance")
-    assert result.exit_code == 2
-    assert "dance" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_field_by_identity(site) -> None:
         assert found is registry.lookup("MineField")
     text = _message(MissingPluginError, registry.field_by_identity, "MineField", "mine-dist", 3)
     assert "version 3" in text
-    assert 'pip install --upgrade "Mine.Dist>2"' in text
+    assert 'pip install --upgrade "Mine.Dist>1.0"' in text
 
 
 def test_missing_field_names_the_package(site) -> None:

@@ -14,8 +14,9 @@ Example:
     ...         return [("three", "expected an integer, got str 'three'")]
 """
 
+from ffcv.testing.conformance.commands import CommandConformance
 from ffcv.testing.conformance.fields import FieldConformance
 from ffcv.testing.conformance.operations import OperationConformance
 from ffcv.testing.conformance.plugins import PluginConformance
 
-__all__ = ["FieldConformance", "OperationConformance", "PluginConformance"]
+__all__ = ["CommandConformance", "FieldConformance", "OperationConformance", "PluginConformance"]

@@ -5,6 +5,7 @@
     python3 dev.py test          run the tests
     python3 dev.py format        mend what can be mended of the style, and wrap lines
     python3 dev.py lint          ruff, mypy and the rules about who may import whom
+    python3 dev.py api           write the list of public names in docs/public_api.md anew
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
     python3 dev.py fuzz          attack the JPEG decoder with damaged and crafted input
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("FFCV_VENV", ROOT / ".venv")).absolute()
 PYTHON = VENV / "bin" / "python"
 EXTRAS = dict.fromkeys(("demo", "bench"), "demo") | dict.fromkeys(
-    ("test", "format", "lint", "docs", "fuzz"), "dev"
+    ("test", "format", "lint", "api", "docs", "fuzz"), "dev"
 )
 
 
@@ -61,6 +62,8 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
         return [["pytest", *(rest or ["-n", "2"])]]
     if command == "docs":
         return [["mkdocs", "build", "--strict", *rest]]
+    if command == "api":
+        return [["python", "tools/public_api.py", *rest]]
     if command == "fuzz":
         return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
     if command == "format":

@@ -1,0 +1,53 @@
+"""The page that lists the public names says what is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from ffcv.loader import OrderOption
+from ffcv.reader import Reader
+from tools import public_api
+
+
+def test_the_page_lists_what_is_there() -> None:
+    changes = public_api.changes()
+    hint = "if this is meant, run `python3 dev.py api` and say it in the changelog"
+    assert not changes, "\n".join(["the public API has changed; " + hint, *changes])
+
+
+def test_changes_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def close(self, wait: bool = True) -> None:
+        """Another signature."""
+
+    monkeypatch.setattr(Reader, "close", close)
+    monkeypatch.setattr(public_api.importlib.import_module("ffcv.kernels"), "__all__", ["kernel"])
+    changes = public_api.changes()
+    assert "-ffcv.reader.Reader: def close(self) -> None" in changes
+    assert "+ffcv.reader.Reader: def close(self, wait: bool = True) -> None" in changes
+    assert "-ffcv.kernels: def is_compiled() -> bool" in changes
+    assert all(line.startswith(("-ffcv.kernels", "-ffcv.reader", "+ffcv.r")) for line in changes)
+
+
+def test_other_peoples_names_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ffcv.transforms
+
+    class Theirs:
+        __module__ = "ffcv_of_somebody"
+
+    monkeypatch.setattr(ffcv.transforms, "Theirs", Theirs, raising=False)
+    names = [*ffcv.transforms.__all__, "Theirs"]
+    monkeypatch.setattr(ffcv.transforms, "__all__", names, raising=False)
+    assert not public_api.changes()
+
+
+@pytest.mark.parametrize("module", public_api.MODULES)
+def test_every_public_module_says_what_is_public(module: str) -> None:
+    imported = public_api.importlib.import_module(module)
+    assert imported.__all__
+    assert imported.__doc__
+
+
+def test_members_of_enumerations_are_listed() -> None:
+    text = public_api.listing()
+    for option in OrderOption:
+        assert f"    {option.name} = {option.value!r}\n" in text

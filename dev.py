@@ -5,7 +5,8 @@
     python3 dev.py test          run the tests
     python3 dev.py format        mend what can be mended of the style, and wrap lines
     python3 dev.py lint          ruff, mypy and the rules about who may import whom
-    python3 dev.py api           write the list of public names in docs/public_api.md anew
+    python3 dev.py api           write anew what lists public names: docs/public_api.md, and the
+                                 blocks for type checkers in ffcv.fields and ffcv.transforms
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
     python3 dev.py fuzz          attack the JPEG decoder with damaged and crafted input
@@ -63,7 +64,8 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
     if command == "docs":
         return [["mkdocs", "build", "--strict", *rest]]
     if command == "api":
-        return [["python", "tools/public_api.py", *rest]]
+        namespaces = ["python", "-m", "ffcv.plugin.generate_namespaces"]
+        return [[*namespaces, *rest], ["python", "tools/public_api.py", *rest]]
     if command == "fuzz":
         return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
     if command == "format":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ffcv.beton.field import Field
 
 if TYPE_CHECKING:
-    # Written by `python -m ffcv.plugin.generate_faces`.
+    # Written by `python -m ffcv.plugin.generate_namespaces`.
     from ffcv_plugins.arrays.bytes_fields import BytesField, JSONField
     from ffcv_plugins.arrays.bytes_fields import BytesField as ByteField
     from ffcv_plugins.arrays.fields import NDArrayField, TorchTensorField
@@ -31,6 +31,6 @@ if TYPE_CHECKING:
     ]
 
 else:
-    from ffcv.plugin.face import attach
+    from ffcv.plugin.namespaces import attach
 
     __getattr__, __dir__ = attach(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # Written by `python -m ffcv.plugin.generate_faces`.
+    # Written by `python -m ffcv.plugin.generate_namespaces`.
     from ffcv_plugins.arrays.decoders import BytesDecoder, NDArrayDecoder
     from ffcv_plugins.images.decoders import (
         CenterCropRGBImageDecoder,
@@ -25,6 +25,6 @@ if TYPE_CHECKING:
     ]
 
 else:
-    from ffcv.plugin.face import attach
+    from ffcv.plugin.namespaces import attach
 
     __getattr__, __dir__ = attach(__name__)

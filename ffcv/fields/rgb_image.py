@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 __path__: list[str] = []  # see ffcv.compat.absent
 
 if TYPE_CHECKING:
-    # Written by `python -m ffcv.plugin.generate_faces`.
+    # Written by `python -m ffcv.plugin.generate_namespaces`.
     from ffcv_plugins.images.decoders import (
         CenterCropRGBImageDecoder,
         RandomResizedCropRGBImageDecoder,
@@ -26,6 +26,6 @@ if TYPE_CHECKING:
     ]
 
 else:
-    from ffcv.plugin.face import attach
+    from ffcv.plugin.namespaces import attach
 
     __getattr__, __dir__ = attach(__name__)

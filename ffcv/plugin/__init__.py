@@ -18,7 +18,7 @@ everything else. Image codecs come that way.
 :mod:`~.registry`       look-up by name, by identity, by type id
 :mod:`~.discovery`      finding and registering plugins
 :mod:`~.calling`        calling their hooks
-:mod:`~.face`           modules that show what plugins provide, such as ``ffcv.fields``
+:mod:`~.namespaces`     modules that show what plugins provide, such as ``ffcv.fields``
 ======================  =========================================================
 """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # Written by `python -m ffcv.plugin.generate_faces`.
+    # Written by `python -m ffcv.plugin.generate_namespaces`.
     from ffcv_plugins.augment.color_jitter import RandomBrightness, RandomContrast, RandomSaturation
     from ffcv_plugins.augment.cutout import Cutout
     from ffcv_plugins.augment.dtype import Convert, View
@@ -49,6 +49,6 @@ if TYPE_CHECKING:
     ]
 
 else:
-    from ffcv.plugin.face import attach
+    from ffcv.plugin.namespaces import attach
 
     __getattr__, __dir__ = attach(__name__)

@@ -13,8 +13,8 @@ import pytest
 import ffcv
 from ffcv.errors import UnknownNameError
 from ffcv.plugin import registry
-from ffcv.plugin.face import FACES, Face, attach
-from ffcv.plugin.generate_faces import stale
+from ffcv.plugin.generate_namespaces import stale
+from ffcv.plugin.namespaces import LAZY_NAMESPACES, LazyNamespace, attach
 from ffcv.plugin.records import Kind
 
 NAMES_OF_FFCV_1 = {
@@ -31,7 +31,7 @@ NAMES_OF_FFCV_1 = {
 
 
 def test_generated_blocks_are_current() -> None:
-    assert list(stale()) == [], "run python -m ffcv.plugin.generate_faces"
+    assert list(stale()) == [], "run python -m ffcv.plugin.generate_namespaces"
 
 
 def test_generator_notices_a_stale_block(site, monkeypatch) -> None:
@@ -57,7 +57,7 @@ def test_name_of_ffcv_1_is_there(module: str, name: str) -> None:
     assert name in imported.__all__
 
 
-@pytest.mark.parametrize("module", [*FACES, "ffcv"])
+@pytest.mark.parametrize("module", [*LAZY_NAMESPACES, "ffcv"])
 def test_star_import_and_all_agree(module: str) -> None:
     namespace: dict[str, object] = {}
     exec(f"from {module} import *", namespace)
@@ -74,7 +74,7 @@ def test_names_are_the_same_classes_everywhere() -> None:
     assert type(pickle.loads(pickle.dumps(ffcv.fields.IntField()))) is ffcv.fields.IntField
 
 
-@pytest.mark.parametrize("module", [*FACES, "ffcv"])
+@pytest.mark.parametrize("module", [*LAZY_NAMESPACES, "ffcv"])
 def test_unknown_names(module: str) -> None:
     imported = importlib.import_module(module)
     assert not hasattr(imported, "NoSuchThing")
@@ -115,29 +115,29 @@ def test_listing_leaves_out_what_cannot_be_imported(monkeypatch) -> None:
     assert "Cutout" in ffcv.transforms.__all__
 
 
-def test_face_with_chosen_names(monkeypatch) -> None:
-    module = type(sys)("some_face")
-    monkeypatch.setitem(sys.modules, "some_face", module)
-    face = Face((Kind.FIELD, Kind.DECODER), ("IntField", "IntDecoder"))
-    module.__getattr__, module.__dir__ = attach("some_face", face)
+def test_namespace_with_chosen_names(monkeypatch) -> None:
+    module = type(sys)("some_namespace")
+    monkeypatch.setitem(sys.modules, "some_namespace", module)
+    namespace = LazyNamespace((Kind.FIELD, Kind.DECODER), ("IntField", "IntDecoder"))
+    module.__getattr__, module.__dir__ = attach("some_namespace", namespace)
     assert module.__all__ == ["IntDecoder", "IntField"]
     assert module.IntField is registry.lookup("IntField")
-    with pytest.raises(AttributeError, match="some_face"):
+    with pytest.raises(AttributeError, match="some_namespace"):
         _ = module.FloatField
 
 
-def test_face_with_a_value_beside_a_contribution(site, monkeypatch) -> None:
+def test_namespace_with_a_value_beside_a_contribution(site, monkeypatch) -> None:
     import ffcv_plugins.scalars.fields as home
 
     monkeypatch.setattr(home, "MODES", {"a": 1}, raising=False)
-    face = Face((Kind.FIELD,), ("IntField",), beside={"MODES": "IntField"})
-    assert face.listing() == ["IntField", "MODES"]
-    assert face.find("MODES") is home.MODES
+    namespace = LazyNamespace((Kind.FIELD,), ("IntField",), beside={"MODES": "IntField"})
+    assert namespace.listing() == ["IntField", "MODES"]
+    assert namespace.find("MODES") is home.MODES
     monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "scalars")
     site.use()
-    assert face.listing() == []
+    assert namespace.listing() == []
     with pytest.raises(UnknownNameError):
-        face.find("MODES")
+        namespace.find("MODES")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Modules without content that show, by name, what plugins provide."""
+"""Lazy namespaces: modules without content that show, by name, what plugins provide."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ffcv.compat.paths import submodule
 from ffcv.errors import UnknownNameError
 from ffcv.plugin.records import Kind
 
-__all__ = ["FACES", "Face", "attach"]
+__all__ = ["LAZY_NAMESPACES", "LazyNamespace", "attach"]
 
 
 @dataclass(frozen=True)
-class Face:
+class LazyNamespace:
     """What one module shows.
 
     Attributes:
@@ -59,10 +59,10 @@ class Face:
         return getattr(sys.modules[found.__module__], name) if name in self.beside else found
 
 
-FACES: Mapping[str, Face] = {
-    "ffcv.fields": Face((Kind.FIELD,), own=("Field",)),
-    "ffcv.fields.decoders": Face((Kind.DECODER,)),
-    "ffcv.fields.rgb_image": Face(
+LAZY_NAMESPACES: Mapping[str, LazyNamespace] = {
+    "ffcv.fields": LazyNamespace((Kind.FIELD,), own=("Field",)),
+    "ffcv.fields.decoders": LazyNamespace((Kind.DECODER,)),
+    "ffcv.fields.rgb_image": LazyNamespace(
         (Kind.FIELD, Kind.DECODER),
         (
             "CenterCropRGBImageDecoder",
@@ -75,21 +75,21 @@ FACES: Mapping[str, Face] = {
             "ResizedCropRGBImageDecoder": "CenterCropRGBImageDecoder",
         },
     ),
-    "ffcv.transforms": Face((Kind.TRANSFORM,)),
+    "ffcv.transforms": LazyNamespace((Kind.TRANSFORM,)),
 }
-"""All faces, by the name of their module."""
+"""All lazy namespaces, by the name of their module."""
 
 
 def attach(
-    module: str, face: Face | None = None
+    module: str, namespace: LazyNamespace | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """Make ``__getattr__`` and ``__dir__`` of a face; ``__all__`` comes with them.
+    """Make ``__getattr__`` and ``__dir__`` of a lazy namespace; ``__all__`` comes with them.
 
     Args:
         module: ``__name__`` of the module.
-        face: what it shows; by default what :data:`FACES` says.
+        namespace: what it shows; by default what :data:`LAZY_NAMESPACES` says.
     """
-    shown = FACES[module] if face is None else face
+    shown = LAZY_NAMESPACES[module] if namespace is None else namespace
 
     def __getattr__(name: str) -> Any:  # noqa: N807
         if name == "__all__":

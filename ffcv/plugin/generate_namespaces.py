@@ -1,7 +1,8 @@
-"""Write the blocks that let editors and type checkers see what the faces show.
+"""Write the blocks that let editors and type checkers see what lazy namespaces show.
 
-``python -m ffcv.plugin.generate_faces`` brings the files of all faces up to date; ``--check`` only
-says which ones are not. The blocks name what the distribution ``ffcv`` itself provides.
+``python -m ffcv.plugin.generate_namespaces`` brings the files of all of them up to date;
+``--check`` only says which ones are not. The blocks name what the distribution ``ffcv`` itself
+provides.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pathlib import Path
 
 from ffcv.plugin import registry
 from ffcv.plugin.discovery import BUILT_IN, normalised
-from ffcv.plugin.face import FACES, Face
+from ffcv.plugin.namespaces import LAZY_NAMESPACES, LazyNamespace
 
 __all__ = ["main", "stale"]
 
 _LINE_LENGTH = 100
 _BLOCK = re.compile(r"(?<=^if TYPE_CHECKING:\n).*?(?=^else:\n)", re.DOTALL | re.MULTILINE)
-_NOTE = "    # Written by `python -m ffcv.plugin.generate_faces`.\n"
+_NOTE = "    # Written by `python -m ffcv.plugin.generate_namespaces`.\n"
 
 
 def main() -> int:
@@ -39,10 +40,10 @@ def main() -> int:
 def stale() -> dict[Path, str]:
     """Files whose block is not what the plugins provide, and what they should contain."""
     result = {}
-    for module, face in FACES.items():
+    for module, namespace in LAZY_NAMESPACES.items():
         path = _path(module)
         old = path.read_text("utf-8")
-        block = _block(face)
+        block = _block(namespace)
         new, count = _BLOCK.subn(lambda _, block=block: block, old)  # type: ignore[misc]
         if count != 1:
             raise ValueError(f"{path}: expected one block 'if TYPE_CHECKING: … else:'")
@@ -56,16 +57,18 @@ def _path(module: str) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _block(face: Face) -> str:
+def _block(namespace: LazyNamespace) -> str:
     imports: dict[str, list[str]] = defaultdict(list)
-    shown = set(face.own)
-    for registered in registry.contributions(*face.kinds):
+    shown = set(namespace.own)
+    for registered in registry.contributions(*namespace.kinds):
         contribution = registered.contribution
         module, _, cls = contribution.location.partition(":")
-        for name in filter(face.shows, (contribution.name, *contribution.aliases)):
+        for name in filter(namespace.shows, (contribution.name, *contribution.aliases)):
             if normalised(registered.distribution) == BUILT_IN:
                 imports[module].append(cls if name == cls else f"{cls} as {name}")
-                beside = [other for other, companion in face.beside.items() if companion == name]
+                beside = [
+                    other for other, companion in namespace.beside.items() if companion == name
+                ]
                 imports[module].extend(beside)
                 shown.update((name, *beside))
     lines = [_import(module, imports[module]) for module in sorted(imports)]

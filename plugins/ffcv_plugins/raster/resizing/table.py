@@ -1,12 +1,14 @@
-"""The table of addresses by which compiled code finds the scratch memory of resizing.
+"""The table by which compiled code finds the scratch memory of resizing, a struct in memory.
 
-The words of the table, each int64, are given by where they lie in bytes. A buffer has two: its
-address, and then its size in bytes.
+Of a buffer the address comes first, so that its place is that of its address.
 """
 
 from __future__ import annotations
 
+import numpy as np
+
 from ffcv.kernels import kernel
+from ffcv.kernels.structs import BUFFER, places
 
 __all__ = [
     "ADVANCE",
@@ -36,6 +38,7 @@ __all__ = [
     "STRIP",
     "STRIP_ROWS",
     "SUMS",
+    "TABLE",
     "TAPS",
     "TAP_ROWS",
     "TILE",
@@ -51,35 +54,76 @@ STRIP_ROWS = 32
 TILE = 64
 """Output columns that do."""
 
-METHOD, FILL_AXIS, ADVANCE = 0, 8, 16
-"""Number of the filter, and addresses of the compiled kernels of these names."""
+AXIS = np.dtype(
+    [
+        ("first", BUFFER),
+        ("weights", BUFFER),
+        ("taps", np.int64),
+        ("is_wide", np.int64),
+        ("spacing", np.int64),
+    ]
+)
+"""Of each output sample of an axis the first sample (int32) and the weights (uint16, or int32 if
+wide); how many weights that are, whether they are wide, and how many bytes lie between those of one
+tap and of the next."""
 
-EDGE, STRIP, SUMS, LINE, TAP_ROWS, BAND = range(24, 120, 16)
-"""Buffers, see ``workspace.ResizeWorkspace``."""
+COMPONENT = np.dtype(
+    [
+        ("ring", BUFFER),
+        ("ring_pitch", np.int64),
+        ("ring_mask", np.int64),
+        ("source", np.int64),
+        ("pitch", np.int64),
+        ("height", np.int64),
+        ("end", np.int64),
+        ("done", np.int64),
+        ("channels", np.int64),
+        ("width", np.int64),
+        ("columns", np.int64),
+        ("rows", np.int64),
+    ]
+)
+"""What is resized: a component of a JPEG, or an RGB image as a whole.
 
-AXES, AXIS_BYTES = 120, 56
-"""Here begin the words of four axes: columns and rows of luma or RGB, and those of chroma."""
+Its ring of rows, bytes from one row to the next, and one less than the number of rows, which is a
+power of 2: row ``i`` of the source is in row ``i & mask`` of the ring. Its source: the address of
+its first sample, bytes from one row to the next, rows, the address behind the last byte that may be
+read, and rows that have come in or were passed over. Samples of a pixel, which lie side by side,
+pixels in a row of the output, and the addresses of its two axes."""
 
-FIRST, WEIGHTS, TAPS, IS_WIDE, SPACING = 0, 16, 32, 40, 48
-"""An axis: buffers of the first sample (int32) of each output sample and of the weights (uint16, or
-int32 if wide), how many weights an output sample has, whether they are wide, and how many bytes lie
-between those of one tap and of the next."""
+TABLE = np.dtype(
+    [
+        ("method", np.int64),
+        ("fill_axis", np.int64),
+        ("advance", np.int64),
+        ("edge", BUFFER),
+        ("strip", BUFFER),
+        ("sums", BUFFER),
+        ("line", BUFFER),
+        ("tap_rows", BUFFER),
+        ("band", BUFFER),
+        ("axes", AXIS, 4),
+        ("components", COMPONENT, 3),
+    ]
+)
+"""Number of the filter; addresses of the compiled kernels of these names; the buffers of
+``workspace.ResizeWorkspace``; the axes, columns and rows of luma or RGB, and those of chroma; and
+the components."""
 
-COMPONENTS, COMPONENT_BYTES = AXES + 4 * AXIS_BYTES, 104
-"""Here begin the words of three components; an RGB image counts as one."""
+METHOD, FILL_AXIS, ADVANCE = places(TABLE, "method", "fill_axis", "advance")
+EDGE, STRIP, SUMS = places(TABLE, "edge", "strip", "sums")
+LINE, TAP_ROWS, BAND = places(TABLE, "line", "tap_rows", "band")
+AXES, COMPONENTS = places(TABLE, "axes", "components")
 
-RING, RING_PITCH, RING_MASK = 0, 16, 24
-"""A component's ring of rows: a buffer, bytes from one row to the next, and one less than the
-number of rows, which is a power of 2: row ``i`` of the source is in row ``i & mask`` of the ring.
-"""
+AXIS_BYTES = AXIS.itemsize
+FIRST, WEIGHTS = places(AXIS, "first", "weights")
+TAPS, IS_WIDE, SPACING = places(AXIS, "taps", "is_wide", "spacing")
 
-SOURCE, PITCH, HEIGHT, END, DONE = range(32, 72, 8)
-"""Its source: the address of its first sample, bytes from one row to the next, rows, the address
-behind the last byte that may be read, and rows that have come in or were passed over."""
-
-CHANNELS, WIDTH, COLUMNS, ROWS = range(72, 104, 8)
-"""Samples of a pixel, which lie side by side, pixels in a row of the output, and the addresses of
-the words of its axes."""
+COMPONENT_BYTES = COMPONENT.itemsize
+RING, RING_PITCH, RING_MASK = places(COMPONENT, "ring", "ring_pitch", "ring_mask")
+SOURCE, PITCH, HEIGHT = places(COMPONENT, "source", "pitch", "height")
+END, DONE, CHANNELS = places(COMPONENT, "end", "done", "channels")
+WIDTH, COLUMNS, ROWS = places(COMPONENT, "width", "columns", "rows")
 
 
 @kernel

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.kernels.structs import point_to
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.axis import fill_axis_entry
 from ffcv_plugins.raster.resizing.ring import advance_entry
@@ -20,7 +21,7 @@ class ResizeWorkspace(NamedTuple):
     """Scratch of one worker, made by :func:`allocate`. The arrays must stay where they are.
 
     Attributes:
-        table: int64, what compiled code is given the address of.
+        table: int64, a ``table.TABLE``, which compiled code is given the address of.
         edge: source samples where rows cannot be read 16 bytes at a time.
         strip: source samples of a tile, as columns of 32 rows.
         sums: output samples of a tile, as columns of 32 rows.
@@ -76,7 +77,7 @@ def allocate(
     axes = [across, across * column_taps, down, down * row_taps]
     rings = [w.ring_rows(row_taps) * pitch for pitch in (3 * row, row, row)]
     work = ResizeWorkspace(
-        table=np.zeros((w.COMPONENTS + 3 * w.COMPONENT_BYTES) // 8, np.int64),
+        table=np.zeros(1, w.TABLE).view(np.int64),
         edge=_bytes(w.STRIP_ROWS * w.round_up(3 * columns, 16)),
         strip=_bytes(w.STRIP_ROWS * w.round_up(3 * columns, 16)),
         sums=_bytes(w.STRIP_ROWS * w.round_up(3 * tile, 16)),
@@ -98,22 +99,19 @@ def _fill_table(
     work: ResizeWorkspace, method: int, axes: Sequence[int], rings: Sequence[int]
 ) -> None:
     """Write what does not change; ``axes`` and ``rings`` are sizes in bytes."""
-    table = work.table
-    kernels = method, fill_axis_entry.address, advance_entry.address
-    table[w.METHOD // 8 : w.METHOD // 8 + 3] = kernels
-    buffers = w.EDGE, w.STRIP, w.SUMS, w.LINE, w.TAP_ROWS, w.BAND
-    for place, array in zip(buffers, work[1:7], strict=True):
-        _enter(table, [place], array, [array.nbytes])
-    words = [w.AXES + i * w.AXIS_BYTES + part for i in range(4) for part in (w.FIRST, w.WEIGHTS)]
-    _enter(table, words, work.axes, axes)
-    _enter(table, [w.COMPONENTS + i * w.COMPONENT_BYTES for i in range(3)], work.rings, rings)
+    table = work.table.view(w.TABLE)[0]
+    table["method"] = method
+    table["fill_axis"], table["advance"] = fill_axis_entry.address, advance_entry.address
+    for name in ("edge", "strip", "sums", "line", "tap_rows", "band"):
+        point_to(table[name], getattr(work, name))
+    parts = [axis[part] for axis in table["axes"] for part in ("first", "weights")]
+    _share_out(work.axes, parts, axes)
+    _share_out(work.rings, [component["ring"] for component in table["components"]], rings)
 
 
-def _enter(
-    table: NDArray[np.int64], places: Sequence[int], array: NDArray[np.uint8], sizes: Iterable[int]
-) -> None:
-    """Write the words of buffers that follow each other in an array."""
-    address = array.ctypes.data
-    for place, size in zip(places, sizes, strict=True):
-        table[place // 8 : place // 8 + 2] = address, size
-        address += size
+def _share_out(array: NDArray[np.uint8], buffers: Sequence[Any], sizes: Sequence[int]) -> None:
+    """Let buffers point to parts of an array that follow each other."""
+    start = 0
+    for buffer, size in zip(buffers, sizes, strict=True):
+        point_to(buffer, array[start : start + size])
+        start += size

@@ -54,7 +54,6 @@ _KINDS = (
     _Kind(0, b"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),
     _Kind(0, b"PAR1", "a Parquet file", _CONVERT),
     _Kind(0, b"ARROW1", "an Arrow file", _CONVERT),
-    _Kind(0, b"\xff\xff\xff\xff", "an Arrow stream", _CONVERT),
     _Kind(0, b"\x93NUMPY", "a NumPy array (.npy)", _CONVERT),
     _Kind(0, b"SQLite format 3\0", "an SQLite database", _CONVERT),
     _Kind(16, b"\xde\xc0\xef\xbe", "an LMDB database", _CONVERT),
@@ -105,6 +104,10 @@ def _kind(head: bytes) -> tuple[str, str] | None:
     # A pickle says its protocol and, since protocol 4, the size of what follows.
     if head[:1] == b"\x80" and head[1:2] in b"\2\3\4\5" and len(head) > 2:
         return "a pickle", _CONVERT
+    # A mark, and the size of a message, which is padded to a multiple of eight bytes.
+    size = int.from_bytes(head[4:8], "little")
+    if head.startswith(b"\xff\xff\xff\xff") and 0 < size < 1 << 31 and size % 8 == 0:
+        return "an Arrow stream", _CONVERT
     # Eight bytes of length, and JSON.
     if head[8:10] == b'{"' and not any(head[4:8]):
         return "a safetensors file", _CONVERT

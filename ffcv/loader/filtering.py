@@ -82,10 +82,13 @@ def _seen(look: Loader) -> NDArray[np.int64]:
 
 
 def _described(value: Any) -> str:
-    kind = next((k.__name__ for k in _KINDS if isinstance(value, k)), type(value).__name__)
+    kind = next((k.__name__ for k, own in _KINDS.items() if isinstance(value, own)), None)
+    kind = kind or type(value).__name__
     words = f"{' '.join(repr(value).split())[:80]} ({kind})"
     if kind == "Tensor":
         words += "; a set or dict finds no tensor, write tuple(value.tolist()) in …"
+    if kind == "bool":
+        words += "; a truth value is used as it is, without [0] and item()"
     return words
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
@@ -52,8 +53,7 @@ def load_class(registered: Registered) -> type:
     if not isinstance(found, type):
         where = contribution.location
         raise PluginError(f"{_who(registered)}: expected a class at {where}, got {found!r}")
-    if contribution.kind == Kind.FIELD:
-        _check_field(found, _who(registered))
+    _check_kind(found, contribution.kind, _who(registered))
     return found
 
 
@@ -78,11 +78,18 @@ def _imported(registered: Registered) -> object:
         ) from error
 
 
-def _check_field(found: type, who: str) -> None:
+def _check_kind(found: type, kind: StrEnum, who: str) -> None:
+    """Refuse a field that is announced as something else, and the other way round."""
     from ffcv.beton.field import Field
 
-    if not issubclass(found, Field):
+    is_field = issubclass(found, Field)
+    if kind == Kind.FIELD and not is_field:
         raise PluginError(f"{who}: {found.__qualname__} does not derive from ffcv.fields.Field")
+    if kind != Kind.FIELD and is_field:
+        raise PluginError(
+            f"{who}: {found.__qualname__} is a field, but is announced as a contribution of the "
+            f"kind {str(kind)!r}; give it as Kind.FIELD, by the hook ffcv_fields"
+        )
 
 
 def class_if_imported(registered: Registered) -> type | None:

@@ -94,6 +94,7 @@ KINDS = {
     "an HDF5 file": lambda: b"\x89HDF\r\n\x1a\n" + bytes(99),
     "a Parquet file": lambda: b"PAR1" + bytes(99),
     "an Arrow file": lambda: b"ARROW1\0\0" + bytes(99),
+    "an Arrow stream": lambda: b"\xff" * 4 + struct.pack("<I", 120) + bytes(range(99)),
     "a safetensors file": lambda: struct.pack("<Q", 90) + b'{"a":{"dtype":"F32"' + b" " * 80,
     "a pickle": lambda: pickle.dumps(list(range(99))),
     "text": lambda: "Alle glücklichen Familien gleichen einander. ".encode() * 50,
@@ -132,6 +133,8 @@ def test_text_that_begins_or_ends_in_the_middle(tmp_path, text):
         (b"", "it is empty"),
         (bytes(4096), "it begins with zeros"),
         (bytes(5), "it begins with zeros"),
+        (b"\xff" * 5000, "it has 5000 bytes, of no kind that is known here"),
+        (b"\xff" * 4 + bytes(99), "of no kind that is known here"),
         (b"hi", "but text"),
         (
             b"\x07\x11\x02" * 40,

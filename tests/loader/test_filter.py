@@ -110,6 +110,10 @@ def test_truth_values_stay_truth_values(values):
     pipelines = {"label": [IntDecoder(), ToTensor(), lambda batch: batch > 7]}
     with load(values, pipelines=pipelines) as loader:
         chosen = loader.filter("label", lambda x: x is True)
+        for condition in (lambda x: x[0], lambda x: x.item()):
+            with pytest.raises((TypeError, AttributeError)) as caught:
+                loader.filter("label", condition)
+            assert "used as it is, without [0] and item()" in caught.value.__notes__[0]
     assert positions(chosen) == [n for n in range(60) if n % 10 > 7]
     chosen.close()
 

@@ -8,6 +8,7 @@ import pytest
 
 from ffcv.errors import MissingPluginError, PluginError, UnknownNameError
 from ffcv.plugin import registry
+from ffcv.plugin.catalogue import HOOKS
 from ffcv.plugin.records import Kind
 
 
@@ -55,7 +56,7 @@ def test_lookup_without_kinds_looks_everywhere() -> None:
 
 
 def _provide(site, location: str, requires: str = "None", kind: str = "TRANSFORM") -> None:
-    hook = "ffcv_fields" if kind == "FIELD" else "ffcv_operations"
+    hook = next(hook for hook, kinds in HOOKS.items() if Kind[kind] in kinds)
     site.plugin(
         "thing",
         f"""
@@ -88,6 +89,14 @@ def test_class_that_cannot_be_had(site, location, words) -> None:
 def test_field_that_is_no_field(site) -> None:
     _provide(site, "thing_plugin:Real", kind="FIELD")
     assert "ffcv.fields.Field" in _message(PluginError, registry.lookup, "Thing")
+
+
+@pytest.mark.parametrize("kind", [Kind.TRANSFORM, Kind.DECODER, Kind.ORDER])
+def test_field_that_is_announced_as_something_else(site, kind) -> None:
+    _provide(site, "ffcv.fields:IntField", kind=kind.name)
+    text = _message(PluginError, registry.lookup, "Thing", kind)
+    assert f"IntField is a field, but is announced as a contribution of the kind '{kind}'" in text
+    assert "'thing' of thing-dist" in text
 
 
 def test_missing_requirement_names_the_package(site) -> None:

@@ -18,7 +18,7 @@ from jpeg_writer import block_grid, write_jpeg
 from PIL import Image
 
 from ffcv_plugins.images.field import RGBImageField
-from ffcv_plugins.images.jpeg.scans import first_damage, missing_part, read_scans
+from ffcv_plugins.images.jpeg.scans import first_damage, lacking_data, missing_part, read_scans
 from ffcv_plugins.images.jpeg.stream import read_stream
 
 SIZE = (45, 70)
@@ -66,6 +66,7 @@ def without_end(stream, share):
 def test_sound_streams_are_gone_through(kind):
     stream, scans = read(STREAMS[kind])
     assert missing_part(stream, scans) == ""
+    assert lacking_data(stream, scans) == ""
     assert first_damage(stream, scans) == ""
 
 
@@ -87,6 +88,20 @@ def test_streams_that_were_cut_and_closed_are_refused(kind):
     pixels, words = judged(whole[:-2].rstrip(b"\xff")[:-3])
     assert pixels is None
     assert "bytes breaks off: " in words
+
+
+@pytest.mark.parametrize("kind", ["progressive", "progressive grey", "CMYK", "in parts"])
+def test_a_header_that_claims_more_than_its_scans_can_hold_is_refused_at_once(kind):
+    """A library would make room for all of it first."""
+    whole = STREAMS[kind]
+    frame = next(whole.find(bytes([0xFF, marker])) for marker in (0xC0, 0xC2)
+                 if bytes([0xFF, marker]) in whole)  # fmt: skip
+    sizes = (900).to_bytes(2, "big") + (1500).to_bytes(2, "big")
+    claims = whole[: frame + 5] + sizes + whole[frame + 9 :]
+    stream, scans = read(claims + bytes(900 * 1500 // 1024))
+    words = lacking_data(stream, scans)
+    assert words.startswith(f"scan 1 of {len(scans)} has ")
+    assert f"the JPEG stream is damaged: {words}; restore it" in judged(bytes(stream.data))[1]
 
 
 @pytest.mark.parametrize("kind", STREAMS)

@@ -18,7 +18,7 @@ from ffcv_plugins.images.jpeg.density import side_index
 from ffcv_plugins.images.jpeg.header import END
 from ffcv_plugins.images.jpeg.markers import BROKEN, UNSUPPORTED
 from ffcv_plugins.images.jpeg.memory import local_memory
-from ffcv_plugins.images.jpeg.scans import first_damage, missing_part, read_scans
+from ffcv_plugins.images.jpeg.scans import first_damage, lacking_data, missing_part, read_scans
 from ffcv_plugins.images.jpeg.stream import HUFFMAN_CODED, PROGRESSIVE, JpegStream
 from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
 
@@ -50,11 +50,14 @@ def check_stream(stream: JpegStream) -> bool:
         raise _damaged(stream, words)
     if verdict == UNSUPPORTED:
         try:
-            missing = missing_part(stream, read_scans(stream))
+            scans = read_scans(stream)
+            missing, lacking = missing_part(stream, scans), lacking_data(stream, scans)
         except ValueError as error:
             raise _damaged(stream, str(error)) from error
         if missing:
             raise _damaged(stream, missing, "is incomplete")
+        if lacking:
+            raise _damaged(stream, lacking)
     return verdict == 0
 
 

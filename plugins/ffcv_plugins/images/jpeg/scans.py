@@ -13,7 +13,12 @@ from numpy.typing import NDArray
 
 from ffcv_plugins.images.codec import installed_codec
 from ffcv_plugins.images.jpeg.header import SCAN, segments_behind
-from ffcv_plugins.images.jpeg.stream import PROGRESSIVE, JpegStream, read_stream
+from ffcv_plugins.images.jpeg.stream import (
+    HUFFMAN_CODED,
+    PROGRESSIVE,
+    JpegStream,
+    read_stream,
+)
 from ffcv_plugins.images.jpeg.walk import (
     AC_FIRST,
     AC_NEXT,
@@ -24,7 +29,7 @@ from ffcv_plugins.images.jpeg.walk import (
     WALK_SLACK,
 )
 
-__all__ = ["Scan", "first_damage", "missing_part", "read_scans"]
+__all__ = ["Scan", "first_damage", "lacking_data", "missing_part", "read_scans"]
 
 _Codes: TypeAlias = dict[int, tuple[bytes, bytes]]
 
@@ -141,6 +146,25 @@ def missing_part(stream: JpegStream, scans: list[Scan]) -> str:
         return ""
     some = ", ".join(str(number) for number in np.flatnonzero(missing) + 1)
     return f"its {len(scans)} scans do not hold all of component {some}"
+
+
+def lacking_data(stream: JpegStream, scans: list[Scan]) -> str:
+    """A scan whose data cannot hold its blocks, in words; ``""`` if there is none.
+
+    This takes no time, while a library would first make room for all that the header claims.
+    """
+    if stream.process not in HUFFMAN_CODED:
+        return ""  # arithmetic coding has no least size
+    for number, scan in enumerate(scans, 1):
+        rows, columns, blocks = _mcus(stream, scan)
+        room = 8 * (scan.end - scan.begin)
+        # Each block's DC value takes a bit at least. Of AC coefficients, one code can end many.
+        if scan.low == 0 and rows * columns * len(blocks) > room:
+            return (
+                f"scan {number} of {len(scans)} has {room} bits for "
+                f"{rows * columns * len(blocks)} blocks"
+            )
+    return ""
 
 
 def first_damage(stream: JpegStream, scans: list[Scan]) -> str:

@@ -6,11 +6,13 @@ import copy
 import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from ffcv.errors import ArgumentError, LoaderClosedError
+from ffcv.kernels.random import base_key
 from ffcv.loader import distribution
 from ffcv.loader.arguments import (
     Flag,
@@ -45,6 +47,8 @@ from ffcv.loader.sharing import Leg, share
 from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.raising import Told
+from ffcv.pipeline.seeding import seeded
+from ffcv.plugin import registry
 from ffcv.reader import Reader
 from ffcv.storage.guard import Watch, watching
 from ffcv.whole import at_least
@@ -62,6 +66,9 @@ DEFAULT_PROCESS_CACHE = not DEFAULT_OS_CACHE
 
 _OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
 """Attributes of a loader that its copies make anew."""
+
+_PREPARES = {"order": -2, "code": -3, "parameters": -4}
+"""What is drawn for a pass before it begins, by numbers that are no operation's."""
 
 
 class Loader:
@@ -206,15 +213,25 @@ class Loader:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
-        file = self.reader.file.opened  # another thread may close this loader meanwhile
-        order = self.next_traversal_order()
-        self._check_samples(len(order), f"{self._order_of(self.next_epoch)} gives")
         epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
+        try:
+            return self._begin_pass(epoch)
+        except BaseException:
+            if self.next_epoch == epoch + 1:  # no other thread has begun a pass meanwhile
+                self.next_epoch = epoch
+            raise
+
+    def _begin_pass(self, epoch: int) -> LoaderIterator:
+        file = self.reader.file.opened  # another thread may close this loader meanwhile
+        order = self._positions(epoch)
+        self._check_samples(len(order), f"{self._order_of(epoch)} gives")
         if self.recompile or self._attributes() != self._planned:
             self._routes = self._plan()
-        routes, handover = self._prepared_routes(), self._begin_handover()
-        keeps_step = self.world_size > 1
-        bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, Watch(file))
+        with self._seeded(epoch, "code"):
+            routes, handover = self._prepared_routes(), self._begin_handover()
+        keeps_step, watch = self.world_size > 1, Watch(file)
+        with self._seeded(epoch, "parameters"):
+            bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, watch)
         batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
         run = EpochRun(
             batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
@@ -261,9 +278,12 @@ class Loader:
 
     def next_traversal_order(self) -> NDArray[np.int64]:
         """Positions in the file that the next pass will visit, in order, ``(N,)``."""
-        where = self._order_of(self.next_epoch)
-        with Told(f"{where}, of {self.fname}"):
-            order = self._order.sample_order(self.next_epoch)
+        return self._positions(self.next_epoch)
+
+    def _positions(self, epoch: int) -> NDArray[np.int64]:
+        where = self._order_of(epoch)
+        with Told(f"{where}, of {self.fname}"), self._seeded(epoch, "order"):
+            order = self._order.sample_order(epoch)
         if order is None:
             raise ArgumentError(f"{where}: gave nothing; return the positions of the samples")
         return indices_of(order, self.reader.num_samples, where)
@@ -285,7 +305,8 @@ class Loader:
             field_name: whose values to look at, as they come out of its pipeline in the next pass.
             condition: gets one value of the field, without the batch dimension: a Python number if
                 its shape is ``()`` or ``(1,)``, which can also be indexed by ``[0]`` and asked for
-                its ``item()``. Samples whose value is skipped are not among the chosen.
+                its ``item()``; truth values are plain bools. Samples whose value is skipped are not
+                among the chosen.
 
         Raises:
             ArgumentError: the condition is no function, but a set of values for example.
@@ -380,6 +401,10 @@ class Loader:
         for route in self._routes:
             route.prepare()
         return self._routes
+
+    def _seeded(self, epoch: int, part: str) -> AbstractContextManager[Any]:
+        """Have frameworks draw by seed and epoch, for one part of a pass's preparation."""
+        return seeded(base_key(self.seed, epoch, _PREPARES[part]), registry.seeders())
 
     def _begin_handover(self) -> Handover:
         devices = dict.fromkeys(device for route in self._routes for device in route.devices)

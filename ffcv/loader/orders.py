@@ -14,6 +14,7 @@ import numpy as np
 
 from ffcv.errors import ArgumentError, UnknownNameError
 from ffcv.pipeline.raising import Told
+from ffcv.pipeline.shared_draws import warn_of_shared_draws
 from ffcv.plugin import registry
 from ffcv.plugin.records import Kind
 from ffcv.suggesting import did_you_mean
@@ -224,8 +225,13 @@ def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
     return _made(kind, loader, **kwargs)
 
 
+_DRAW_SO = "Draw from np.random.default_rng((self.seed, epoch)), or with torch"
+
+
 def _made(kind: type[TraversalOrder], loader: Loader, *args: Any, **kwargs: Any) -> TraversalOrder:
-    with Told(f"the order {kind.__name__} of {loader.fname}"):
+    where = f"the order {kind.__name__} of {loader.fname}"
+    warn_of_shared_draws(where, *kind.__mro__, remedy=_DRAW_SO)
+    with Told(where):
         return kind(loader, *args, **kwargs)
 
 

@@ -18,6 +18,7 @@ from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.raising import described, raise_instead
 from ffcv.pipeline.sample import ASSIST
+from ffcv.pipeline.shared_draws import warn_of_shared_draws
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments, StageCode
 from ffcv.pipeline.state import State
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ffcv.beton.opening import OpenFile
 
 __all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory"]
+
+_DRAW_SO = "Draw in the kernel, by its key, or in params() with torch, whose draws the loader seeds"
 
 
 class WorkerMemory(NamedTuple):
@@ -105,6 +108,9 @@ class SampleProgram:
     def prepare(self) -> None:
         """Compile the stage, or load it from the cache."""
         if self.code is None:
+            for step in self.stage.steps:
+                # Of its kernel that was refused; its parameters could still be drawn so.
+                warn_of_shared_draws(self.where(step), step.operation, remedy=_DRAW_SO)
             self.code = compile_stage(self.output, self.stage, self._example(), self.jit)
 
     def begin_epoch(self, seed: int, epoch: int) -> EpochStage:

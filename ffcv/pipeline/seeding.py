@@ -1,4 +1,4 @@
-"""What a batch operation draws, when it runs as Python, from the generators of a framework."""
+"""What Python code of the user's draws from the generators of a framework."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Seeder", "StepSeeds"]
+__all__ = ["Seeder", "StepSeeds", "seeded"]
 
 Seeder = Callable[[int], AbstractContextManager[Any]]
 """Makes of a 64-bit key a context in which a framework's draws follow from it."""
+
+
+def seeded(key: int, seeders: Sequence[Seeder]) -> AbstractContextManager[Any]:
+    """A context in which the draws of all frameworks, in this thread, follow from a key."""
+    if len(seeders) == 1:
+        return seeders[0](key)
+    contexts = contextlib.ExitStack()
+    for seeder in seeders:
+        contexts.enter_context(seeder(key))
+    return contexts
 
 
 class StepSeeds:
@@ -45,13 +55,7 @@ class StepSeeds:
         if not self._seeders:
             return _NOTHING
         samples = int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "little")
-        own = fork(fork(fork(key, self._slot), samples), part)
-        if len(self._seeders) == 1:
-            return self._seeders[0](own)
-        contexts = contextlib.ExitStack()
-        for seeder in self._seeders:
-            contexts.enter_context(seeder(own))
-        return contexts
+        return seeded(fork(fork(fork(key, self._slot), samples), part), self._seeders)
 
 
 _NOTHING = contextlib.nullcontext()

@@ -23,6 +23,11 @@ import numpy as np
 
 __all__ = ["shared_draws", "warn_of_shared_draws"]
 
+_DRAW_SO = (
+    "Draw with torch, whose draws the loader seeds, or by a key, see `with_key` of "
+    "Operation.generate_code"
+)
+
 _MOST = 500
 """How many functions and objects are looked at; a network as a step may hold any number."""
 
@@ -69,15 +74,14 @@ def shared_draws(*steps: object, own: bool = False) -> list[str]:
     return sorted(found)
 
 
-def warn_of_shared_draws(where: str, *steps: object) -> None:
+def warn_of_shared_draws(where: str, *steps: object, remedy: str = _DRAW_SO) -> None:
     """Warn if steps use a generator of the whole process; ``where`` is their place."""
     found = shared_draws(*steps)
     if found:
         warnings.warn(
             f"{where} calls {', '.join(found)}, of a generator that the whole process shares: the "
             "loader's seed does not decide what it draws, and whoever else draws from there "
-            "changes the batches, and the other way round. Draw with torch, whose draws the loader "
-            "seeds, or by a key, see `with_key` of Operation.generate_code",
+            f"changes the batches, and the other way round. {remedy}",
             RuntimeWarning,
             stacklevel=6,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import NDArrayDecoder
 from ffcv.loader import Loader, OrderOption
-from ffcv.pipeline import AllocationQuery, Operation
+from ffcv.loader.orders import TraversalOrder
+from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, kernel
 from ffcv.transforms import ToTensor
 from ffcv.writer import DatasetWriter
 
@@ -240,3 +242,70 @@ def test_torchvisions_transforms_draw_from_the_seed(path):
     torch.rand(7)
     assert torch.equal(first, found(2))
     assert not torch.equal(first, found(2, seed=4))
+
+
+class Shift(NamedTuple):
+    value: float
+
+
+@kernel
+def shift(source, destination, params, key):
+    for i in range(source.shape[0]):
+        destination[i] = source[i] + params.value
+
+
+class DrawnShift(SampleOperation):
+    """Draws its parameters, anew for each epoch."""
+
+    kernel = staticmethod(shift)
+
+    def declare(self, state):
+        return state
+
+    def params(self):
+        return Shift(float(torch.rand(())))
+
+
+class DrawnCode(Operation):
+    """Draws when it generates its code."""
+
+    compiled = False
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, None
+
+    def generate_code(self):
+        shift = float(torch.rand(()))
+        return lambda batch, memory: batch + shift
+
+
+class DrawnOrder(TraversalOrder):
+    visits_all = True
+
+    def sample_order(self, epoch):
+        return self.indices[torch.randperm(len(self.indices)).numpy()]
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("order", [OrderOption.SEQUENTIAL, DrawnOrder])
+@pytest.mark.parametrize("step", [None, DrawnShift, DrawnCode])
+def test_what_is_drawn_before_a_pass_follows_from_the_seed(path, step, order, jit):
+    if step is None and order is OrderOption.SEQUENTIAL:
+        pytest.skip("nothing is drawn")
+
+    def passes(seed):
+        steps = [NDArrayDecoder(), *([] if step is None else [step()])]
+        with Loader(path, BATCH, 1, order=order, seed=seed, pipelines={"x": steps, "y": None},
+                    jit=jit, drop_last=False) as loader:  # fmt: skip
+            return [np.concatenate([x for (x,) in loader]) for _ in range(2)]
+
+    state = torch.manual_seed(5).get_state()
+    first, second = passes(3)
+    torch.rand(3)
+    for one, other in zip((first, second), passes(3), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(first, passes(4)[0])
+    assert np.array_equal(first, second) == (step is DrawnCode and order is OrderOption.SEQUENTIAL)
+    torch.manual_seed(5)
+    passes(3)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -11,6 +11,7 @@ from loader_support import AddNoise, Refuse
 
 from ffcv.beton.layout import records_start
 from ffcv.errors import (
+    EmptyPassError,
     FfcvError,
     LoaderClosedError,
     MissingFileError,
@@ -22,6 +23,8 @@ from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
 from ffcv.loader import Loader, OrderOption
 from ffcv.loader.engine import Batch, Engine, EpochRun
+from ffcv.loader.orders import TraversalOrder
+from ffcv.pipeline import Operation
 from ffcv.reader import Reader
 from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, ToTorchImage
 
@@ -229,3 +232,48 @@ def test_a_closed_loader_says_so(numbers):
         iter(loader)
     error = outcome_of(lambda: list(running))[1]
     assert isinstance(error, LoaderClosedError)
+
+
+class FailsAtFirst(Operation):
+    """Cannot generate its code the first time."""
+
+    compiled = False
+
+    def __init__(self):
+        self.asked = 0
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, None
+
+    def generate_code(self):
+        self.asked += 1
+        if self.asked == 1:
+            raise OSError("the network is away")
+        return lambda batch, memory: batch
+
+
+class NothingAtFirst(TraversalOrder):
+    """Gives no samples the first time it is asked."""
+
+    asked = 0
+
+    def sample_order(self, epoch):
+        self.asked += 1
+        return self.indices[: 0 if self.asked == 1 else None] + 0 * epoch
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"pipelines": {"n": [IntDecoder(), FailsAtFirst()]}}, OSError),
+        ({"order": NothingAtFirst}, EmptyPassError),
+    ],
+)
+def test_a_pass_that_cannot_begin_takes_no_number(numbers, arguments, error):
+    with Loader(numbers, 10, 1, seed=3, **arguments) as loader:
+        loader.set_epoch(4)
+        with pytest.raises(error):
+            iter(loader)
+        assert loader.next_epoch == 4
+        assert len(list(loader)) == 10
+        assert loader.next_epoch == 5

@@ -11,6 +11,7 @@ import types
 import warnings
 from dataclasses import replace
 from random import choice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.random as np_random
@@ -22,7 +23,8 @@ from numpy.random import rand
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import NDArrayDecoder
 from ffcv.loader import Loader
-from ffcv.pipeline import AllocationQuery, Operation
+from ffcv.loader.orders import TraversalOrder
+from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, kernel
 from ffcv.pipeline.shared_draws import shared_draws
 from ffcv.transforms import ToTensor
 from ffcv.writer import DatasetWriter
@@ -198,6 +200,67 @@ def test_a_loader_warns_of_them(path, step, jit):
         list(loader)
     assert len(caught) == 1
     assert "output 'x', step 2" in str(caught[0].message)
+
+
+class Chance(NamedTuple):
+    value: float
+
+
+@kernel
+def add_chance(source, destination, params, key):
+    for i in range(source.shape[0]):
+        destination[i] = source[i] + params.value
+
+
+class AddChance(SampleOperation):
+    kernel = staticmethod(add_chance)
+
+    def declare(self, state):
+        return state
+
+    def params(self):
+        return Chance(np.random.rand())
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_a_loader_warns_of_parameters(path, jit):
+    pipelines = {"x": [NDArrayDecoder(), AddChance()]}
+    with Loader(path, 4, num_workers=1, pipelines=pipelines, jit=jit) as loader:
+        with pytest.warns(
+            RuntimeWarning, match=r"output 'x', step 2 .* np\.random\.rand"
+        ) as caught:
+            list(loader)
+        list(loader)
+    assert len(caught) == 1
+
+
+class Shuffled(TraversalOrder):
+    def sample_order(self, epoch):
+        order = list(self.indices)
+        random.shuffle(order)
+        return order
+
+
+class ShuffledAgain(Shuffled):
+    pass
+
+
+class ShuffledBySeed(TraversalOrder):
+    def sample_order(self, epoch):
+        random.Random(epoch).shuffle([1, 2])
+        return np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+
+
+def test_a_loader_warns_of_orders(path):
+    for order in (Shuffled, ShuffledAgain):
+        words = (
+            rf"the order {order.__name__} .*random\.shuffle.*default_rng\(\(self\.seed, epoch\)\)"
+        )
+        with pytest.warns(RuntimeWarning, match=words):
+            Loader(path, 4, num_workers=1, order=order).close()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Loader(path, 4, num_workers=1, order=ShuffledBySeed).close()
 
 
 def test_a_loader_is_silent_about_others(path):

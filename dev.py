@@ -10,6 +10,8 @@
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
     python3 dev.py fuzz          attack the JPEG decoder with damaged and crafted input
+    python3 dev.py versions      run tests on every interpreter of this machine
+    python3 dev.py arm64         run tests on 64-bit ARM, emulated
 
 What follows the command goes to the program that it starts: ``python3 dev.py test -k loader``.
 
@@ -31,7 +33,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("FFCV_VENV", ROOT / ".venv")).absolute()
 PYTHON = VENV / "bin" / "python"
 EXTRAS = dict.fromkeys(("demo", "bench"), "demo") | dict.fromkeys(
-    ("test", "format", "lint", "api", "docs", "fuzz"), "dev"
+    ("test", "format", "lint", "api", "docs", "fuzz", "versions", "arm64"), "dev"
 )
 
 
@@ -70,6 +72,8 @@ def programs(command: str, rest: list[str]) -> list[list[str]]:
         return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
     if command == "format":
         return [["ruff", "check", "--fix-only", *rest], ["ruff", "format", *rest]]
+    if command in ("versions", "arm64"):
+        return [["python", f"tests/platforms/{command}.py", *rest]]
     if command == "bench":
         return [["python", str(benchmark(rest)), *rest[1:]]]
     return [["ruff", "check", *rest], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]]

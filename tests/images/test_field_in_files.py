@@ -59,7 +59,6 @@ def test_raw_files_have_none(tmp_path):
     assert PlainFile(tmp_path / "x.beton", TYPES).indexes == {}
 
 
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_files_do_not_depend_on_workers(tmp_path, paths):
     written = set()
     for workers in (0, 1, 3):

@@ -106,6 +106,7 @@ def test_translate(image, padding, key, align_end):
     by_channel=st.booleans(),
     align_end=st.booleans(),
 )
+@pytest.mark.filterwarnings("ignore:NormalizeImage gets:RuntimeWarning")  # of some constants
 def test_normalize_bytes(image, kind, mean, std, by_channel, align_end):
     channels = image.shape[2] if image.ndim == 3 and by_channel else 1
     means, stds = mean + np.arange(channels), std + np.arange(channels)

@@ -65,6 +65,7 @@ def test_translate(batch, padding, seed):
     mean=st.floats(-300, 300),
     std=st.floats(1e-3, 300),
 )
+@pytest.mark.filterwarnings("ignore:NormalizeImage gets:RuntimeWarning")  # of some constants
 def test_normalize(batch, result_type, mean, std):
     expected = normalize_reference(batch, mean, std, result_type)
     result = apply(NormalizeImage(mean, std, result_type), batch, jit=False)
@@ -90,9 +91,11 @@ def test_normalize_compiled_from_wider_types():
 
 def test_normalize_to_floats_of_16_bits_overflows_to_infinity():
     batch = np.array([0, 255], np.uint8).reshape(1, 1, 2)
-    result = apply(NormalizeImage(0, 1e-3, np.float16), batch)
+    with pytest.warns(RuntimeWarning, match="NormalizeImage gets uint8 pixels of 0 to 255"):
+        result = apply(NormalizeImage(0, 1e-3, np.float16), batch)
     assert result.tolist() == [[[0.0, np.inf]]]
-    result = apply(NormalizeImage(0, 1e-37, bfloat16), batch)
+    with pytest.warns(RuntimeWarning, match="NormalizeImage gets uint8 pixels of 0 to 255"):
+        result = apply(NormalizeImage(0, 1e-37, bfloat16), batch)
     assert from_bfloat16(result).tolist() == [[[0.0, np.inf]]]
 
 

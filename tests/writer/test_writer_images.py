@@ -37,7 +37,6 @@ def test_raw_images(path):
 
 
 @pytest.mark.parametrize("mode", ["jpg", "proportion"])
-@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
 def test_images_do_not_depend_on_workers(path, mode):
     written = set()
     for workers in (0, 0, 1, 3):

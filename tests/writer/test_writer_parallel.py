@@ -20,8 +20,6 @@ from ffcv.writer import DatasetWriter
 
 FIELDS = {"n": Number(), "b": Blob()}
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-
 
 @pytest.fixture
 def path(tmp_path):

@@ -17,8 +17,6 @@ from ffcv.errors import ArgumentError, SampleEncodingError
 from ffcv.writer import DatasetWriter
 from tests.indexed_field import BAD, Strings, expected_entry, samples, stored_values, write
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-
 
 @pytest.fixture
 def path(tmp_path):

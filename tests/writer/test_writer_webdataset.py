@@ -38,8 +38,6 @@ FIELDS = {"cls": Number(), "bin": Blob()}
 TYPES = [field.metadata_type for field in FIELDS.values()]
 COUNTS = (5, 0, 1, 40, 3, 12)
 
-pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
-
 
 def content(label):
     return bytes([label % 251]) * (label * 997 % 5000)

@@ -27,6 +27,7 @@ def run(*command):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="compiles for an x86 processor")
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs Valgrind")
 def test_images_and_attacks(tmp_path):
     printed = run(*PROGRAM)  # compiles, which takes minutes under Valgrind

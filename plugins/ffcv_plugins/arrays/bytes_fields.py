@@ -47,7 +47,8 @@ class BytesField(Field):
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: all zero."""
-        return np.zeros(1, ARG_TYPE)[0]
+        nothing: NDArray[Any] = np.zeros(1, ARG_TYPE)[0]
+        return nothing
 
     def encode(self, destination: NDArray[Any], value: Any, malloc: Malloc) -> None:
         """Store bytes.

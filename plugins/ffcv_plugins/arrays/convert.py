@@ -122,7 +122,8 @@ def from_tensor(tensor: Any, expected: str) -> NDArray[Any]:
         ValueError: NumPy has no such arrays; the message says what was ``expected``.
     """
     try:
-        return tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+        array: NDArray[Any] = tensor.detach().cpu().resolve_conj().resolve_neg().numpy()
+        return array
     except (TypeError, RuntimeError, AttributeError):
         raise ValueError(
             f"expected {expected}, got {_describe(tensor)}, which has no NumPy counterpart; make "

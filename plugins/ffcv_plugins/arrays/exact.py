@@ -138,4 +138,5 @@ def _held(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[np.bool_]:
     # Of the others, such as 2**63, processors make various integers.
     held = (floats >= float(limits.min)) & (floats < float(limits.max + 1))
     back = np.where(held, floats, 0).astype(array.dtype)
-    return held & (back == array)
+    same: NDArray[np.bool_] = back == array
+    return held & same

@@ -112,7 +112,8 @@ class RGBImageField(Field):
 
     def to_binary(self) -> NDArray[Any]:
         """Zeros."""
-        return np.zeros(1, ARG_TYPE)[0]
+        nothing: NDArray[Any] = np.zeros(1, ARG_TYPE)[0]
+        return nothing
 
     def encode(self, destination: NDArray[Any], value: Any, malloc: Malloc) -> None:
         """Store an image.

@@ -34,7 +34,8 @@ class _ScalarField(Field):
 
     def to_binary(self) -> NDArray[Any]:
         """Describe the field: all zero."""
-        return np.zeros(1, ARG_TYPE)[0]
+        nothing: NDArray[Any] = np.zeros(1, ARG_TYPE)[0]
+        return nothing
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

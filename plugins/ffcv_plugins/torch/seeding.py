@@ -29,7 +29,7 @@ Call = Callable[["SeededDraws", tuple[Any, ...], dict[str, Any]], Any]
 """How a function is called that draws."""
 
 
-class SeededDraws(TorchDispatchMode):
+class SeededDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """While it is entered, this thread's draws follow from a key, and from nothing else.
 
     Args:
@@ -47,7 +47,7 @@ class SeededDraws(TorchDispatchMode):
     supports_higher_order_operators = True
 
     def __init__(self, key: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._key = int(key)
         self._generators: dict[torch.device, torch.Generator] = {}
 

@@ -1,9 +1,10 @@
 """Worker threads that take chunks of batches, oldest batch first.
 
-An :class:`Engine` belongs to one loader. Each pass over the data is an :class:`EpochRun`; its
-batches are cut into chunks, a few neighbouring slots each, so that all workers share the oldest
-batch and the first one comes early. When a batch is complete, one worker finishes it (batch
-operations, in the order of the batches) and hands it to the consumer.
+An :class:`Engine` belongs to one loader. It knows batches, and learns all else about a pass over
+the data from one object, the pass's :class:`~ffcv.loader.work.Work`. Batches are cut into chunks, a
+few neighbouring slots each, so that all workers share the oldest batch and the first one comes
+early. When a batch is complete, one worker finishes it (batch operations, in the order of the
+batches) and hands it to the consumer.
 
 Threads sleep on a ``SimpleQueue``, whose ``put`` is safe in finalizers: an iterator that is dropped
 anywhere, also by the garbage collector, only leaves a message there.
@@ -16,20 +17,15 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from ffcv.beton.opening import Uncopyable
 from ffcv.forking import in_forked_children
+from ffcv.loader.work import Batch, Work
 from ffcv.pipeline.raising import described, is_signal, raise_instead
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ffcv.errors import SampleError
-
-__all__ = ["Batch", "Engine", "EpochRun"]
+__all__ = ["Engine", "Run"]
 
 _CHUNK_SECONDS = 0.002
 """How long a chunk should take: long enough that taking it costs nothing beside the work, also when
@@ -40,65 +36,11 @@ _LOOK = object()
 _END: Any = object()
 
 
-class Batch:
-    """One batch on its way.
+class Run(Uncopyable):
+    """What an engine knows about one pass over the data."""
 
-    Attributes:
-        ids: positions of its samples in the file, ``(B,)`` int64.
-        targets: where its sample stages write, one entry per output.
-        skipped: what was wrong with the samples that are to be left out of it, by slot.
-        error: what went wrong in the first of its chunks that failed.
-    """
-
-    __slots__ = ("_failed_at", "error", "ids", "next_slot", "outstanding", "skipped", "targets")
-
-    def __init__(self, ids: NDArray[np.int64], targets: Any) -> None:
-        self.ids, self.targets = ids, targets
-        self.skipped: dict[int, SampleError] = {}
-        self.next_slot = 0
-        self.outstanding = 0
-        self.error: BaseException | None = None
-        self._failed_at = len(ids)
-
-    def fail(self, slot: int, error: BaseException) -> None:
-        """Note that the chunk from ``slot`` on failed, and start no further one.
-
-        Chunks are taken in order, so all before it will be run. What is raised in the end is the
-        same for any number of workers, whichever of them fails sooner.
-        """
-        self.next_slot = len(self.ids)
-        if slot < self._failed_at:
-            self.error, self._failed_at = error, slot
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all chunks have been run."""
-        return self.next_slot >= len(self.ids) and self.outstanding == 0
-
-
-class EpochRun(Uncopyable):
-    """One pass over the data.
-
-    Args:
-        batches: yields the batches in order; called under the engine's lock.
-        run_chunk: ``run_chunk(worker, batch, start, stop)`` runs the sample stages.
-        finish: ``finish(batch)`` runs the batch stages and returns what the user gets.
-        ahead: how many batches may be on their way or waiting to be fetched.
-        needs_whole_batches: whether a chunk must be a whole batch.
-        close: called by a worker when the pass is over or given up; it may take its time.
-    """
-
-    def __init__(
-        self,
-        batches: Iterator[Batch],
-        run_chunk: Callable[[int, Batch, int, int], None],
-        finish: Callable[[int, Batch], Any],
-        ahead: int,
-        needs_whole_batches: bool = False,
-        close: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.needs_whole_batches, self.close = needs_whole_batches, close
-        self.batches, self.run_chunk, self.finish, self.ahead = batches, run_chunk, finish, ahead
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.in_flight: deque[Batch] = deque()
         self.outbox: queue.SimpleQueue[Any] = queue.SimpleQueue()  # (result, error), or _END
         self.is_finishing = False
@@ -125,9 +67,9 @@ class EpochRun(Uncopyable):
 
     def chunk_size(self, batch: Batch, workers: int) -> int:
         """How many slots to take: by measured time, but never more than a worker's share."""
-        if self.needs_whole_batches:
-            return len(batch.ids)
-        share = max(1, len(batch.ids) // workers)
+        if self.work.needs_whole_batches:
+            return len(batch.indices)
+        share = max(1, len(batch.indices) // workers)
         if self.seconds_per_sample <= 0.0:
             return max(1, share // 4)
         return max(1, min(share, int(_CHUNK_SECONDS / self.seconds_per_sample)))
@@ -135,8 +77,8 @@ class EpochRun(Uncopyable):
     def refill(self) -> bool:
         """Start batches until enough are on their way; says whether any was started."""
         started = False
-        while len(self.in_flight) + self.outbox.qsize() < self.ahead and not self.is_cancelled:
-            batch = next(self.batches, None)
+        while len(self.in_flight) + self.outbox.qsize() < self.work.ahead and not self.is_cancelled:
+            batch = self.work.next_batch()
             if batch is None:
                 break
             self.in_flight.append(batch)
@@ -157,10 +99,10 @@ class Engine(Uncopyable):
         # Finalizers run anywhere, also inside a locked section, and may close a loader.
         self._lock = threading.RLock()
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._runs: list[EpochRun] = []
+        self._runs: list[Run] = []
         self._threads: list[threading.Thread] = []
 
-    def start(self, run: EpochRun) -> None:
+    def start(self, run: Run) -> None:
         """Begin to work on a pass.
 
         Raises:
@@ -175,7 +117,7 @@ class Engine(Uncopyable):
             run.refill()
         self._wake()
 
-    def fetch(self, run: EpochRun) -> Any:
+    def fetch(self, run: Run) -> Any:
         """The next batch of a pass, waiting for it if need be; any number of threads may do so.
 
         Raises:
@@ -200,7 +142,7 @@ class Engine(Uncopyable):
         self._refill(run)
         return result
 
-    def _refill(self, run: EpochRun) -> None:
+    def _refill(self, run: Run) -> None:
         """Start batches, or say that there are no more."""
         with self._lock:
             started = run.refill()
@@ -210,7 +152,7 @@ class Engine(Uncopyable):
         if started:
             self._wake()  # not before the lock is free, which is what they ask for first
 
-    def cancel(self, run: EpochRun) -> None:
+    def cancel(self, run: Run) -> None:
         """Give a pass up; safe anywhere, also in finalizers. What it holds is freed at once."""
         run.is_cancelled = True
         self._inbox.put(run)
@@ -260,7 +202,7 @@ class Engine(Uncopyable):
         for _ in range(self.num_workers - self._inbox.qsize()):
             self._inbox.put(_LOOK)
 
-    def _forget(self, run: EpochRun) -> None:
+    def _forget(self, run: Run) -> None:
         if run in self._runs:
             self._runs.remove(run)
         for batch in run.in_flight:
@@ -277,19 +219,19 @@ class Engine(Uncopyable):
                 run.is_finishing = True
                 return lambda: self._finish(worker, run, head)
             for batch in run.in_flight:
-                if batch.next_slot < len(batch.ids):
+                if batch.next_slot < len(batch.indices):
                     start = batch.next_slot
-                    stop = min(start + run.chunk_size(batch, self.num_workers), len(batch.ids))
+                    stop = min(start + run.chunk_size(batch, self.num_workers), len(batch.indices))
                     batch.next_slot = stop
                     batch.outstanding += 1
                     return lambda: self._run_chunk(worker, run, batch, start, stop)
         return None
 
-    def _run_chunk(self, worker: int, run: EpochRun, batch: Batch, start: int, stop: int) -> None:
+    def _run_chunk(self, worker: int, run: Run, batch: Batch, start: int, stop: int) -> None:
         began = time.perf_counter()
         error: BaseException | None = None
         try:
-            run.run_chunk(worker, batch, start, stop)
+            run.work.run_chunk(worker, batch, start, stop)
         except BaseException as caught:
             error = caught
         seconds = (time.perf_counter() - began) / (stop - start)
@@ -302,12 +244,12 @@ class Engine(Uncopyable):
                 batch.fail(start, error)
         error = None  # see fetch
 
-    def _finish(self, worker: int, run: EpochRun, batch: Batch) -> None:
+    def _finish(self, worker: int, run: Run, batch: Batch) -> None:
         result, error = None, batch.error
         batch.error = None
         if error is None:
             try:
-                result = run.finish(worker, batch)
+                result = run.work.finish(worker, batch)
             except BaseException as caught:
                 error = caught
         with self._lock:
@@ -345,10 +287,10 @@ def _serve(engine: Engine, worker: int) -> None:
         if message is _STOP:
             inbox.put(_STOP)  # for the others
             return
-        if isinstance(message, EpochRun):
+        if isinstance(message, Run):
             with lock:
                 engine._forget(message)
-            message.close()
+            message.work.close()
         message = None
         while True:
             with lock:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ffcv.loader.routes import Route
-from ffcv.loader.sharing import Leg
-from ffcv.pipeline.attributes import flag
-from ffcv.pipeline.graph import Step
-from ffcv.pipeline.program import SampleProgram
-from ffcv.pipeline.raising import Told
+from ffcv.loader.graph import Graph, Node
+from ffcv.pipeline.execution import Program
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["explain", "in_bytes"]
-
-
-_DRAWS = "Python; what it draws at random, it draws once for the whole batch"
 
 
 def in_bytes(size: float) -> str:
@@ -26,50 +24,59 @@ def in_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def explain(routes: Sequence[Route], with_source: bool) -> str:
-    """Stages, states and memory of each output; the emitted source on request."""
+def explain(graph: Graph, indices: NDArray[np.int64], with_source: bool) -> str:
+    """Stages, states, what is read and the memory of each output; the emitted source on request.
+
+    Args:
+        graph: the loader's.
+        indices: of samples for which to say how much is read.
+        with_source: whether to include the source.
+    """
     lines: list[str] = []
-    for route in routes:
-        lines.append(_title(route.leg))
-        for number, program in enumerate(route.programs, start=1):
+    for branch in graph.branches:
+        lines.append(_title(branch[0]))
+        programs = [node.program for node in branch if node.program.steps]
+        for number, program in enumerate(programs, start=1):
             lines += _stage(number, program, with_source)
-        lines.append(
-            f"  memory: {in_bytes(route.worker_nbytes())} per worker, "
-            f"{in_bytes(route.batch_nbytes())} per batch"
-        )
+        lines += _read(branch[0], indices)
+        lines.append(_memory(branch))
     return "\n".join(lines)
 
 
-def _title(leg: Leg) -> str:
-    names, pipeline = ", ".join(map(repr, leg.outputs)), leg.pipeline
-    if leg.origin is None:
-        where = f": {type(pipeline.stored.field).__name__}"
+def _title(node: Node) -> str:
+    names = ", ".join(map(repr, node.outputs))
+    if node.parent is None:
+        where = f": {node.field}"
     else:
-        where = f", from {leg.source} on, which it shares"
-    return f"{'shared by' if leg.is_trunk else 'output'} {names}{where}"
+        where = f", from {node.parent.program.state} on, which it shares"
+    return f"{'shared by' if node.is_shared else 'output'} {names}{where}"
 
 
-def _stage(number: int, program: object, with_source: bool) -> list[str]:
-    if not isinstance(program, SampleProgram):
-        step = program.step  # type: ignore[attr-defined]
-        remark = f" ({_DRAWS})" if program.may_draw else ""  # type: ignore[attr-defined]
-        return [f"  stage {number}, per batch:", f"    {step.name} → {step.state}{remark}"]
-    lines = [
-        f"  stage {number}, per sample, compiled:" if program.jit else f"  stage {number}, eager:"
-    ]
-    for step in program.stage.steps:
-        lines.append(f"    {step.name} → {step.state}{_remark(step, program.jit)}")
-    if with_source:
-        program.prepare()
-        assert program.code is not None
-        lines += ["", *("      " + line for line in program.code.source.splitlines()), ""]
+def _stage(number: int, program: Program, with_source: bool) -> list[str]:
+    lines = [f"  stage {number}, {program.manner}:"]
+    for step in program.steps:
+        remarks = "".join(f" ({text})" for text in program.remarks(step))
+        lines.append(f"    {step.name} → {step.state}{remarks}")
+    source = program.source_text() if with_source else None
+    if source is not None:
+        lines += ["", *("      " + line for line in source.splitlines()), ""]
     return lines
 
 
-def _remark(step: Step, jit: bool) -> str:
-    if step.note is not None:
-        return " (by the decoder, in its own pass)"
-    remark = " (in place)" if flag(step.operation, "inplace") else ""
-    with Told(f"step {step.position} ({step.name}), remarks()"):
-        words = type(step.operation).remarks(step.operation) if jit else []
-    return remark + "".join(f" ({text})" for text in words)
+def _read(node: Node, indices: NDArray[np.int64]) -> list[str]:
+    """How much of the file's data is read for a sample."""
+    if node.parent is not None:
+        return []
+    ranges = node.program.byte_ranges(indices)
+    if ranges is None:
+        return ["  reads: what its decoder asks for as it goes"]
+    if not len(ranges):
+        return []
+    mean = int(ranges["nbytes"].sum()) / len(indices)
+    return [f"  reads: {in_bytes(mean)} per sample, as of {len(indices)} samples"]
+
+
+def _memory(branch: Sequence[Node]) -> str:
+    worker = in_bytes(sum(node.worker_nbytes() for node in branch))
+    batch = in_bytes(sum(node.batch_nbytes() for node in branch))
+    return f"  memory: {worker} per worker, {batch} per batch"

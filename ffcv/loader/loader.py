@@ -25,11 +25,12 @@ from ffcv.loader.arguments import (
     skips,
     workers,
 )
-from ffcv.loader.engine import Engine, EpochRun
+from ffcv.loader.device_copies import StreamPool
+from ffcv.loader.engine import Engine
 from ffcv.loader.epoch import Epoch, batches_of
 from ffcv.loader.explain import explain
 from ffcv.loader.filtering import check_condition, fulfilling
-from ffcv.loader.handover import Handover, SideStreams
+from ffcv.loader.graph import Graph, Settings, build_graph
 from ffcv.loader.memory import MemoryBudget
 from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
 from ffcv.loader.orders import (
@@ -42,8 +43,7 @@ from ffcv.loader.orders import (
 )
 from ffcv.loader.passes import LoaderIterator
 from ffcv.loader.planning import Planner
-from ffcv.loader.routes import Route, Trunk
-from ffcv.loader.sharing import Leg, share
+from ffcv.loader.sharing import share
 from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.pipeline.raising import Told
@@ -64,11 +64,14 @@ __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 DEFAULT_OS_CACHE = os_cache_by_default()
 DEFAULT_PROCESS_CACHE = not DEFAULT_OS_CACHE
 
-_OF_ONE = {"_engine", "_side_streams", "_routes", "_planned"}
+_OF_ONE = {"_engine", "_stream_pool", "_graph", "_planned"}
 """Attributes of a loader that its copies make anew."""
 
 _PREPARES = {"order": -2, "code": -3, "parameters": -4}
 """What is drawn for a pass before it begins, by numbers that are no operation's."""
+
+_SOME = 1000
+"""Samples by which a loader says how much it reads."""
 
 
 class Loader:
@@ -186,8 +189,8 @@ class Loader:
     def _begin(self) -> None:
         """Make what no other loader shares."""
         self._engine = Engine(self.num_workers)
-        self._side_streams = SideStreams()
-        self._routes: list[Route] = [] if self._is_closed else self._plan()
+        self._stream_pool = StreamPool()
+        self._graph = Graph([]) if self._is_closed else self._plan()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy of any kind begins with: all but threads, passes and compiled code."""
@@ -226,19 +229,18 @@ class Loader:
         order = self._positions(epoch)
         self._check_samples(len(order), f"{self._order_of(epoch)} gives")
         if self.recompile or self._attributes() != self._planned:
-            self._routes = self._plan()
+            self._graph = self._plan()
         with self._seeded(epoch, "code"):
-            routes, handover = self._prepared_routes(), self._begin_handover()
-        keeps_step, watch = self.world_size > 1, Watch(file)
+            self._graph.prepare()
+        streams = self._stream_pool.begin(self._graph.devices, self.batches_ahead)
+        batches = batches_of(order, self.batch_size, self.drop_last)
         with self._seeded(epoch, "parameters"):
-            bound = Epoch(routes, self.seed, epoch, self._skips, keeps_step, handover, watch)
-        batches = batches_of(order, self.batch_size, self.drop_last, bound.start_batch)
-        run = EpochRun(
-            batches, bound.run_chunk, bound.finish, self.batches_ahead, bound.needs_whole_batches,
-            bound.close,
-        )  # fmt: skip
+            work = Epoch(
+                self._graph, self.seed, epoch, batches, self.batches_ahead, self._skips,
+                self.world_size > 1, streams, Watch(file),
+            )  # fmt: skip
         self.skipped = Skipped(epoch)
-        return LoaderIterator(self, self._engine, run, bound, self.skipped, handover)
+        return LoaderIterator(self, self._engine, work, self.skipped, streams)
 
     @property
     def fname(self) -> str:
@@ -248,7 +250,7 @@ class Loader:
     @property
     def code(self) -> object:
         """What passes run: another object once operations have been planned anew."""
-        return self._routes
+        return self._graph
 
     @property
     def indices(self) -> NDArray[np.int64]:
@@ -350,19 +352,18 @@ class Loader:
         return copied
 
     def explain(self, source: bool = False) -> str:
-        """The plan in words: stages, states between operations, memory.
+        """The plan in words: stages, states between operations, what is read, memory.
 
         Args:
             source: whether to include the emitted source of the compiled stages.
         """
-        return explain(self._routes, source)
+        return explain(self._graph, self._indices[:_SOME], source)
 
     @property
     def memory(self) -> MemoryBudget:
         """What the loader will take at most while its user holds one batch at a time."""
-        batch = sum(route.batch_nbytes() for route in self._routes)
-        worker = sum(route.worker_nbytes() for route in self._routes)
-        return MemoryBudget(worker * self.num_workers, batch * (self.batches_ahead + 2))
+        workers = self._graph.worker_nbytes() * self.num_workers
+        return MemoryBudget(workers, self._graph.batch_nbytes() * (self.batches_ahead + 2))
 
     def close(self) -> None:
         """Stop the threads and end all passes. Closing again does nothing."""
@@ -384,31 +385,19 @@ class Loader:
         if engine is not None and not self._is_closed:
             engine.stop()
 
-    def _plan(self) -> list[Route]:
+    def _plan(self) -> Graph:
         self._planned = self._attributes()
+        keep = self.batches_ahead + 2
+        settings = Settings(self.batch_size, keep, self.jit, self._os_cache)
         with watching(self.reader.file.opened):
-            return [self._route(leg) for leg in share(self._planner.plan())]
-
-    def _route(self, leg: Leg) -> Route:
-        route, mapped = Trunk if leg.is_trunk else Route, leg.is_mapped(self._os_cache)
-        source = self._planner.source(leg.pipeline.stored.name, mapped)
-        return route(leg, source, self.batch_size, self.batches_ahead + 2, self.jit)
+            return build_graph(share(self._planner.plan()), self._planner.source, settings)
 
     def _attributes(self) -> tuple[Any, ...]:
         return self.batch_size, self.batches_ahead, snapshot(self._planner.operations())
 
-    def _prepared_routes(self) -> list[Route]:
-        for route in self._routes:
-            route.prepare()
-        return self._routes
-
     def _seeded(self, epoch: int, part: str) -> AbstractContextManager[Any]:
         """Have frameworks draw by seed and epoch, for one part of a pass's preparation."""
         return seeded(base_key(self.seed, epoch, _PREPARES[part]), registry.seeders())
-
-    def _begin_handover(self) -> Handover:
-        devices = dict.fromkeys(device for route in self._routes for device in route.devices)
-        return self._side_streams.begin(list(devices), self.batches_ahead)
 
     def _check_batches(self) -> None:
         """Refuse at once what no pass could have a batch of; other orders tell with each pass."""

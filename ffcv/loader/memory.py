@@ -19,7 +19,14 @@ from ffcv.processors import available_processors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BufferPool", "MemoryBudget", "close_gaps", "copy_samples", "last_level_cache"]
+__all__ = [
+    "BufferPool",
+    "MemoryBudget",
+    "TensorPool",
+    "close_gaps",
+    "copy_samples",
+    "last_level_cache",
+]
 
 _LINE = 64
 """Bytes of a line of the cache. Batches begin with one: samples can be written past the cache only
@@ -101,6 +108,33 @@ class BufferPool:
         # Locking memory makes a context on the current device where there is none on any.
         with torch.cuda.device(self.pin_for):
             return torch.empty(self.nbytes, dtype=torch.uint8, pin_memory=True).numpy()
+
+
+class TensorPool:
+    """Tensors of one size; torch's allocators keep their memory for the next ones.
+
+    Args:
+        shape: of one sample.
+        dtype: a ``torch.dtype``.
+        device: where they live.
+        is_copied: whether a CUDA device copies from them. In the host's memory they are page-locked
+            then.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: Any, device: Any, is_copied: bool) -> None:
+        self._shape, self._dtype, self._device = shape, dtype, device
+        self._is_pinned = str(device) == "cpu" and is_copied
+
+    def take(self, size: int) -> Any:
+        """A tensor of ``size`` samples with undefined content."""
+        import torch
+
+        return torch.empty(
+            (size, *self._shape),
+            dtype=self._dtype,
+            device=self._device,
+            pin_memory=self._is_pinned,
+        )
 
 
 @functools.cache

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ffcv.beton.opening import Uncopyable
 from ffcv.errors import EmptyPassError, LoaderClosedError
+from ffcv.loader.engine import Run
 
 if TYPE_CHECKING:
-    from ffcv.loader.engine import Engine, EpochRun
+    from ffcv.loader.device_copies import PassStreams
+    from ffcv.loader.engine import Engine
     from ffcv.loader.epoch import Epoch
-    from ffcv.loader.handover import Handover
     from ffcv.loader.loader import Loader
     from ffcv.loader.skipping import FinishedBatch, Skipped
 
@@ -29,15 +30,15 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
         self,
         loader: Loader,
         engine: Engine,
-        run: EpochRun,
         epoch: Epoch,
         skipped: Skipped,
-        handover: Handover,
+        streams: PassStreams,
     ) -> None:
-        self._loader, self._engine, self._run, self._epoch = loader, engine, run, epoch
-        self.skipped, self._handover = skipped, handover
+        self._loader, self._engine, self._epoch = loader, engine, epoch
+        self._run = Run(epoch)
+        self.skipped, self._streams = skipped, streams
         self._process = os.getpid()
-        engine.start(run)
+        engine.start(self._run)
 
     def __next__(self) -> tuple[Any, ...]:
         if os.getpid() != self._process:
@@ -55,7 +56,7 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
                 self.skipped.add(batch.skipped)
                 self._warn_once()
             if batch.events:
-                self._handover.receive(batch.outputs, batch.events)
+                self._streams.receive(batch.outputs, batch.events)
             if batch.outputs is not None:
                 return batch.outputs
 

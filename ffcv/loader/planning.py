@@ -14,9 +14,9 @@ from ffcv.beton.side_index import read_side_index
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
 from ffcv.loader.outputs import hint, resolve_outputs
-from ffcv.pipeline.graph import Pipeline, Slots, plan_pipeline
-from ffcv.pipeline.program import StageSource
+from ffcv.pipeline.graph import OperationIds, Pipeline, plan_pipeline
 from ffcv.pipeline.sample import Stored
+from ffcv.pipeline.sample_program import StageSource
 from ffcv.storage.regions import Storage, memory_read
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ class Planner:
         Raises:
             PipelineError: every mismatch in every pipeline, a line each.
         """
-        slots, plans, problems = Slots(), [], []
+        operation_ids, plans, problems = OperationIds(), [], []
         for name, output in self._outputs.items():
             field_globals = functools.partial(self._globals, output.field)
             plan, problem = plan_pipeline(
-                name, self.stored(output.field), output.steps, slots, field_globals
+                name, self.stored(output.field), output.steps, operation_ids, field_globals
             )
             if plan is not None:
                 plans.append(plan)

@@ -1,9 +1,9 @@
 """What several outputs have in common is done once.
 
 Two views of an image begin with the same decoder: their pipelines are split where they part, into a
-**trunk** that decodes each sample once and a **leg** for each view that goes on from there. What is
-shared are operations on samples, which give the same for the same sample by construction. Batch
-operations may do anything, so each output has runs of its own of them.
+**shared prefix** that decodes each sample once and a **branch** for each view that goes on from
+there. What is shared are operations on samples, which give the same for the same sample by
+construction. Batch operations may do anything, so each output has runs of its own of them.
 """
 
 from __future__ import annotations
@@ -11,93 +11,82 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
-from ffcv.pipeline.attributes import flag
-from ffcv.pipeline.graph import BatchStage, Pipeline, SampleStage, Step
+from ffcv.pipeline.graph import Pipeline, SampleStage, Step
 from ffcv.pipeline.state import State
 
-__all__ = ["Leg", "share"]
+__all__ = ["Branch", "share"]
 
 
-@dataclass(frozen=True)
-class Leg:
-    """A part of the way from the file to the outputs.
+@dataclass(frozen=True, eq=False)
+class Branch:
+    """A part of the way from the file to the outputs that does not fork.
 
     Attributes:
-        pipeline: its stages. That of an output that only takes what a trunk made has none.
-        outputs: names of the outputs that it leads to; a trunk leads to several.
-        origin: position of the trunk that it goes on from, or ``None`` when it decodes.
+        pipeline: its stages. That of an output that only takes what a shared prefix made has none.
+        outputs: names of the outputs that it leads to; a shared prefix leads to several.
+        parent: the shared prefix that it goes on from, or ``None`` when it decodes.
         source: state of the samples that it starts from, or ``None`` when it decodes.
     """
 
     pipeline: Pipeline
     outputs: tuple[str, ...]
-    origin: int | None = None
+    parent: Branch | None = None
     source: State | None = None
 
-    def is_mapped(self, os_cache: bool) -> bool:
-        """Whether it reads regions through the map of the file.
-
-        Args:
-            os_cache: whether the loader's samples are read so where nothing speaks against it.
-        """
-        if self.origin is not None or not self.pipeline.stages:
-            return False
-        first = self.pipeline.stages[0]
-        if isinstance(first, BatchStage):
-            return True  # it has no other way
-        return os_cache and not flag(first.steps[0].operation, "copies_regions")
-
     @property
-    def is_trunk(self) -> bool:
-        """Whether other legs go on from this one, and nobody gets what comes out of it."""
+    def is_shared(self) -> bool:
+        """Whether other branches go on from this one, and nobody gets what comes out of it."""
         return len(self.outputs) > 1
 
 
-def share(plans: Sequence[Pipeline]) -> list[Leg]:
+def share(plans: Sequence[Pipeline]) -> list[Branch]:
     """Split pipelines of one field that begin with the same instances of sample operations.
 
     Args:
         plans: one pipeline an output.
 
     Returns:
-        The trunks, each after the one that it goes on from, and then a leg for each of ``plans``,
-        in their order.
+        The shared prefixes, each after the one that it goes on from, and then a branch for each of
+        ``plans``, in their order.
     """
     splitter = _Splitter(plans)
     splitter.split(range(len(plans)), 0, None)
-    return splitter.trunks + [splitter.ends[number] for number in range(len(plans))]
+    return splitter.prefixes + [splitter.ends[number] for number in range(len(plans))]
 
 
 class _Splitter:
     def __init__(self, plans: Sequence[Pipeline]) -> None:
         self.plans = plans
-        self.trunks: list[Leg] = []
-        self.ends: dict[int, Leg] = {}
+        self.prefixes: list[Branch] = []
+        self.ends: dict[int, Branch] = {}
 
-    def split(self, members: Sequence[int], start: int, origin: int | None) -> None:
-        """Make the legs of pipelines that have their first ``start`` steps in common."""
+    def split(self, members: Sequence[int], start: int, parent: Branch | None) -> None:
+        """Make the branches of pipelines that have their first ``start`` steps in common."""
         groups: dict[Hashable, list[int]] = {}
         for member in members:
             groups.setdefault(self._next(member, start), []).append(member)
         for group in groups.values():
             if len(group) == 1:
-                self.ends[group[0]] = self._leg(group, start, None, origin)
+                self.ends[group[0]] = self._branch(group, start, None, parent)
                 continue
             stop = start + 1
             while len({self._next(member, stop) for member in group}) == 1:
                 stop += 1
-            self.trunks.append(self._leg(group, start, stop, origin))
-            self.split(group, stop, len(self.trunks) - 1)
+            prefix = self._branch(group, start, stop, parent)
+            self.prefixes.append(prefix)
+            self.split(group, stop, prefix)
 
     def _next(self, member: int, position: int) -> Hashable:
         """What a pipeline does next: equal for those that do the same, otherwise its own."""
         plan = self.plans[member]
         lead = _lead(plan)
         if position < len(lead):
-            return plan.stored.name, lead[position].slot
+            return plan.stored.name, lead[position].operation_id
         return member
 
-    def _leg(self, group: Sequence[int], start: int, stop: int | None, origin: int | None) -> Leg:
+    def _branch(
+        self, group: Sequence[int], start: int, stop: int | None, parent: Branch | None
+    ) -> Branch:
         """The steps from ``start``, to ``stop`` or to the end of the first one's pipeline."""
         plan, names = self.plans[group[0]], tuple(self.plans[member].name for member in group)
         source = _lead(plan)[start - 1].state if start else None
@@ -107,7 +96,7 @@ class _Splitter:
             own = (SampleStage(stored, source, steps),) if steps else ()
             rest = plan.stages[1:] if stop is None else ()
             plan = replace(plan, stages=own + rest)
-        return Leg(plan, names, origin, source)
+        return Branch(plan, names, parent, source)
 
 
 def _lead(plan: Pipeline) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ class FinishedBatch(NamedTuple):
     Attributes:
         outputs: what the user gets, or ``None`` if no sample of it could be decoded.
         skipped: what was wrong with the samples that were left out of it, in order.
-        events: what there is to wait for on devices; see :mod:`ffcv.loader.handover`.
+        events: what there is to wait for on devices; see :mod:`ffcv.loader.device_copies`.
     """
 
     outputs: tuple[Any, ...] | None

@@ -30,7 +30,7 @@ __path__: list[str] = []  # see ffcv.compat.absent
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 
-__all__ = ["BatchStage", "Pipeline", "SampleStage", "Slots", "Step", "fold", "plan_pipeline"]
+__all__ = ["BatchStage", "OperationIds", "Pipeline", "SampleStage", "Step", "fold", "plan_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Step:
 
     Attributes:
         operation: a shallow copy of the user's object, or of what an adapter made of it.
-        slot: the number that its randomness is keyed by.
+        operation_id: the number by which it draws.
         position: its place in the pipeline, from 1.
         state: what comes out of it.
         memory: what a batch operation asked for.
@@ -48,7 +48,7 @@ class Step:
     """
 
     operation: Any
-    slot: int
+    operation_id: int
     position: int
     state: State
     memory: Allocation = None
@@ -125,7 +125,7 @@ class Pipeline:
 
 
 @dataclass
-class Slots:
+class OperationIds:
     """Numbers operations by their place in a loader's pipelines.
 
     One instance has one number, so that two pipelines that share it draw the same; the second time
@@ -136,7 +136,7 @@ class Slots:
     _kept: list[Any] = field(default_factory=list)
 
     def number(self, operation: Any, occurrence: int) -> int:
-        """The slot of ``operation`` at its ``occurrence``-th place (from 0) in one pipeline."""
+        """The id of ``operation`` at its ``occurrence``-th place (from 0) in one pipeline."""
         key = (id(operation), occurrence)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers)
@@ -148,7 +148,7 @@ def plan_pipeline(
     name: str,
     stored: Stored,
     operations: Sequence[Any],
-    slots: Slots,
+    operation_ids: OperationIds,
     globals_of_field: Callable[[], tuple[Any, Callable[..., Any]]],
 ) -> tuple[Pipeline | None, str | None]:
     """Check one pipeline and group its steps into stages.
@@ -157,13 +157,13 @@ def plan_pipeline(
         name: of the output.
         stored: the field that it decodes.
         operations: the steps, all of them operations.
-        slots: numbers shared by all pipelines of the loader.
+        operation_ids: shared by all pipelines of the loader.
         globals_of_field: gives the arguments of ``Operation.accept_globals``.
 
     Returns:
         The plan and ``None``, or ``None`` and what is wrong, in words.
     """
-    walk = _Walk(name, stored, slots, globals_of_field)
+    walk = _Walk(name, stored, operation_ids, globals_of_field)
     for operation in operations:
         problem = walk.visit(operation)
         if problem is not None:
@@ -229,10 +229,10 @@ class _Walk:
         self,
         name: str,
         stored: Stored,
-        slots: Slots,
+        operation_ids: OperationIds,
         globals_of_field: Callable[[], tuple[Any, Callable[..., Any]]],
     ) -> None:
-        self.name, self.stored, self.slots = name, stored, slots
+        self.name, self.stored, self.operation_ids = name, stored, operation_ids
         self.globals_of_field = globals_of_field
         self.position = 0
         self.stages: list[SampleStage | BatchStage] = []
@@ -358,7 +358,7 @@ class _Walk:
     def _add(self, operation: Any) -> None:
         occurrence = self._seen.get(id(operation), 0)
         self._seen[id(operation)] = occurrence + 1
-        slot = self.slots.number(operation, occurrence)
+        operation_id = self.operation_ids.number(operation, occurrence)
         # What an operation learns from its declaration it may keep on itself. It is the user's,
         # and may stand in several pipelines, so each place works on a copy of its own.
         if isinstance(operation, SampleDecoder) and runs_on_samples(operation):
@@ -367,18 +367,20 @@ class _Walk:
             problem = unannounced(operation, self.stored.field)
             if problem is not None:
                 raise TypeError(problem)
-            self._append(Step(operation, slot, self.position, state))
+            self._append(Step(operation, operation_id, self.position, state))
         elif self.state is not None and self._runs_on_samples(operation, self.state):
             operation = copy.copy(operation)
             if not self._run:
                 self._run_source = self.state
             self._append(
-                Step(operation, slot, self.position, _checked(operation.declare(self.state)))
+                Step(
+                    operation, operation_id, self.position, _checked(operation.declare(self.state))
+                )
             )
         else:
             self.close_stage()
             operation, state, memory = self._declared(operation, self.state or _BEFORE_DECODER)
-            step = Step(operation, slot, self.position, _checked(state), memory)
+            step = Step(operation, operation_id, self.position, _checked(state), memory)
             self.stages.append(BatchStage(self.state, step))
             self.state = state
 

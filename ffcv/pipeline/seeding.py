@@ -34,12 +34,12 @@ class StepSeeds:
     """Seeds the draws of one operation, for each batch anew.
 
     Args:
-        slot: the operation's, so that all its places draw the same for the same samples.
+        operation_id: the operation's, so that all its places draw the same for the same samples.
         seeders: of the frameworks; none for an operation that draws nothing.
     """
 
-    def __init__(self, slot: int, seeders: Sequence[Seeder] = ()) -> None:
-        self._slot, self._seeders = slot, tuple(seeders)
+    def __init__(self, operation_id: int, seeders: Sequence[Seeder] = ()) -> None:
+        self._operation_id, self._seeders = operation_id, tuple(seeders)
 
     def __call__(
         self, key: np.uint64, ids: NDArray[np.int64], part: int = 0
@@ -55,7 +55,7 @@ class StepSeeds:
         if not self._seeders:
             return _NOTHING
         samples = int.from_bytes(hashlib.blake2b(ids.tobytes(), digest_size=8).digest(), "little")
-        return seeded(fork(fork(fork(key, self._slot), samples), part), self._seeders)
+        return seeded(fork(fork(fork(key, self._operation_id), samples), part), self._seeders)
 
 
 _NOTHING = contextlib.nullcontext()

@@ -102,7 +102,7 @@ class StageRun:
             ids,
             source,
             batch_bytes(batch, step.state) if writes_bytes(stage) else batch_view(batch),
-            np.array([base_key(seed, epoch, step.slot)], np.uint64),
+            np.array([base_key(seed, epoch, step.operation_id)], np.uint64),
             (params,),
             (self._workspace,),
             tuple(map(empty_sample, scratch_states(stage))),

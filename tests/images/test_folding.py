@@ -17,7 +17,7 @@ from ffcv.fields.rgb_image import (
     SimpleRGBImageDecoder,
 )
 from ffcv.loader import Loader
-from ffcv.pipeline import program
+from ffcv.pipeline import sample_program
 from ffcv.transforms import (
     Cutout,
     NormalizeImage,
@@ -200,7 +200,7 @@ def test_in_fast_mode_they_agree_as_well(path, monkeypatch):
     """That mode exists in compiled code only."""
     steps = [crop(mode="fast"), RandomHorizontalFlip(), RandomSaturation(0.5), Cutout(9), planar()]
     folded, _ = batches(path, steps)
-    monkeypatch.setattr(program, "fold", lambda stage, past_cache: stage)
+    monkeypatch.setattr(sample_program, "fold", lambda stage, past_cache: stage)
     apart, plan = batches(path, steps)
     assert "by the decoder" not in plan
     np.testing.assert_array_equal(folded, apart)

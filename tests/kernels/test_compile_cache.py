@@ -30,7 +30,7 @@ PROGRAM = """
         warnings.simplefilter("always")
         with Loader(sys.argv[1], 4, num_workers=1, pipelines={"n": [IntDecoder()]}) as loader:
             values = [batch.ravel().tolist() for (batch,) in loader]
-            run = loader._routes[0].programs[0].code.run
+            run = loader._graph.nodes[0].program.code.run
     print(json.dumps({
         "values": values,
         "misses": sum(run.stats.cache_misses.values()),

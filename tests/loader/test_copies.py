@@ -131,7 +131,7 @@ def test_passes_cannot_be_copied(numbers, copied):
         assert len(values(batches)) == 20
 
 
-@pytest.mark.parametrize("name", ["_engine", "_side_streams"])
+@pytest.mark.parametrize("name", ["_engine", "_stream_pool"])
 @COPIES
 def test_nor_can_what_owns_threads(numbers, copied, name):
     with Loader(numbers, 5, num_workers=1) as loader, pytest.raises(NotCopyableError):
@@ -281,7 +281,7 @@ def test_a_pickle_takes_the_same_content_elsewhere_and_nothing_else(numbers, tmp
 @COPIES
 def test_a_copy_of_an_open_file_does_not_close_it(numbers, copied):
     with Reader(numbers) as reader:
-        source = Loader(reader, 5, num_workers=1)._routes[0].programs[0].source
+        source = Loader(reader, 5, num_workers=1)._graph.nodes[0].program.source
         if copied is through_pickle:
             with pytest.raises(NotCopyableError):
                 copied(source)

@@ -1,4 +1,4 @@
-"""Batches on real CUDA devices; :mod:`test_handover` tests the protocol on simulated ones."""
+"""Batches on real CUDA devices; :mod:`test_device_copies` tests the protocol on simulated ones."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from loader_support import run_python, wait_until
 
 from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import CenterCropRGBImageDecoder, NDArrayDecoder
-from ffcv.loader import Loader, OrderOption, handover
+from ffcv.loader import Loader, OrderOption, device_copies
 from ffcv.pipeline import AllocationQuery, Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.transforms import NormalizeImage, ToDevice, ToTensor, ToTorchImage
@@ -220,7 +220,7 @@ def test_leaving_early_frees_the_memory(arrays):
         for _ in range(200):
             next(iter(loader))
         assert wait_until(lambda: torch.cuda.memory_allocated() <= allocated)
-        assert wait_until(lambda: not handover._under_way)
+        assert wait_until(lambda: not device_copies._under_way)
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
         reserved = torch.cuda.memory_reserved()

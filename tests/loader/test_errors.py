@@ -22,8 +22,9 @@ from ffcv.errors import (
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, SimpleRGBImageDecoder
 from ffcv.loader import Loader, OrderOption
-from ffcv.loader.engine import Batch, Engine, EpochRun
+from ffcv.loader.engine import Engine, Run
 from ffcv.loader.orders import TraversalOrder
+from ffcv.loader.work import Batch, Work
 from ffcv.pipeline import Operation
 from ffcv.reader import Reader
 from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, ToTorchImage
@@ -78,15 +79,27 @@ def test_of_two_chunks_that_fail_the_first_one_counts():
     """Whichever of them fails sooner: workers are not equally fast."""
     later_has_failed = threading.Event()
 
-    def run_chunk(worker, batch, start, stop):
-        if start == 0:
-            later_has_failed.wait(20)
-        elif batch.outstanding == 2:
-            later_has_failed.set()
-        raise ValueError(f"chunk from {start}")
+    class Failing(Work):
+        ahead = 1
+        batches = iter([Batch(np.arange(8), {})])
 
-    batches = iter([Batch(np.arange(8), None)])
-    engine, run = Engine(2), EpochRun(batches, run_chunk, lambda worker, batch: None, 1)
+        def next_batch(self):
+            return next(self.batches, None)
+
+        def run_chunk(self, worker, batch, start, stop):
+            if start == 0:
+                later_has_failed.wait(20)
+            elif batch.outstanding == 2:
+                later_has_failed.set()
+            raise ValueError(f"chunk from {start}")
+
+        def finish(self, worker, batch):
+            """Nothing is left to do."""
+
+        def close(self):
+            """Nothing is held."""
+
+    engine, run = Engine(2), Run(Failing())
     engine.start(run)
     error = outcome_of(lambda: engine.fetch(run))[1]
     engine.stop()

@@ -14,7 +14,7 @@ from ffcv.fields.decoders import (
     RandomResizedCropRGBImageDecoder,
     SimpleRGBImageDecoder,
 )
-from ffcv.loader import routes
+from ffcv.loader import graph
 from ffcv.loader.memory import BufferPool, last_level_cache
 from ffcv.pipeline import PipelineSpec
 from ffcv.transforms import (
@@ -59,9 +59,9 @@ def compare(monkeypatch, pictures):
     """Load with a cache that is too small for the batches, and with one that never is."""
 
     def run(pipelines, **options):
-        monkeypatch.setattr(routes, "last_level_cache", lambda: None)
+        monkeypatch.setattr(graph, "last_level_cache", lambda: None)
         never, expected = load(pictures, pipelines, **options)
-        monkeypatch.setattr(routes, "last_level_cache", lambda: 1)
+        monkeypatch.setattr(graph, "last_level_cache", lambda: 1)
         times, found = load(pictures, pipelines, **options)
         assert never == 0
         for one, other in zip(found, expected, strict=True):
@@ -105,7 +105,7 @@ def test_what_is_read_at_once_or_is_not_bytes_stays_in_the_cache(compare, pipeli
 def test_what_counts_is_the_size_of_all_batches_on_their_way(monkeypatch, pictures):
     nbytes = 3 * 16 * 64 * 64 * 3  # one batch ahead, one at work, and one with the user
     for cache, times in [(nbytes, 0), (nbytes - 1, 1)]:
-        monkeypatch.setattr(routes, "last_level_cache", lambda cache=cache: cache)
+        monkeypatch.setattr(graph, "last_level_cache", lambda cache=cache: cache)
         assert load(pictures, {"image": [CROP]})[0] == times
 
 

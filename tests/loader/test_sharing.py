@@ -16,7 +16,7 @@ from ffcv.fields import NDArrayField
 from ffcv.fields.decoders import IntDecoder, NDArrayDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
 from ffcv.kernels.random import integer
-from ffcv.loader import Loader, loader, routes, sharing
+from ffcv.loader import Loader, graph, loader, sharing
 from ffcv.pipeline import ASSIST, SampleDecoder, SampleOperation, State, kernel
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.transforms import (
@@ -101,7 +101,7 @@ def load_apart(monkeypatch, path, pipelines, **arguments):
     """The same from a loader that shares nothing."""
     with monkeypatch.context() as patch:
         patch.setattr(
-            loader, "share", lambda plans: [sharing.Leg(plan, (plan.name,)) for plan in plans]
+            loader, "share", lambda plans: [sharing.Branch(plan, (plan.name,)) for plan in plans]
         )
         return load(path, pipelines, **arguments)
 
@@ -137,7 +137,7 @@ def test_views_without_a_decoder_share_the_default_one(numbers, monkeypatch):
     monkeypatch.setattr(loader, "share", remember)
     spec = PipelineSpec("n", transforms=[AddNoise()])
     load(numbers, {"a": spec, "b": PipelineSpec("n", transforms=[AddNoise()])})
-    assert [leg.outputs for leg in made] == [("n", "a", "b"), ("n",), ("a",), ("b",)]
+    assert [branch.outputs for branch in made] == [("n", "a", "b"), ("n",), ("a",), ("b",)]
 
 
 STEPS = [
@@ -179,7 +179,7 @@ def trees(draw):
 def test_shared_and_apart_give_the_same_bytes(numbers, pipelines, batch_size, block, workers):
     arguments = {"batch_size": batch_size, "workers": workers, "indices": range(30), "jit": False}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(routes, "_BLOCK_NBYTES", block)
+        patch.setattr(graph, "_BLOCK_NBYTES", block)
         together = load(numbers, pipelines, **arguments)
     assert together == load_apart(pytest.MonkeyPatch(), numbers, pipelines, **arguments)
 
@@ -269,7 +269,7 @@ def test_memory_and_plan_say_what_is_shared(mixed):
     nbytes = 100 * 100 * 3
     # What is handed on belongs to the workers, so that it does not grow with the batches.
     assert memory.batches == 2 * 100 * nbytes * (found.batches_ahead + 2)
-    assert 2 * routes._BLOCK_NBYTES * 0.9 < memory.workers < 2 * routes._BLOCK_NBYTES * 1.2
+    assert 2 * graph._BLOCK_NBYTES * 0.9 < memory.workers < 2 * graph._BLOCK_NBYTES * 1.2
     assert text.startswith("shared by 'image', 'view': RGBImageField")
     assert text.count("CenterCropRGBImageDecoder →") == 1
     assert "output 'view', from array 100×100×3 uint8 on" in text

@@ -17,7 +17,7 @@ from ffcv.errors import ArgumentError, EmptyPassError, SampleError
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.decoders import IntDecoder
 from ffcv.fields.rgb_image import CenterCropRGBImageDecoder, RandomResizedCropRGBImageDecoder
-from ffcv.loader import Loader, OrderOption, distribution, routes
+from ffcv.loader import Loader, OrderOption, distribution, graph
 from ffcv.loader.skipping import stretches
 from ffcv.pipeline import AllocationQuery, Operation, SampleOperation, State, kernel
 from ffcv.pipeline.pipeline_spec import PipelineSpec
@@ -208,7 +208,7 @@ def test_the_first_problem_of_a_sample_is_listed_and_no_other(numbers):
 @pytest.mark.parametrize("block", [1, 24, 1 << 21])
 def test_no_operation_gets_what_a_failed_one_left(numbers, monkeypatch, block):
     """It is undefined, and may be an index out of all bounds."""
-    monkeypatch.setattr(routes, "_BLOCK_NBYTES", block)
+    monkeypatch.setattr(graph, "_BLOCK_NBYTES", block)
     seen = []
 
     class Watch(SampleOperation):

@@ -208,7 +208,7 @@ SCRIPT = """
         for amount in (1, 100):
             operation.amount = amount
             values.append(next(iter(loader))[0].ravel().tolist())
-            (run,) = set(loader._routes[0].programs[1]._code.function._versions.values())
+            (run,) = set(loader._graph.nodes[1].program._code.function._versions.values())
             hits += sum(run.stats.cache_hits.values())
             misses += sum(run.stats.cache_misses.values())
         print(json.dumps({"values": values, "hits": hits, "misses": misses}))

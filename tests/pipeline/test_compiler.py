@@ -71,7 +71,7 @@ SCRIPT = """
         (batch,) = next(iter(loader))
         operation.amount = 100.0        # a float where an int was: coerced, not compiled again
         (later,) = next(iter(loader))
-        run = loader._routes[0].programs[0].code.run
+        run = loader._graph.nodes[0].program.code.run
         print(json.dumps({
             "values": batch.ravel().tolist(),
             "later": later.ravel().tolist(),

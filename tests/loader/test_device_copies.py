@@ -1,4 +1,4 @@
-"""Batches that are made on devices and handed over. The devices are simulated."""
+"""Batches that are made on devices and passed on. The devices are simulated."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from loader_support import NUM_SAMPLES, run_python, wait_until
 from simulated_cuda import Cuda, DeviceTensor, Step
 
 from ffcv.fields.decoders import IntDecoder
-from ffcv.loader import Loader, OrderOption, handover
-from ffcv.loader.handover import SideStreams, cuda_device
+from ffcv.loader import Loader, OrderOption, device_copies
+from ffcv.loader.device_copies import StreamPool, cuda_device
 from ffcv.loader.memory import BufferPool, _Lease
 from ffcv.pipeline import AllocationQuery, Operation, State
 from ffcv.pipeline.pipeline_spec import PipelineSpec
@@ -32,7 +32,7 @@ def simulated(monkeypatch):
 
     def start(seed=None):
         cuda = Cuda(seed)
-        monkeypatch.setattr(SideStreams, "cuda", cuda)
+        monkeypatch.setattr(StreamPool, "cuda", cuda)
         return cuda
 
     def reusable(pool):
@@ -41,7 +41,7 @@ def simulated(monkeypatch):
 
     monkeypatch.setattr(BufferPool, "_pinned_buffer", reusable)
     yield start
-    assert wait_until(lambda: not handover._under_way)
+    assert wait_until(lambda: not device_copies._under_way)
 
 
 class Decoder(Operation):
@@ -256,7 +256,7 @@ def test_memory_of_the_host_is_released_when_a_pass_is_over(numbers, simulated, 
             if leave:
                 break
         assert wait_until(lambda: not loader._engine._runs)
-        assert wait_until(lambda: not handover._under_way)
+        assert wait_until(lambda: not device_copies._under_way)
 
 
 def test_errors_name_their_place_and_free_everything(numbers, simulated):
@@ -278,7 +278,7 @@ def test_errors_name_their_place_and_free_everything(numbers, simulated):
         assert "output 'n', step 3 (Step)" in caught.value.__notes__[0]
         del caught
         gc.collect()
-        assert wait_until(lambda: not handover._under_way)
+        assert wait_until(lambda: not device_copies._under_way)
         for (batch,) in loader:
             training.read(batch)
         assert sorted(training.values()) == EPOCH
@@ -320,8 +320,10 @@ def test_only_what_goes_on_to_a_device_is_page_locked(numbers, simulated):
     }
     with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
         list(loader)
-        found = [[pool.pin_for for pool in route._pools.values()] for route in loader._routes]
-    assert found == [[ONE, ONE], [TWO], [None, None]]
+        found = [
+            [node._memory and node._memory.pin_for for node in b] for b in loader._graph.branches
+        ]
+    assert found == [[ONE, ONE], [TWO, None, None], [None, None]]
 
 
 class Untouchable:
@@ -332,11 +334,11 @@ class Untouchable:
 
 
 def test_without_devices_nothing_of_cuda_is_touched(numbers, monkeypatch):
-    monkeypatch.setattr(SideStreams, "cuda", Untouchable())
+    monkeypatch.setattr(StreamPool, "cuda", Untouchable())
     pipelines = {"n": [IntDecoder(), ToTensor(), torch.neg]}
     with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
         assert torch.cat([n for (n,) in loader]).ravel().tolist() == [-i for i in EPOCH]
-        assert not handover._under_way
+        assert not device_copies._under_way
 
 
 def test_arrays_need_no_torch(numbers):
@@ -373,13 +375,13 @@ def test_a_batch_that_its_pass_does_not_wait_for_lets_go_as_well(numbers, simula
     with Loader(numbers, 10, num_workers=2, pipelines=pipelines) as loader:
         iterator = iter(loader)
         assert begun.wait(10)
-        its = iterator._handover
+        its = iterator._streams
         del iterator
         assert wait_until(lambda: its._is_over)
-        assert not handover._under_way
+        assert not device_copies._under_way
         gate.set()
         assert wait_until(lambda: cuda.blocks == 1)
-        assert wait_until(lambda: not handover._under_way)
+        assert wait_until(lambda: not device_copies._under_way)
 
 
 def test_streams_do_not_survive_a_fork(numbers):
@@ -391,10 +393,10 @@ def test_streams_do_not_survive_a_fork(numbers):
         from simulated_cuda import Cuda, Step
         from ffcv.errors import LoaderClosedError
         from ffcv.fields.decoders import IntDecoder
-        from ffcv.loader import Loader, handover
+        from ffcv.loader import Loader, device_copies
         from ffcv.loader.memory import BufferPool
 
-        cuda = handover.SideStreams.cuda = Cuda()
+        cuda = device_copies.StreamPool.cuda = Cuda()
         BufferPool._pinned_buffer = lambda pool: np.empty(pool.nbytes, np.uint8)
         upload = Step(lambda batch, memory: cuda.to_device(batch), "cuda:0")
         loader = Loader(
@@ -412,7 +414,7 @@ def test_streams_do_not_survive_a_fork(numbers):
             except LoaderClosedError:
                 del running
             gc.collect()
-            if handover._under_way or len(cuda.log) != asked or len(cuda.streams) != 2:
+            if device_copies._under_way or len(cuda.log) != asked or len(cuda.streams) != 2:
                 os._exit(1)
             batches = list(loader)
             os._exit(0 if len(batches) == 10 and len(cuda.streams) == 3 else 2)

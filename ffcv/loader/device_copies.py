@@ -1,4 +1,4 @@
-"""Batches on CUDA devices: made on streams of the loader's own, handed over by events.
+"""Batches on CUDA devices: copied on streams of the loader's own, passed on by events.
 
 What is asked of a device waits in a *stream*, a queue; two streams may run at the same time. A
 loader has a **side stream** on each of its devices, so that its copies run while the training
@@ -7,7 +7,7 @@ loop's kernels do. Four things make that safe:
 - All batch stages run on the side streams, and the device memory that they ask for is taken there.
 - Behind the stages of a batch lies an event. The stream that is current where the batch is fetched
   waits for it; the thread itself does not.
-- Tensors that are handed over are marked as used by that stream, so that their memory is given to
+- Tensors that are passed on are marked as used by that stream, so that their memory is given to
   no later batch before the kernels that read it have run.
 - Copies read the host's memory when their turn comes. What the stages had there is kept until the
   events behind them are over.
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from ffcv.beton.opening import Uncopyable
 from ffcv.forking import in_forked_children
 
-__all__ = ["Handover", "SideStreams", "Transfer", "cuda_device"]
+__all__ = ["DeviceCopy", "PassStreams", "StreamPool", "cuda_device"]
 
 
 def cuda_device(device: Any) -> Any:
@@ -48,7 +48,7 @@ def cuda_device(device: Any) -> Any:
     return torch.device("cuda", torch.cuda.current_device()) if found.index is None else found
 
 
-class SideStreams(Uncopyable):
+class StreamPool(Uncopyable):
     """The side streams of one loader, made when a pass first needs them, and anew after a fork.
 
     Args:
@@ -73,7 +73,7 @@ class SideStreams(Uncopyable):
             self._cuda = torch.cuda
         return self._cuda
 
-    def begin(self, devices: Sequence[Any], ahead: int) -> Handover:
+    def begin(self, devices: Sequence[Any], ahead: int) -> PassStreams:
         """Prepare a pass, in the thread that asks for it.
 
         Args:
@@ -81,7 +81,7 @@ class SideStreams(Uncopyable):
             ahead: how many batches that were fetched may wait for their device.
         """
         streams = {device: self._stream(device) for device in devices}
-        return Handover(self, streams, None if streams else self._chosen_device(), ahead)
+        return PassStreams(self, streams, None if streams else self._chosen_device(), ahead)
 
     def _stream(self, device: Any) -> Any:
         if device not in self._streams:
@@ -109,56 +109,60 @@ class SideStreams(Uncopyable):
         return self.cuda.current_device() if self.cuda.is_initialized() else None
 
 
-class Handover(Uncopyable):
+class PassStreams(Uncopyable):
     """One pass: where its stages run, and how its batches get to whoever fetches them.
 
     Args:
-        side: the loader's streams.
+        pool: the loader's streams.
         streams: those that this pass runs on, by device.
         chosen: the device that is to be current where no stage declares one. A step may all the
             same move its batch to a device; that happens on the thread's default stream.
-        ahead: see :meth:`SideStreams.begin`.
+        ahead: see :meth:`StreamPool.begin`.
     """
 
     def __init__(
-        self, side: SideStreams, streams: dict[Any, Any], chosen: int | None, ahead: int
+        self, pool: StreamPool, streams: dict[Any, Any], chosen: int | None, ahead: int
     ) -> None:
-        self._side, self._streams, self._chosen, self._ahead = side, streams, chosen, ahead
+        self._pool, self._streams, self._chosen, self._ahead = pool, streams, chosen, ahead
         self._is_over = False
 
-    def transfer(self) -> Transfer:
+    def begin_batch(self) -> DeviceCopy:
         """A context for the stages of a batch, entered as soon as there is room on the devices."""
         _release()
-        self._side.keep_pace(self._ahead)
-        return Transfer(self, self._side, self._streams)
+        self._pool.keep_pace(self._ahead)
+        return DeviceCopy(self, self._pool, self._streams)
 
-    def enter(self, contexts: contextlib.ExitStack) -> None:
-        """Make the pass's devices and streams the current ones of this thread."""
-        if self._chosen is not None:
-            contexts.enter_context(self._side.cuda.device(self._chosen))
-        for device, stream in reversed(self._streams.items()):
-            # The device first: a stream's context goes back to the device that it found, and that
-            # alone would take memory on a GPU which may be another process's.
-            contexts.enter_context(self._side.cuda.device(device))
-            contexts.enter_context(self._side.cuda.stream(stream))
+    def entered(self) -> contextlib.AbstractContextManager[Any]:
+        """Make the pass's devices and streams this thread's current ones, until this is left."""
+        if self._chosen is None and not self._streams:
+            return _NOTHING
+        with contextlib.ExitStack() as contexts:
+            if self._chosen is not None:
+                contexts.enter_context(self._pool.cuda.device(self._chosen))
+            for device, stream in reversed(self._streams.items()):
+                # The device first: a stream's context goes back to the device that it found, and
+                # that alone would take memory on a GPU which may be another process's.
+                contexts.enter_context(self._pool.cuda.device(device))
+                contexts.enter_context(self._pool.cuda.stream(stream))
+            return contexts.pop_all()
 
-    def depart(self, transfer: Transfer) -> None:
-        """Take over what the stages of a batch left under way."""
-        if transfer.events:
-            _under_way.append(_Load(self, tuple(transfer.events.values()), transfer.kept))
+    def depart(self, copy: DeviceCopy) -> None:
+        """Keep what the stages of a batch left under way."""
+        if copy.events:
+            _under_way.append(_UnderWay(self, tuple(copy.events.values()), copy.kept))
         if self._is_over:  # given up meanwhile
             self.close()
 
     def receive(self, outputs: Any, events: Mapping[Any, Any]) -> None:
-        """Hand a batch to the thread that calls this, and to its current streams."""
-        cuda, streams = self._side.cuda, dict[Any, Any]()
+        """Pass a batch on to the thread that calls this, and to its current streams."""
+        cuda, streams = self._pool.cuda, dict[Any, Any]()
         for leaf in filter(_is_on_device, _leaves(outputs)):
             if leaf.device not in streams:
                 streams[leaf.device] = cuda.current_stream(leaf.device)
                 streams[leaf.device].wait_event(events[leaf.device])
             leaf.record_stream(streams[leaf.device])
         if streams:
-            self._side.fetched(streams.values())
+            self._pool.fetched(streams.values())
 
     def close(self) -> None:
         """Wait for what is still under way, and let go of it; a worker's last duty for a pass."""
@@ -166,7 +170,7 @@ class Handover(Uncopyable):
         _release(self)
 
 
-class Transfer:
+class DeviceCopy:
     """The stages of one batch, which run inside of it.
 
     Attributes:
@@ -174,17 +178,15 @@ class Transfer:
         events: once they are through, what lies behind them, by device.
     """
 
-    def __init__(self, handover: Handover, side: SideStreams, streams: Mapping[Any, Any]) -> None:
-        self._handover, self._side, self._declares = handover, side, bool(streams)
+    def __init__(self, of_pass: PassStreams, pool: StreamPool, streams: Mapping[Any, Any]) -> None:
+        self._pass, self._pool, self._declares = of_pass, pool, bool(streams)
         self._devices = dict.fromkeys(streams)
-        self._contexts = contextlib.ExitStack()
+        self._contexts: contextlib.AbstractContextManager[Any] = _NOTHING
         self.kept: list[Any] = []
         self.events: dict[Any, Any] = {}
 
-    def __enter__(self) -> Transfer:
-        with contextlib.ExitStack() as contexts:
-            self._handover.enter(contexts)
-            self._contexts = contexts.pop_all()
+    def __enter__(self) -> DeviceCopy:
+        self._contexts = self._pass.entered()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -192,13 +194,13 @@ class Transfer:
         ignored = () if kind is None else (Exception,)
         with contextlib.suppress(*ignored), self._contexts:
             for device in self._devices:
-                cuda = self._side.cuda
+                cuda = self._pool.cuda
                 self.events[device] = _event(cuda, cuda.current_stream(device))
-            self._handover.depart(self)
+            self._pass.depart(self)
 
     def on(self, device: Any) -> contextlib.AbstractContextManager[Any]:
         """Make a device the current one for a stage, if it has one."""
-        return _NOTHING if device is None else self._side.cuda.device(device)
+        return _NOTHING if device is None else self._pool.cuda.device(device)
 
     def keep(self, *values: Any) -> None:
         """Keep what the next stage gets: it may copy from there in the background."""
@@ -212,10 +214,10 @@ class Transfer:
         self.keep(result)
         if not all(map(_is_on_device, _leaves(result))):
             for device in {leaf.device for leaf in filter(_is_on_device, _leaves(sources))}:
-                self._side.cuda.current_stream(device).synchronize()
+                self._pool.cuda.current_stream(device).synchronize()
 
     def deliver(self, outputs: Any) -> None:
-        """Note what is to be handed over."""
+        """Note what the consumer will get."""
         for leaf in filter(_is_on_device, _leaves(outputs)):
             self._devices[leaf.device] = None
 
@@ -223,36 +225,36 @@ class Transfer:
 _NOTHING = contextlib.nullcontext()
 
 
-class _Load(NamedTuple):
+class _UnderWay(NamedTuple):
     """Host memory from which devices may still copy."""
 
-    handover: Handover
+    owner: PassStreams
     events: tuple[Any, ...]
     kept: list[Any]
 
 
-_under_way: deque[_Load] = deque()
-"""Of all loaders: a load may outlive the loader that sent it."""
+_under_way: deque[_UnderWay] = deque()
+"""Of all loaders: a copy may outlive the loader that asked for it."""
 
-_all: weakref.WeakSet[SideStreams] = weakref.WeakSet()
+_all: weakref.WeakSet[StreamPool] = weakref.WeakSet()
 
 _of_parent: list[Any] = []
 """What there was in the process that this one was forked from. Freeing it would call CUDA, which
 does not survive a fork."""
 
 
-def _release(owner: Handover | None = None) -> None:
-    """Let go of loads that have arrived; wait for those of ``owner``."""
+def _release(owner: PassStreams | None = None) -> None:
+    """Let go of batches that have arrived; wait for those of ``owner``."""
     for _ in range(len(_under_way)):
         try:
-            load = _under_way.popleft()
+            batch = _under_way.popleft()
         except IndexError:  # another thread was quicker
             return
-        if load.handover is owner:
-            for event in load.events:
+        if batch.owner is owner:
+            for event in batch.events:
                 _wait(event)
-        elif not all(map(_is_over, load.events)):
-            _under_way.append(load)
+        elif not all(map(_is_over, batch.events)):
+            _under_way.append(batch)
 
 
 def _event(cuda: Any, stream: Any) -> Any:
@@ -292,9 +294,9 @@ def _is_on_device(leaf: Any) -> bool:
 def _leave_to_parent() -> None:
     _of_parent.extend(_under_way)
     _under_way.clear()
-    for side in list(_all):
-        _of_parent.append((side._streams, side._fetched))
-        side._reset()
+    for pool in list(_all):
+        _of_parent.append((pool._streams, pool._fetched))
+        pool._reset()
 
 
 in_forked_children(_leave_to_parent)

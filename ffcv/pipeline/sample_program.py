@@ -1,4 +1,4 @@
-"""A planned pipeline, bound to one epoch and ready to run chunks of samples."""
+"""Stages of sample operations, ready to run on chunks of batches."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import numpy as np
 from ffcv.errors import SampleError, TruncatedFileError
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
-from ffcv.pipeline.attributes import error_codes
+from ffcv.pipeline.allocation_query import AllocationQuery
+from ffcv.pipeline.attributes import error_codes, flag
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.emit import scratch_states, writes_bytes
+from ffcv.pipeline.execution import BYTE_RANGE, EpochProgram, Program
 from ffcv.pipeline.graph import SampleStage, Step, fold
 from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample
 from ffcv.pipeline.parameters import asked_params, asked_workspace
-from ffcv.pipeline.raising import described, raise_instead
+from ffcv.pipeline.raising import Told, described, raise_instead
 from ffcv.pipeline.sample import ASSIST
 from ffcv.pipeline.shared_draws import warn_of_shared_draws
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments, StageCode
-from ffcv.pipeline.state import State
 from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from ffcv.beton.opening import OpenFile
 
-__all__ = ["EpochStage", "SampleProgram", "StageSource", "WorkerMemory"]
+__all__ = ["SampleProgram", "StageSource", "WorkerMemory"]
 
 _DRAW_SO = "Draw in the kernel, by its key, or in params() with torch, whose draws the loader seeds"
 
@@ -74,13 +75,14 @@ class StageSource:
         return self  # all of it is read-only, and may be as large as the file
 
 
-class SampleProgram:
+class SampleProgram(Program):
     """A stage of sample operations, for one set of states.
 
-    One instance serves many epochs as long as the states stay the same; parameters and keys are
-    bound anew for each by :meth:`begin_epoch`. ``path`` and ``output`` are for messages.
-    ``past_cache`` says whether its batches leave the cache before anything reads them.
+    ``path`` and ``output`` are for messages. ``past_cache`` says whether its batches leave the
+    cache before anything reads them.
     """
+
+    takes_chunks = True
 
     def __init__(
         self,
@@ -91,34 +93,60 @@ class SampleProgram:
         jit: bool,
         past_cache: bool = False,
     ) -> None:
-        self.path, self.output, self.source = path, output, source
+        self.path, self.output, self.source, self.jit = path, output, source, jit
+        self.where = f"output {output!r}"
         self.stage = fold(stage, past_cache) if jit else stage
-        self.jit = jit
+        self.state, self.steps = self.stage.state, self.stage.steps
+        self.memory = AllocationQuery(self.state.shape, self.state.dtype)
+        self.manner = "per sample, compiled" if jit else "eager"
         self.writes_bytes = writes_bytes(stage)
         self._memory: dict[int, WorkerMemory] = {}
         self._spare = [self._make_memory()]
-        self.memory_per_worker = self._spare[0].nbytes
+        self.worker_nbytes = self._spare[0].nbytes
         self.code: StageCode | None = None
-
-    @property
-    def state(self) -> State:
-        """What comes out of the stage."""
-        return self.stage.state
 
     def prepare(self) -> None:
         """Compile the stage, or load it from the cache."""
         if self.code is None:
             for step in self.stage.steps:
                 # Of its kernel that was refused; its parameters could still be drawn so.
-                warn_of_shared_draws(self.where(step), step.operation, remedy=_DRAW_SO)
+                warn_of_shared_draws(self.place(step), step.operation, remedy=_DRAW_SO)
             self.code = compile_stage(self.output, self.stage, self._example(), self.jit)
 
-    def begin_epoch(self, seed: int, epoch: int) -> EpochStage:
+    def begin_epoch(self, seed: int, epoch: int) -> EpochProgram:
         """Bind the operations' current parameters and the epoch's keys."""
         self.prepare()
-        steps, params = self.stage.steps, self._params()
-        keys = [base_key(seed, epoch, step.slot) for step in steps]
-        return EpochStage(self, params, np.array(keys, np.uint64))
+        params = self._params()
+        keys = [base_key(seed, epoch, step.operation_id) for step in self.steps]
+        return _SampleEpoch(self, params, np.array(keys, np.uint64))
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """The regions that the samples' records point to."""
+        stored = self.stage.stored
+        if stored is None or stored.field.pointer is None:
+            return np.empty(0, BYTE_RANGE)
+        records, member = stored.records[indices], stored.field.pointer
+        pointers = np.asarray(records[member] if member else records).astype(np.uint64)
+        sizes = stored.region_sizes(pointers)
+        known = sizes >= 0
+        ranges = np.empty(int(known.sum()), BYTE_RANGE)
+        ranges["sample"], ranges["nbytes"] = indices[known], sizes[known]
+        ranges["offset"] = pointers[known]
+        return ranges
+
+    def remarks(self, step: Step) -> list[str]:
+        """How the operation is done, and what it says of itself."""
+        if step.note is not None:
+            return ["by the decoder, in its own pass"]
+        with Told(f"step {step.position} ({step.name}), remarks()"):
+            words = type(step.operation).remarks(step.operation) if self.jit else []
+        return [*(["in place"] if flag(step.operation, "inplace") else []), *words]
+
+    def source_text(self) -> str:
+        """The emitted code of the stage."""
+        self.prepare()
+        assert self.code is not None
+        return self.code.source
 
     def worker_memory(self, worker: int) -> WorkerMemory:
         """The memory of one worker, made when it first asks."""
@@ -131,15 +159,11 @@ class SampleProgram:
             self._memory[worker] = memory
         return memory
 
-    def sample_nbytes(self) -> int:
-        """Size of one sample in the batch."""
-        return self.state.nbytes
-
     def _make_memory(self) -> WorkerMemory:
         size = self.source.buffer_size if self.source else 0
         with compiled_entries(self.jit):
             workspaces = tuple(
-                asked_workspace(step.operation, self.where(step)) for step in self.stage.steps
+                asked_workspace(step.operation, self.place(step)) for step in self.stage.steps
             )
         return WorkerMemory(
             np.empty(size, np.uint8),
@@ -155,12 +179,12 @@ class SampleProgram:
         """The operations' parameters as they are now, each of its declared type."""
         with compiled_entries(self.jit):
             return tuple(
-                asked_params(step.operation, self.where(step)) for step in self.stage.steps
+                asked_params(step.operation, self.place(step)) for step in self.stage.steps
             )
 
-    def where(self, step: Step) -> str:
+    def place(self, step: Step) -> str:
         """The place of an operation, for messages."""
-        return f"output {self.output!r}, step {step.position} ({step.name})"
+        return f"{self.where}, step {step.position} ({step.name})"
 
     def _example(self) -> StageArguments:
         """What the stage is called with, as far as types go."""
@@ -175,11 +199,13 @@ class SampleProgram:
             source = (self.source.storage, self.source.records, memory.buffer)
         params = self._params()
         bases = np.zeros(len(params), np.uint64)
-        ids = np.zeros(1, np.int64)
-        return StageArguments(ids, source, target, bases, params, memory.workspaces, memory.scratch)
+        indices = np.zeros(1, np.int64)
+        return StageArguments(
+            indices, source, target, bases, params, memory.workspaces, memory.scratch
+        )
 
 
-class EpochStage:
+class _SampleEpoch(EpochProgram):
     """A :class:`SampleProgram` with the parameters and keys of one epoch."""
 
     def __init__(
@@ -187,56 +213,42 @@ class EpochStage:
     ) -> None:
         self.program, self.params, self.bases = program, params, bases
         assert program.code is not None
-        self.run = program.code.run
+        self.code = program.code
 
-    def __call__(
+    def run(
         self,
         worker: int,
-        start: int,
-        stop: int,
-        ids: NDArray[np.int64],
-        batch: NDArray[Any] | None,
-        target: NDArray[Any],
+        indices: NDArray[np.int64],
+        source: Any,
+        memory: Any,
+        shared: Any = None,
         failed: dict[int, SampleError] | None = None,
-    ) -> None:
-        """Run the slots ``[start, stop)`` of a batch.
-
-        Args:
-            worker: whose memory to use.
-            start: first slot.
-            stop: last slot + 1.
-            ids: positions in the file of all samples of the batch.
-            batch: what the stage starts from, or ``None`` when it decodes.
-            target: where the samples go, as ``target_view`` gives it.
-            failed: where to note the samples that fail, by slot, so that the others are run all
-                the same. What their slots hold is undefined.
-
-        Raises:
-            SampleError: a sample could not be decoded, and ``failed`` is ``None``.
-            TruncatedFileError: the file shrank, which concerns more than one sample.
-        """
+    ) -> Any:
+        """Make the samples one after the other."""
         program = self.program
-        memory = program.worker_memory(worker)
-        source: Any = None if batch is None else batch_view(batch)
+        own = program.worker_memory(worker)
         if program.source is not None:
-            source = (program.source.storage, program.source.records, memory.buffer)
+            source = (program.source.storage, program.source.records, own.buffer)
+        else:
+            source = batch_view(np.ascontiguousarray(source))
+        target = program.target_view(memory)
         arguments = StageArguments(
-            ids, source, target, self.bases, self.params, memory.workspaces, memory.scratch
+            indices, source, target, self.bases, self.params, own.workspaces, own.scratch
         )
-        slot, assisted = start, -1
+        slot, stop, assisted = 0, len(indices), -1
         while slot < stop:
             error: SampleError | None
             try:
-                slot, step, code = self.run(slot, stop, *arguments)
+                slot, step, code = self.code.run(slot, stop, *arguments)
             except BaseException as raised:
-                slot, error = self._raised(raised, slot, stop, arguments, memory)
+                slot, error = self._raised(raised, slot, arguments, own)
             else:
                 if slot == stop:
-                    return
+                    break
                 if code == ASSIST and assisted != slot and self._assists(step):
-                    error, assisted = self._assist(int(ids[slot]), memory), slot
+                    error, assisted = self._assist(int(indices[slot]), own), slot
                 else:
-                    error = self._error(step, code, int(ids[slot]))
+                    error = self._error(step, code, int(indices[slot]))
             if error is not None:
                 if failed is None or not _is_about_sample(error):
                     try:
@@ -245,12 +257,12 @@ class EpochStage:
                         error = None  # its traceback has this frame: it would keep itself
                 failed[slot] = error
                 slot += 1
+        return memory
 
     def _raised(
         self,
         raised: BaseException,
         slot: int,
-        stop: int,
         arguments: StageArguments,
         memory: WorkerMemory,
     ) -> tuple[int, SampleError]:
@@ -259,16 +271,14 @@ class EpochStage:
         Raises:
             Exception: the same one, where running the samples again does not raise it.
         """
-        code, steps = self.program.code, self.program.stage.steps
-        assert code is not None
-        ids = arguments.ids
+        steps, indices = self.program.steps, arguments.ids
         # What was written so far stays as it is: only the slots behind it will be run again.
-        again = arguments._replace(target=np.empty_like(arguments.target))
-        place = code.place_of(
-            raised, slot, stop, again, lambda slot: self._assist(int(ids[slot]), memory)
+        again, stop = arguments._replace(target=np.empty_like(arguments.target)), len(indices)
+        place = self.code.place_of(
+            raised, slot, stop, again, lambda slot: self._assist(int(indices[slot]), memory)
         )
         if place is None:
-            names, samples = " → ".join(step.name for step in steps), ids[slot:stop].tolist()
+            names, samples = " → ".join(step.name for step in steps), indices[slot:stop].tolist()
             where = f"output {self.program.output!r} of {self.program.path}, {names}"
             raise_instead(
                 raised,
@@ -279,18 +289,18 @@ class EpochStage:
         problem = f"its kernel raised {described(raised)}"
         if isinstance(raised, Exception):
             problem += '; on_error="skip" leaves such samples out'
-        return place.slot, self._sample_error(place.step, int(ids[place.slot]), problem, raised)
+        return place.slot, self._sample_error(place.step, int(indices[place.slot]), problem, raised)
 
     def _assists(self, step: int) -> bool:
         """Whether a step is a decoder that helps its kernel, so that it may ask for that."""
-        operation = self.program.stage.steps[step].operation
+        operation = self.program.steps[step].operation
         return assists(operation)
 
     def _assist(self, sample: int, memory: WorkerMemory) -> SampleError | None:
         """Run the decoder's own assistance; returns what went wrong."""
         program = self.program
         assert program.source is not None
-        decoder = program.stage.steps[0].operation
+        decoder = program.steps[0].operation
         assert program.source.records is not None
         record = program.source.records[sample]["f0"]
         pointer = program.stage.stored.field.pointer if program.stage.stored else None
@@ -311,7 +321,7 @@ class EpochStage:
         if code == SHORT_READ and decodes:
             where = f"field {self.program.output!r}, sample {sample}"
             raise TruncatedFileError(self.program.path, f"{where}: {READ_ERRORS[code]}")
-        operation = self.program.stage.steps[step].operation
+        operation = self.program.steps[step].operation
         meaning = error_codes(operation).get(code)
         if decodes:
             meaning = READ_ERRORS.get(code) or meaning
@@ -323,7 +333,7 @@ class EpochStage:
         self, step: int, sample: int, problem: str, cause: BaseException | None = None
     ) -> SampleError:
         program = self.program
-        name = program.stage.steps[step].name
+        name = program.steps[step].name
         error = SampleError(program.path, program.output, sample, f"{name}: {problem}")
         error.__cause__ = cause
         return error

@@ -4,7 +4,8 @@
     python3 dev.py demo          train a small network on photographs, and look at what it is fed
     python3 dev.py test          run the tests
     python3 dev.py format        mend what can be mended of the style, and wrap lines
-    python3 dev.py lint          ruff, mypy and the rules about who may import whom
+    python3 dev.py lint          ruff, mypy, the rules about who may import whom, and names
+    python3 dev.py names         find identifiers that are not spelled as docs/glossary.md has it
     python3 dev.py api           write anew what lists public names: docs/public_api.md, and the
                                  blocks for type checkers in ffcv.fields and ffcv.transforms
     python3 dev.py docs          build the documentation into site/
@@ -32,14 +33,39 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 VENV = Path(os.environ.get("FFCV_VENV", ROOT / ".venv")).absolute()
 PYTHON = VENV / "bin" / "python"
-EXTRAS = dict.fromkeys(("demo", "bench"), "demo") | dict.fromkeys(
-    ("test", "format", "lint", "api", "docs", "fuzz", "versions", "arm64"), "dev"
-)
+
+REST = "what follows the command"
+PROGRAMS = {
+    "demo": [["python", "examples/train_photographs.py", REST]],
+    "test": [["pytest", REST]],
+    "format": [["ruff", "check", "--fix-only", REST], ["ruff", "format", REST]],
+    "lint": [
+        ["ruff", "check", REST],
+        ["ruff", "format", "--check"],
+        ["mypy"],
+        ["lint-imports"],
+        ["python", "tools/names.py"],
+    ],
+    "names": [["python", "tools/names.py", REST]],
+    "api": [
+        ["python", "-m", "ffcv.plugin.generate_namespaces", REST],
+        ["python", "tools/public_api.py", REST],
+    ],
+    "docs": [["mkdocs", "build", "--strict", REST]],
+    "bench": [["python", REST]],
+    "fuzz": [["python", "tests/images/support/jpeg_fuzz.py", REST]],
+    "versions": [["python", "tests/platforms/versions.py", REST]],
+    "arm64": [["python", "tests/platforms/arm64.py", REST]],
+}
+"""What each command runs: programs of the environment, with their arguments."""
+
+LIGHT = ("demo", "bench")
+"""Commands that do without the extra "dev"."""
 
 
 def main(arguments: list[str]) -> int:
     """Run the command that ``arguments`` name; the exit status is 0 if all went well."""
-    if not arguments or arguments[0] not in EXTRAS:
+    if not arguments or arguments[0] not in PROGRAMS:
         print(__doc__)
         return 0 if arguments in ([], ["-h"], ["--help"]) else 2
     if sys.version_info < (3, 11):  # noqa: UP036 - says so before pip would, at length
@@ -48,7 +74,7 @@ def main(arguments: list[str]) -> int:
     command, rest = arguments[0], arguments[1:]
     lines = programs(command, rest)
     try:
-        prepare(EXTRAS[command])
+        prepare("demo" if command in LIGHT else "dev")
         return max([run(program) for program in lines])
     except subprocess.CalledProcessError:
         print("The environment could not be made; what went wrong stands above.")
@@ -58,25 +84,15 @@ def main(arguments: list[str]) -> int:
 
 
 def programs(command: str, rest: list[str]) -> list[list[str]]:
-    """What a command runs: names of programs in the environment, with their arguments."""
-    if command == "demo":
-        return [["python", "examples/train_photographs.py", *rest]]
-    if command == "test":
-        return [["pytest", *(rest or ["-n", "2"])]]
-    if command == "docs":
-        return [["mkdocs", "build", "--strict", *rest]]
-    if command == "api":
-        namespaces = ["python", "-m", "ffcv.plugin.generate_namespaces"]
-        return [[*namespaces, *rest], ["python", "tools/public_api.py", *rest]]
-    if command == "fuzz":
-        return [["python", "tests/images/support/jpeg_fuzz.py", *rest]]
-    if command == "format":
-        return [["ruff", "check", "--fix-only", *rest], ["ruff", "format", *rest]]
-    if command in ("versions", "arm64"):
-        return [["python", f"tests/platforms/{command}.py", *rest]]
+    """What a command runs, with what follows it filled in."""
+    if command == "test" and not rest:
+        rest = ["-n", "2"]
     if command == "bench":
-        return [["python", str(benchmark(rest)), *rest[1:]]]
-    return [["ruff", "check", *rest], ["ruff", "format", "--check"], ["mypy"], ["lint-imports"]]
+        rest = [str(benchmark(rest)), *rest[1:]]
+    return [
+        [word for part in program for word in (rest if part is REST else [part])]
+        for program in PROGRAMS[command]
+    ]
 
 
 def benchmark(rest: list[str]) -> Path:

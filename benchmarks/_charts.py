@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 640, 360, 60, 20, 50
-COLOURS = ["#b0413e", "#4f7cac", "#3a7d44", "#7a5195"]
+COLORS = ["#b0413e", "#4f7cac", "#3a7d44", "#7a5195"]
 
 
 def line_chart(
@@ -40,11 +40,11 @@ def line_chart(
         ]
     for number, (name, points) in enumerate(curves.items()):
         line = TOP + 16 + 18 * number
-        colour = COLOURS[number % len(COLOURS)]
+        color = COLORS[number % len(COLORS)]
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         parts += [
-            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
-            f'<text x="{LEFT + 12}" y="{line}" fill="{colour}">{escape(name)}</text>',
+            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>',
+            f'<text x="{LEFT + 12}" y="{line}" fill="{color}">{escape(name)}</text>',
         ]
     half = TOP + inner // 2
     beside = f'x="14" y="{half}" transform="rotate(-90 14 {half})"'

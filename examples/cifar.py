@@ -2,7 +2,7 @@
 
     python cifar.py [--device cuda] [--epochs 4] [--folder FOLDER]
 
-The pictures are synthetic (see two_colours.py), so nothing is downloaded. Imports and pipelines are
+The pictures are synthetic (see two_colors.py), so nothing is downloaded. Imports and pipelines are
 those of programs for FFCV 1.x.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from two_colours import CLASSES, MEAN, STD, TwoColours
+from two_colors import CLASSES, MEAN, STD, TwoColors
 
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.basics import IntDecoder
@@ -65,7 +65,7 @@ def write(paths: dict[str, Path], samples: int) -> None:
     sizes = {"train": samples, "test": samples // 4}
     for seed, (name, path) in enumerate(paths.items()):
         writer = DatasetWriter(str(path), {"image": RGBImageField(), "label": IntField()})
-        writer.from_indexed_dataset(TwoColours(sizes[name], 32, 32, seed))
+        writer.from_indexed_dataset(TwoColors(sizes[name], 32, 32, seed))
 
 
 def make_loaders(

@@ -5,7 +5,7 @@
 
 Training begins with small, cheap crops and ends with large ones. Under ``torchrun`` each process
 trains on its share of every epoch (with NCCL on GPUs, with gloo on CPUs). Without ``--train`` and
-``--val`` it makes small synthetic data (see two_colours.py); files that programs for FFCV 1.x
+``--val`` it makes small synthetic data (see two_colors.py); files that programs for FFCV 1.x
 wrote, with an image and a label in each sample, will do as well.
 """
 
@@ -24,7 +24,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from two_colours import CLASSES, MEAN, STD, TwoColours
+from two_colors import CLASSES, MEAN, STD, TwoColors
 
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.basics import IntDecoder
@@ -297,7 +297,7 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> dict[str, Path]:
                 "label": IntField(),
             }
             writer = DatasetWriter(str(paths[name]), fields, num_workers=arguments.num_workers)
-            writer.from_indexed_dataset(TwoColours(length, 80, 140, seed))
+            writer.from_indexed_dataset(TwoColors(length, 80, 140, seed))
     if place()[1] > 1:
         dist.barrier()
     return paths

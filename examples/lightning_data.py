@@ -4,7 +4,7 @@
     python lightning_data.py [--accelerator gpu] [--epochs 3] [--folder FOLDER]
 
 A loader can be returned from ``train_dataloader`` as it is. Imports and pipelines are those of
-programs for FFCV 1.x; the pictures are synthetic (see two_colours.py).
+programs for FFCV 1.x; the pictures are synthetic (see two_colors.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from two_colours import CLASSES, MEAN, STD, TwoColours
+from two_colors import CLASSES, MEAN, STD, TwoColors
 
 from ffcv.fields import IntField, RGBImageField
 from ffcv.fields.basics import IntDecoder
@@ -69,7 +69,7 @@ class BetonDataModule(lightning.LightningDataModule):
         for seed, (path, length) in enumerate(zip(self.paths.values(), lengths, strict=True)):
             fields = {"image": RGBImageField(write_mode="jpg"), "label": IntField()}
             writer = DatasetWriter(str(path), fields, num_workers=self.num_workers)
-            writer.from_indexed_dataset(TwoColours(length, 40, 64, seed))
+            writer.from_indexed_dataset(TwoColors(length, 40, 64, seed))
 
     def train_dataloader(self) -> Loader:
         """Random crops in random order."""

@@ -11,7 +11,7 @@ from typing import Any
 import pluggy
 
 from ffcv.plugin.calling import ask, implementers
-from ffcv.plugin.discovery import Candidate, Problem, normalised
+from ffcv.plugin.discovery import Candidate, Problem, normalized
 from ffcv.plugin.records import Contribution, Hook, Kind
 
 __all__ = ["FORMAT_TYPE_IDS", "HOOKS", "Catalogue", "Registered"]
@@ -193,7 +193,7 @@ class Catalogue:
             return False
         if number is not None:
             self.type_ids[number] = registered
-        identity = (contribution.name, normalised(registered.distribution))
+        identity = (contribution.name, normalized(registered.distribution))
         self.identities.setdefault(identity, registered)
         return True
 

@@ -29,7 +29,7 @@ __all__ = [
     "faulty_hooks",
     "find_candidates",
     "new_manager",
-    "normalised",
+    "normalized",
     "register",
 ]
 
@@ -81,7 +81,7 @@ class Candidate:
         return Problem(self.name, self.distribution, " ".join(text.split()))
 
 
-def normalised(distribution: str) -> str:
+def normalized(distribution: str) -> str:
     """The form in which names of distributions are compared (``My_Pkg`` is ``my-pkg``)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
@@ -107,14 +107,14 @@ def find_candidates() -> tuple[list[Candidate], list[Problem]]:
             if not _declares_plugins(distribution):
                 continue
             name = str(distribution.metadata["Name"] or "")
-            if normalised(name) in seen:  # hidden behind another one earlier on sys.path
+            if normalized(name) in seen:  # hidden behind another one earlier on sys.path
                 continue
-            seen.add(normalised(name))
+            seen.add(normalized(name))
             found.extend(_candidates(distribution, name))
         except Exception as error:
             text = f"its entry points cannot be read: {_words(error)}"
             problems.append(Problem("", name or str(getattr(distribution, "_path", "")), text))
-    found.sort(key=lambda c: (normalised(c.distribution) != BUILT_IN, normalised(c.distribution)))
+    found.sort(key=lambda c: (normalized(c.distribution) != BUILT_IN, normalized(c.distribution)))
     return found, problems
 
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from ffcv.plugin import registry
-from ffcv.plugin.discovery import BUILT_IN, normalised
+from ffcv.plugin.discovery import BUILT_IN, normalized
 from ffcv.plugin.namespaces import LAZY_NAMESPACES, LazyNamespace
 
 __all__ = ["main", "stale"]
@@ -64,7 +64,7 @@ def _block(namespace: LazyNamespace) -> str:
         contribution = registered.contribution
         module, _, cls = contribution.location.partition(":")
         for name in filter(namespace.shows, (contribution.name, *contribution.aliases)):
-            if normalised(registered.distribution) == BUILT_IN:
+            if normalized(registered.distribution) == BUILT_IN:
                 imports[module].append(cls if name == cls else f"{cls} as {name}")
                 beside = [
                     other for other, companion in namespace.beside.items() if companion == name

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 
 from ffcv.plugin.catalogue import Registered
-from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalised
+from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalized
 from ffcv.plugin.state import Plugin
 from ffcv.suggesting import closest
 
@@ -46,9 +46,9 @@ def missing_field(
 ) -> str:
     """No plugin provides the field that a file was written with."""
     what = f"{_which(field)} of type {name} needs the package {distribution!r}"
-    ours = [p for p in plugins if normalised(p.distribution) == normalised(distribution)]
+    ours = [p for p in plugins if normalized(p.distribution) == normalized(distribution)]
     disabled = [p.name for p in ours if p.status == "disabled"]
-    wrong = [p.text for p in problems if normalised(p.distribution) == normalised(distribution)]
+    wrong = [p.text for p in problems if normalized(p.distribution) == normalized(distribution)]
     if disabled:
         return f"{what}, whose plugin {disabled[0]!r} is switched off by {DISABLE_VARIABLE}"
     if wrong:

@@ -24,7 +24,7 @@ from ffcv.errors import FfcvError, MissingPluginError, UnknownNameError
 from ffcv.plugin import loading, messages
 from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.catalogue import Registered
-from ffcv.plugin.discovery import Problem, normalised
+from ffcv.plugin.discovery import Problem, normalized
 from ffcv.plugin.loading import class_if_imported, is_available, load_class
 from ffcv.plugin.records import Hook
 from ffcv.plugin.state import Plugin, PluginState
@@ -164,7 +164,7 @@ def field_by_identity(name: str, distribution: str, version: int, field: str | N
         PluginError: it cannot be imported.
     """
     state = _settled()
-    registered = state.catalogue.identities.get((name, normalised(distribution)))
+    registered = state.catalogue.identities.get((name, normalized(distribution)))
     if registered is None:
         where = (state.plugins, state.problems)
         raise MissingPluginError(messages.missing_field(name, distribution, field, *where))

@@ -132,9 +132,9 @@ def test_a_truncated_file_is_refused(tmp_path):
 
 
 def test_grey_is_replicated():
-    grey = picture(6, 8)[..., 0]
-    expected = np.repeat(grey[..., None], 3, axis=2)
-    for value in (grey, grey[..., None], torch.from_numpy(grey)[None], Image.fromarray(grey)):
+    gray = picture(6, 8)[..., 0]
+    expected = np.repeat(gray[..., None], 3, axis=2)
+    for value in (gray, gray[..., None], torch.from_numpy(gray)[None], Image.fromarray(gray)):
         np.testing.assert_array_equal(stored(RGBImageField(), value)[1], expected)
 
 

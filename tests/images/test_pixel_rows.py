@@ -90,13 +90,13 @@ class TestBytes:
 @pytest.mark.parametrize("constants", [IMAGENET, (0, 1)])
 class TestNormalising:
     def test_interleaved(self, width, kind, constants, end):
-        row, expected = pixels(width), normalised(pixels(width), constants, kind)
+        row, expected = pixels(width), normalized(pixels(width), constants, kind)
         record = normalization(*constants, kind)
         out = run("normalise_row", row, expected.nbytes, width, 0, kind, record, end=end)
         np.testing.assert_array_equal(out.view(expected.dtype).reshape(-1, 3), expected)
 
     def test_planes(self, width, kind, constants, end):
-        row, expected = pixels(width), normalised(pixels(width), constants, kind).T
+        row, expected = pixels(width), normalized(pixels(width), constants, kind).T
         plane = (width + 3) * expected.itemsize
         record = normalization(*constants, kind)
         nbytes = 2 * plane + width * expected.itemsize
@@ -107,7 +107,7 @@ class TestNormalising:
             np.testing.assert_array_equal(line, expected[c])
 
 
-def normalised(row, constants, kind):
+def normalized(row, constants, kind):
     """The results' bits, by NumPy and torch alone."""
     mean, std = (np.broadcast_to(np.float64(part), 3) for part in constants)
     values = (row.astype(np.float64) - mean) / std
@@ -124,7 +124,7 @@ def test_constants_that_vectors_cannot_use_go_through_the_table(kind):
     record = normalization(*IMAGENET, kind)
     record[IS_EXACT] = 0
     row = pixels(50)
-    expected = normalised(row, IMAGENET, kind)
+    expected = normalized(row, IMAGENET, kind)
     out = run("normalise_row", row, expected.nbytes, 50, 0, kind, record)
     np.testing.assert_array_equal(out.view(expected.dtype).reshape(-1, 3), expected)
 

@@ -34,16 +34,16 @@ def cases(draw, largest=90):
 @given(
     case=cases(),
     size=st.tuples(st.integers(1, 140), st.integers(1, 140)),
-    grey=st.booleans(),
+    gray=st.booleans(),
     mirror=st.booleans(),
     margin=st.integers(0, 20),
     seed=st.integers(0, 2**31),
 )
 def test_gives_what_numpy_gives_and_touches_nothing_else(
-    method, at_end, case, size, grey, mirror, margin, seed
+    method, at_end, case, size, gray, mirror, margin, seed
 ):
     image_size, box, factors, scale = case
-    planes = make_planes(seed, image_size, factors, scale, box, grey=grey, margin=margin)
+    planes = make_planes(seed, image_size, factors, scale, box, gray=gray, margin=margin)
     arguments = planes, factors, scale, box, size, method, Finish(mirror=mirror)
     code, sample = resize_planes(*arguments, at_end=at_end)
     assert code == 0
@@ -141,10 +141,10 @@ def test_one_colour_becomes_one_colour(method, value, case):
 def test_grey_is_as_good_as_rgb():
     luma = picture(200, 300)[:, :, 0]
     for method in FILTERS:
-        grey = resize_planes_array([Plane(luma)], (1, 1), 1, (3, 5, 150, 222), (99, 70), method)
+        gray = resize_planes_array([Plane(luma)], (1, 1), 1, (3, 5, 150, 222), (99, 70), method)
         rgb = np.repeat(luma[:, :, None], 3, axis=2)
         expected = resize_array(rgb, (3, 5, 150, 222), (99, 70), method).astype(int)
-        assert np.abs(grey - expected).max() <= 1
+        assert np.abs(gray - expected).max() <= 1
 
 
 def upsampled(chroma, height, width):
@@ -164,8 +164,8 @@ def upsampled(chroma, height, width):
 
 def as_rgb(luma, cb, cr):
     y, b, r = luma.astype(float), cb - 128.0, cr - 128.0
-    colours = y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b
-    return np.rint(np.stack(colours, -1)).clip(0, 255).astype(np.uint8)
+    colors = y + 1.402 * r, y - 0.344136 * b - 0.714136 * r, y + 1.772 * b
+    return np.rint(np.stack(colors, -1)).clip(0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize("name", ["astronaut", "coffee", "chelsea"])

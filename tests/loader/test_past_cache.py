@@ -31,7 +31,7 @@ REMARK = "written past the cache"
 CROP = CenterCropRGBImageDecoder((64, 64), 1.0)
 """Its rows fill whole vectors."""
 
-NORMALISE = NormalizeImage(np.full(3, 120.0), np.full(3, 60.0), np.float32)
+NORMALIZE = NormalizeImage(np.full(3, 120.0), np.full(3, 60.0), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_the_bytes_are_the_same(compare, steps, workers):
     ("pipelines", "options"),
     [
         ({"image": [CROP, RandomTranslate(3)]}, {}),
-        ({"image": [CROP, NORMALISE]}, {}),
+        ({"image": [CROP, NORMALIZE]}, {}),
         ({"image": [CROP], "view": PipelineSpec("image", CROP, [RandomTranslate(3)])}, {}),
         ({"image": [CROP]}, {"jit": False}),
     ],

@@ -126,6 +126,6 @@ def test_large_magnitudes_never_invert():
 
 
 def test_contrast_keeps_uniform_greys_and_saturation_all_greys():
-    grey = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 1, 1, 3)
-    np.testing.assert_array_equal(apply(RandomContrast(2, p=1), grey), grey)
-    np.testing.assert_array_equal(apply(RandomSaturation(2, p=1), grey), grey)
+    gray = np.repeat(np.arange(256, dtype=np.uint8), 3).reshape(256, 1, 1, 3)
+    np.testing.assert_array_equal(apply(RandomContrast(2, p=1), gray), gray)
+    np.testing.assert_array_equal(apply(RandomSaturation(2, p=1), gray), gray)

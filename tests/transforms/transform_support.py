@@ -46,11 +46,11 @@ def cutout_reference(batch: Any, size: int, fill: Any, keys: Any) -> Any:
     for image, key in zip(result, keys, strict=True):
         top = integer(key, 0, 0, height - size + 1)
         left = integer(key, 1, 0, width - size + 1)
-        image[top : top + size, left : left + size] = _as_colour(fill, batch.dtype)
+        image[top : top + size, left : left + size] = _as_color(fill, batch.dtype)
     return result
 
 
-def _as_colour(fill: Any, dtype: Any) -> Any:
+def _as_color(fill: Any, dtype: Any) -> Any:
     return np.zeros((), dtype) if dtype == bfloat16 else fill
 
 
@@ -58,7 +58,7 @@ def translate_reference(batch: Any, padding: int, fill: Any, keys: Any) -> Any:
     count, height, width = batch.shape[:3]
     shape = (count, height + 2 * padding, width + 2 * padding, *batch.shape[3:])
     padded = np.empty(shape, batch.dtype)
-    padded[:] = _as_colour(fill, batch.dtype)
+    padded[:] = _as_color(fill, batch.dtype)
     padded[:, padding : padding + height, padding : padding + width] = batch
     windows = []
     for image, key in zip(padded, keys, strict=True):
@@ -81,7 +81,7 @@ def rounded(values: Any) -> Any:
     return np.floor(values + 0.5)
 
 
-def grey_reference(images: Any) -> Any:
+def gray_reference(images: Any) -> Any:
     """Luma (Rec. 601) of RGB bytes ``(…, 3)`` in 16 bits, as Pillow's mode L."""
     weights = np.array([19595, 38470, 7471])
     return ((images.astype(np.int64) * weights).sum(-1) + 32768) >> 16
@@ -93,11 +93,11 @@ def color_reference(kind: str, image: Any, magnitude: float, p: float, key: int)
         return image
     low, high = max(0, 1 - magnitude), 1 + magnitude
     factor = low + (high - low) * uniform(key, 1)
-    grey = grey_reference(image)
+    gray = gray_reference(image)
     other = {
         "brightness": 0,
-        "contrast": rounded(grey.mean()),
-        "saturation": grey[..., None],
+        "contrast": rounded(gray.mean()),
+        "saturation": gray[..., None],
     }[kind]
     blended = factor * image.astype(np.float64) + (1 - factor) * other
     return rounded(np.clip(blended, 0, 255)).astype(np.uint8)

@@ -19,7 +19,7 @@ from ffcv.plugin.discovery import (
     Problem,
     faulty_hooks,
     new_manager,
-    normalised,
+    normalized,
     register,
 )
 
@@ -47,10 +47,10 @@ class PluginConformance:
             return _announced_by(given)
         if not isinstance(given, str):
             raise NotImplementedError("say in `plugin` which plugin is to be tested")
-        found = [p for p in registry.plugins() if normalised(p.distribution) == normalised(given)]
+        found = [p for p in registry.plugins() if normalized(p.distribution) == normalized(given)]
         assert found, f"no plugin of the distribution {given!r} is installed"
-        wanted = normalised(given)
-        problems = [p for p in registry.problems() if normalised(p.distribution) == wanted]
+        wanted = normalized(given)
+        problems = [p for p in registry.problems() if normalized(p.distribution) == wanted]
         return [each for plugin in found for each in plugin.provides], problems
 
     def _classes(self, *kinds: StrEnum) -> Iterator[tuple[Registered, type]]:

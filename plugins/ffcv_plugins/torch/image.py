@@ -16,7 +16,7 @@ from ffcv_plugins.tensors import require_tensor
 
 __all__ = ["ToTorchImage"]
 
-_MOST_COLOURS = 4
+_MOST_COLORS = 4
 
 
 @kernel
@@ -106,7 +106,7 @@ def _channels_first(state: State) -> tuple[int, int, int]:
             f"ToTorchImage works on images of shape (height, width, channels) and gets a {state}"
         )
     height, width, channels = state.shape
-    if height <= _MOST_COLOURS < channels:
+    if height <= _MOST_COLORS < channels:
         raise ValueError(
             f"ToTorchImage gets a {state}, whose channels seem to be first already; "
             f"is it there twice?"

@@ -14,7 +14,7 @@ from jpeg_reference import block_size, inverse_dct, laid_out, upsampled, ycc_to_
 from jpeg_writer import block_grid, write_jpeg
 
 SAMPLINGS = [(1, 1), (2, 1), (1, 2), (2, 2), (4, 1), (4, 2)]
-GREY = {
+GRAY = {
     8: cv2.IMREAD_GRAYSCALE,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_4,
@@ -47,7 +47,7 @@ def test_inverse_dct(size, seed, strength):
     blocks = coefficients(rng, (3, 4), strength)
     stream = write_jpeg((24, 32), [(1, 1)], [blocks], [quantisers])
     plane = laid_out(inverse_dct(blocks, quantisers, size))
-    np.testing.assert_array_equal(decoded(stream, GREY[size]), plane)
+    np.testing.assert_array_equal(decoded(stream, GRAY[size]), plane)
 
 
 @pytest.mark.parametrize("size", [8, 4, 2, 1])

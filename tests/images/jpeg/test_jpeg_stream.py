@@ -96,13 +96,13 @@ def test_quantisers(tables, expected):
 
 def test_comparing_with_another_stream():
     fine, coarse = (read_stream(as_array(jpeg(picture(8, 8), quality=q))) for q in (90, 70))
-    grey = read_stream(as_array(jpeg(picture(8, 8), "L", quality=80)))
+    gray = read_stream(as_array(jpeg(picture(8, 8), "L", quality=80)))
     assert coarse.is_no_finer_than(fine)
     assert fine.is_no_finer_than(fine)
     assert not fine.is_no_finer_than(coarse)
-    assert grey.is_no_finer_than(fine)
-    assert not grey.is_no_finer_than(coarse)
-    assert coarse.is_no_finer_than(grey)
+    assert gray.is_no_finer_than(fine)
+    assert not gray.is_no_finer_than(coarse)
+    assert coarse.is_no_finer_than(gray)
 
 
 @pytest.mark.parametrize(

@@ -123,10 +123,10 @@ def window(component, box, across, down, margin):
     return Plane(np.ascontiguousarray(component[top:bottom, left:right]), left, top)
 
 
-def make_planes(seed, image_size, factors, scale, box, *, grey=False, margin=0):
+def make_planes(seed, image_size, factors, scale, box, *, gray=False, margin=0):
     """Windows of random components of an image."""
     rng, planes = np.random.default_rng(seed), []
-    for index in range(1 if grey else 3):
+    for index in range(1 if gray else 3):
         across, down = (scale * factor if index else scale for factor in factors)
         shape = -(-image_size[0] // down), -(-image_size[1] // across)
         component = rng.integers(0, 256, shape, dtype=np.uint8)

@@ -101,7 +101,7 @@ def region_to_rgb(
             cr = upsample_row(red, h, v, smooth, y + row, x, width, more)
             _color_row(luma, cb, cr, width, out)
         else:
-            _grey_row(luma, width, out)
+            _gray_row(luma, width, out)
         if width < _STEP:
             _copy(work, place, 3 * width)
     return 1
@@ -153,12 +153,12 @@ def _color_row(luma: Any, cb: Any, cr: Any, width: Any, target: Any) -> None:
 
 
 @kernel
-def _grey_row(luma: Any, width: Any, target: Any) -> None:
+def _gray_row(luma: Any, width: Any, target: Any) -> None:
     last = max(width - _STEP, 0)
     for i in range(0, width, _STEP):
         place = min(i, last)
-        grey = load_u8x16(luma + place)
-        store(target + 3 * place, interleave3(grey, grey, grey))
+        gray = load_u8x16(luma + place)
+        store(target + 3 * place, interleave3(gray, gray, gray))
 
 
 @kernel

@@ -12,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-__all__ = ["CLASSES", "MEAN", "STD", "TwoColours"]
+__all__ = ["CLASSES", "MEAN", "STD", "TwoColors"]
 
-COLOURS = {
+COLORS = {
     "red": (200, 60, 60),
     "green": (60, 170, 80),
     "blue": (60, 90, 200),
     "yellow": (215, 195, 70),
     "grey": (120, 120, 120),
 }
-CLASSES = tuple(f"{one} and {other}" for one, other in itertools.combinations(COLOURS, 2))
+CLASSES = tuple(f"{one} and {other}" for one, other in itertools.combinations(COLORS, 2))
 
 MEAN, STD = (124.0, 120.0, 100.0), (69.0, 55.0, 54.0)
 """Of the channels of such pictures, in 0 to 255."""
 
 
-class TwoColours:
+class TwoColors:
     """An indexed dataset: ``(image (H, W, 3) uint8, number of its class)``.
 
     Args:
@@ -51,7 +51,7 @@ class TwoColours:
         coarse = Image.fromarray(rng.random((5, 5), np.float32))
         smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
         is_first = (smooth > np.median(smooth))[:, :, None]
-        first, second = (COLOURS[name] for name in CLASSES[label].split(" and "))
+        first, second = (COLORS[name] for name in CLASSES[label].split(" and "))
         light = rng.uniform(0.7, 1.2)
         pixels = np.where(is_first, first, second) * light + rng.normal(0, 20, (height, width, 3))
         return pixels.clip(0, 255).round().astype(np.uint8), label

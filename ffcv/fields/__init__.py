@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ffcv_plugins.arrays.bytes_fields import BytesField, JSONField
     from ffcv_plugins.arrays.bytes_fields import BytesField as ByteField
     from ffcv_plugins.arrays.fields import NDArrayField, TorchTensorField
+    from ffcv_plugins.images.coded_field import ImageField
     from ffcv_plugins.images.field import RGBImageField
     from ffcv_plugins.scalars.fields import FloatField, IntField
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         "BytesField",
         "Field",
         "FloatField",
+        "ImageField",
         "IntField",
         "JSONField",
         "NDArrayField",

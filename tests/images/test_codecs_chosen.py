@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import textwrap
 
@@ -11,11 +12,10 @@ from image_reference import picture
 from jpeg_samples import as_array, jpeg, kinds
 from remarks import uncopied
 
-from ffcv.errors import PluginError, SampleError
+from ffcv.errors import MissingPluginError, PluginError, SampleError, UnknownNameError
 from ffcv.fields import IntField
 from ffcv.loader import Loader
 from ffcv.plugin import registry
-from ffcv.plugin.records import Kind
 from ffcv.testing import decode
 from ffcv.testing.harness import sample_keys
 from ffcv.testing.memory import Encoded, Regions
@@ -81,7 +81,7 @@ FALLBACKS = f"; opencv for what that cannot decode: {len(FOREIGN)} so far"
 DECODERS = {
     "random": lambda **options: RandomResizedCropRGBImageDecoder((24, 31), **options),
     "center": lambda **options: CenterCropRGBImageDecoder((33, 33), 0.9, **options),
-    "whole": lambda **_: SimpleRGBImageDecoder(),
+    "whole": lambda **options: SimpleRGBImageDecoder(**options),
 }
 
 
@@ -279,10 +279,7 @@ class Half:
 def forget():
     """Have plugins and codecs looked for anew."""
     registry.reset()
-    codec.region_codec.cache_clear()
-    codec.library_codecs.cache_clear()
-    codec._usable.cache_clear()
-    codec._made.cache_clear()
+    codec.named_codec.cache_clear()
 
 
 @pytest.fixture
@@ -302,35 +299,21 @@ def strangers(tmp_path, monkeypatch):
     forget()
 
 
-@pytest.fixture
-def only(monkeypatch):
-    """Have these codecs installed and no others, in this order."""
-
-    def choose(*names):
-        found = {r.name: r for r in registry.contributions(Kind.IMAGE_CODEC)}
-        chosen = [found[name] for name in names]
-        monkeypatch.setattr(codec.registry, "contributions", lambda *kinds: chosen)
-        codec.region_codec.cache_clear()
-        codec.library_codecs.cache_clear()
-
-    yield choose
-    codec.region_codec.cache_clear()
-    codec.library_codecs.cache_clear()
-
-
 @pytest.mark.usefixtures("strangers")
 class TestStrangers:
-    def test_it_can_be_switched_off(self, monkeypatch):
-        assert codec.region_codec().name == "painter"
-        monkeypatch.setenv("FFCV_DISABLE_PLUGINS", "painter")
-        forget()
-        assert codec.region_codec().name == "native"
+    """What somebody has installed changes nothing, and does its work where it is named."""
+
+    def test_ours_decode_unless_another_one_is_named(self):
+        images, decoder = stored(STREAMS), uncopied(DECODERS["random"]())
+        got = decode(images.field, images, decoder)
+        np.testing.assert_array_equal(got, expected(decoder, STREAMS))
+        assert decoder.remarks() == ["JPEG: native, with side index" + FALLBACKS]
+        np.testing.assert_array_equal(decode_image(STREAMS[0]), by_library(STREAMS[0]))
 
     @pytest.mark.parametrize("mode", ["exact", "fast"])
-    def test_it_comes_before_ours(self, mode):
-        images, decoder = stored(STREAMS), uncopied(DECODERS["random"](mode=mode))
-        with pytest.warns(RuntimeWarning, match="images are decoded without it"):  # of the broken
-            got = decode(images.field, images, decoder)
+    def test_it_decodes_where_it_is_named(self, mode):
+        images, decoder = stored(STREAMS), DECODERS["random"](mode=mode, codec="painter")
+        got = decode(images.field, images, uncopied(decoder))
         for stream, result, image in zip(STREAMS, got, expected(decoder, STREAMS), strict=True):
             np.testing.assert_array_equal(result, image if len(stream) % 2 else image * 0 + 7)
         odd = sum(len(stream) % 2 for stream in STREAMS)
@@ -338,11 +321,16 @@ class TestStrangers:
         words = f"JPEG: painter, with side index; opencv for what that cannot decode: {odd} so far"
         assert decoder.remarks() == [words]
 
+    def test_functions_use_it_where_it_is_named(self):
+        for stream in STREAMS:
+            image = decode_image(stream, codec="painter")
+            want = by_library(stream) if len(stream) % 2 else np.full((*SIZE, 3), 7, np.uint8)
+            np.testing.assert_array_equal(image, want)
+
     @pytest.mark.parametrize("jit", [True, False])
-    def test_without_any_a_library_decodes(self, only, jit):
-        only("opencv", "later")
-        images, decoder = stored(STREAMS), uncopied(DECODERS["random"](mode="fast"))
-        got = decode(images.field, images, decoder, jit=jit)
+    def test_a_library_by_name_decodes_whole_images(self, jit):
+        images, decoder = stored(STREAMS), DECODERS["random"](mode="fast", codec="opencv")
+        got = decode(images.field, images, uncopied(decoder), jit=jit)
         np.testing.assert_array_equal(got, expected(decoder, STREAMS))
         assert decoder.remarks() == ["JPEG: opencv"]
 
@@ -354,24 +342,28 @@ class TestStrangers:
             ("absent", "absent .*of painter.* cannot be imported from ffcv_painter:Gone"),
         ],
     )
-    def test_a_broken_one_is_told_and_harms_nobody(self, only, name, words):
-        only(name, "native", "opencv")
-        images, decoder = stored(STREAMS), uncopied(DECODERS["random"]())
-        with pytest.warns(RuntimeWarning, match=f"{words}.*; images are decoded without it"):
-            got = decode(images.field, images, decoder)
-        np.testing.assert_array_equal(got, expected(decoder, STREAMS))
-        assert decoder.remarks()[0].startswith("JPEG: native")
+    def test_a_broken_one_is_told_where_it_is_named(self, name, words):
+        images = stored(STREAMS[:1])
         with pytest.raises(PluginError, match=words):
-            codec.installed_codec(name)
+            decode(images.field, images, DECODERS["random"](codec=name))
+        with pytest.raises(PluginError, match=words):
+            decode_image(STREAMS[0], codec=name)
+
+    @pytest.mark.parametrize("kind", DECODERS)
+    def test_one_that_is_not_there_is_told_at_once(self, kind):
+        make = functools.partial(DECODERS[kind], codec="paintre")
+        with pytest.raises(UnknownNameError, match=r"no image codec .*'paintre'; did you mean pai"):
+            make()
+        with pytest.raises(MissingPluginError, match="later .* needs the package 'not_there'"):
+            make.func(codec="later")
 
     def test_a_region_codec_is_no_library(self):
         with pytest.raises(PluginError, match="'painter': Painter lacks some of the methods probe"):
             codec.installed_codec("painter")
 
-    def test_files_without_jpeg_need_none(self, only):
-        only("broken")
+    def test_files_without_jpeg_need_none(self):
         image = picture(20, 30)
-        decoder = SimpleRGBImageDecoder()
+        decoder = uncopied(SimpleRGBImageDecoder(codec="broken"))
         got = decode(RGBImageField("raw"), [image, image], decoder)
         np.testing.assert_array_equal(got, np.stack([image, image]))
         assert decoder.remarks() == ["raw pixels"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_reference import picture, resize
+from remarks import uncopied
 
 from ffcv.errors import SampleError
 from ffcv.kernels.entry import compiled_entries
@@ -14,14 +15,17 @@ from ffcv.pipeline import ASSIST
 from ffcv.testing import decode
 from ffcv.testing.harness import sample_keys
 from ffcv.testing.memory import Encoded, GuardedArray, encode_values
+from ffcv_plugins.images.choice import Codecs
 from ffcv_plugins.images.decoders import (
     CenterCropRGBImageDecoder,
     RandomResizedCropRGBImageDecoder,
     SimpleRGBImageDecoder,
 )
 from ffcv_plugins.images.field import RGBImageField
+from ffcv_plugins.images.jpeg.memory import plane_bytes
+from ffcv_plugins.images.layout import JPEG
 from ffcv_plugins.images.opencv import OpenCVCodec
-from ffcv_plugins.images.survey import survey
+from ffcv_plugins.images.statistics import image_statistics
 from ffcv_plugins.raster.crops import center_crop, random_resized_crop
 from ffcv_plugins.raster.resizing.arrays import resize_array
 from ffcv_plugins.scalars.fields import IntField
@@ -106,7 +110,9 @@ def test_whole_images_of_several_sizes_are_refused():
 
 def test_other_fields_are_refused():
     numbers = encode_values(IntField(), [1, 2])
-    with pytest.raises(TypeError, match="expected a field RGBImageField, got IntField"):
+    with pytest.raises(
+        TypeError, match="expected a field RGBImageField or ImageField, got IntField"
+    ):
         SimpleRGBImageDecoder().declare(numbers.stored())
 
 
@@ -182,19 +188,19 @@ def hostile(stored_as, sample=1, **members):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (hostile("raw", mode=7), "another mode than 0"),
+        (hostile("raw", mode=7), "a mode that its field does not know"),
         (hostile("raw", height=21), "another size than width"),
         (hostile("raw", width=65535, height=65535), "another size than width"),
         (hostile("raw", width=0), "width or a height of 0"),
         (hostile("raw", mode=0), "does not begin with FF D8"),
         (hostile("jpg", mode=1), "another size than width"),
         (hostile("jpg", height=21), "expected an image of 30×21 .* 30×20"),
-        (hostile("jpg", width=65535, height=65535), "more pixels than a JPEG"),
+        (hostile("jpg", width=65535, height=65535), "more pixels than its codec"),
         (hostile("jpg", height=0), "width or a height of 0"),
     ],
 )
 def test_lies_are_told_by_sample(images, words, jit):
-    decoder = CenterCropRGBImageDecoder(8, 1.0)
+    decoder = uncopied(CenterCropRGBImageDecoder(8, 1.0))
     with pytest.raises((SampleError, ValueError), match=words) as caught:
         decode(images.field, images, decoder, jit=jit)
     if isinstance(caught.value, SampleError):
@@ -253,11 +259,12 @@ def test_no_record_writes_out_of_bounds(changes):
         assert all(guard.intact() for guard in guards)
 
 
-def test_survey_counts_credible_jpegs_only():
+def test_statistics_count_credible_jpegs_only():
     images = encoded("jpg", [(20, 30), (25, 10), (12, 40)])
     images.records["width"][1] = images.records["height"][1] = 60000
-    seen = survey(images.stored())
-    assert (seen.height, seen.width, seen.jpeg_pixels) == (60000, 60000, 600)
+    seen = image_statistics(images.stored(), Codecs((), None))
+    assert (seen.height, seen.width, seen.pixels) == (60000, 60000, {JPEG: 600})
+    assert seen.planes == {JPEG: plane_bytes(20, 30)}
 
 
 def read_1x(name, folder):

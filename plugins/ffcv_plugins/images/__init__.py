@@ -32,7 +32,7 @@ def ffcv_hookspecs() -> Iterable[Hook]:
 
 @hookimpl
 def ffcv_fields() -> Iterable[Contribution]:
-    """``RGBImageField``."""
+    """``RGBImageField``, and ``ImageField`` for other formats."""
     return [
         Contribution(
             name="RGBImageField",
@@ -40,7 +40,13 @@ def ffcv_fields() -> Iterable[Contribution]:
             location=f"{_HERE}.field:RGBImageField",
             summary="8-bit RGB images of any size, as JPEG or raw pixels",
             type_id=2,
-        )
+        ),
+        Contribution(
+            name="ImageField",
+            kind=Kind.FIELD,
+            location=f"{_HERE}.coded_field:ImageField",
+            summary="8-bit RGB images of any size, by an image codec of one's choice",
+        ),
     ]
 
 
@@ -71,7 +77,7 @@ def ffcv_operations() -> Iterable[Contribution]:
 
 @hookimpl
 def ffcv_image_codecs() -> Iterable[Contribution]:
-    """``native`` and ``opencv``; what others contribute is asked before these."""
+    """``native`` and ``opencv``, which are for JPEG."""
     return [
         Contribution(
             name="native",

@@ -1,4 +1,4 @@
-"""Checking the arguments of image decoders and functions."""
+"""Checking the arguments of image fields, decoders and functions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,31 @@ from typing import Any
 from ffcv.whole import whole
 from ffcv_plugins.images.layout import LARGEST_SIDE
 
-__all__ = ["as_choice", "as_range", "as_ratio", "as_region", "as_size"]
+__all__ = [
+    "as_choice",
+    "as_integer",
+    "as_integer_or_none",
+    "as_range",
+    "as_ratio",
+    "as_region",
+    "as_size",
+]
+
+
+def as_integer(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number with ``low <= number <= high``."""
+    try:
+        number = whole(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
+    return number
+
+
+def as_integer_or_none(name: str, value: Any, low: int) -> int | None:
+    """A whole number from ``low`` on, or ``None``."""
+    return None if value is None else as_integer(name, value, low, 2**63 - 1)
 
 
 def as_size(value: Any, name: str = "output_size") -> tuple[int, int]:

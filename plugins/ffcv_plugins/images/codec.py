@@ -1,16 +1,17 @@
-"""What image codecs are, and which ones are used.
+"""What image codecs are.
 
-There are two kinds. A :class:`Codec` is a library: it decodes and encodes whole images from Python.
-A :class:`RegionCodec` is compiled code that decodes parts of images, called by address from the
-kernels of decoders. A decoder uses a region codec if one is installed, and a library for the images
-that the region codec returns: the first one that knows the image (see ``library``). Codecs that
-somebody has installed are asked before ours.
+There are two abilities, and a class may have either or both. A :class:`Codec` is a library: it
+decodes and encodes whole images from Python. A :class:`RegionCodec` is compiled code that decodes
+parts of images, called by address from the kernels of decoders.
+
+Plugins contribute codecs by the hook ``ffcv_image_codecs``. Records name the codec that stored an
+image, see :class:`~ffcv_plugins.images.coded_field.ImageField`; those for JPEG are built in.
+Another library for JPEG is used where somebody names it, and nowhere else: no pixel depends on what
+happens to be installed.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -21,11 +22,19 @@ from numpy.typing import NDArray
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
 from ffcv_plugins.images.hookspecs import ImageKind
+from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
 
 if TYPE_CHECKING:
     from ffcv.kernels.entry import Entry
 
-__all__ = ["Codec", "ImageInfo", "RegionCodec", "installed_codec", "library_codecs", "region_codec"]
+__all__ = [
+    "Codec",
+    "ImageInfo",
+    "RegionCodec",
+    "installed_codec",
+    "named_codec",
+    "pixels_per_byte",
+]
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,13 @@ class Codec(Protocol):
     A codec is made without arguments, and all threads share it: it has no state, or guards it.
     What it decodes is hostile until validated.
 
+    Two attributes are optional. ``version``, a string such as ``"libqoi 1.2"``, says which library
+    is at work, and goes into files that the codec has encoded. ``pixels_per_byte``, an int, says
+    how many pixels a byte of its streams can stand for, 1024 if it is missing: a record that claims
+    more is refused before memory is asked for.
+
     Attributes:
-        name: its public name.
+        name: its public name, by which files name it.
     """
 
     name: str
@@ -83,11 +97,11 @@ class Codec(Protocol):
         """
 
     def encode(self, pixels: NDArray[np.uint8], quality: int) -> bytes:
-        """Encode an image as JPEG.
+        """Encode an image in the codec's format.
 
         Args:
             pixels: ``(H, W, 3)`` uint8, RGB.
-            quality: 1 to 100.
+            quality: 1 to 100; of no effect where nothing is lost.
 
         Raises:
             ValueError: the image cannot be encoded.
@@ -110,8 +124,8 @@ class RegionCodec(Protocol):
             ``index_size`` bytes or 0. All are int64, addresses among them. It returns 0, or
             anything else for an image that the library shall decode.
         planes: the same with ``size`` in place of ``target`` and ``pitch``: decode the planes of
-            luma and chroma, at ``size`` / 8 of the resolution, into the memory; see
-            ``jpeg.decoder.decode_planes``. ``None`` for a codec that cannot.
+            luma and chroma, at ``size`` / 8 of the resolution, into the memory, and describe them
+            in the record at ``state``. ``None`` for a codec that cannot.
     """
 
     name: str
@@ -121,59 +135,33 @@ class RegionCodec(Protocol):
     def memory(self, stream_bytes: int, height: int, width: int, planes: int | None = None) -> Any:
         """What one worker needs: a ``NamedTuple`` of arrays.
 
-        Its member ``state`` is an int64 array whose address the functions are given; after a call
-        its first two words are width and height of the whole image.
+        Its member ``state`` is an int64 array whose address the functions are given. It begins with
+        a record :data:`~ffcv_plugins.images.decoded.DECODED`, in which they say what they have
+        decoded: ``rgb`` the size of the whole image, ``planes`` all of it. What lies behind that
+        is the codec's own.
 
         Args:
             stream_bytes: length of the longest stream.
             height: of the tallest image.
             width: of the widest image.
-            planes: bytes that the planes of any image take at most, if that is known.
+            planes: the most that the codec's ``plane_bytes(heights, widths)`` gives for any image,
+                if it has such a method: bytes that the planes of images of these sizes take.
         """
 
 
-@cache
-def region_codec() -> RegionCodec | None:
-    """The region codec that decoders use, the first one that is usable; or ``None``."""
-    return next((codec for codec in _usable_codecs() if isinstance(codec, RegionCodec)), None)
-
-
-@cache
-def library_codecs() -> tuple[Codec, ...]:
-    """The libraries that images are given to, in the order in which they are asked."""
-    return tuple(codec for codec in _usable_codecs() if isinstance(codec, Codec))
-
-
-def _usable_codecs() -> Iterator[Codec | RegionCodec]:
-    """All codecs that can be made.
-
-    Those that somebody has installed come before the built-in ones: that is what they were
-    installed for. One that cannot be made is warned of, and the next one is used; a broken package
-    harms nobody but who asks for it by name.
-    """
-    known = registry.contributions(ImageKind.CODEC)
-    for found in sorted(known, key=lambda codec: codec.distribution == "ffcv"):
-        codec = _usable(found.name) if registry.available(found) else None
-        if codec is not None:
-            yield codec
-
-
-@cache
-def _usable(name: str) -> Codec | RegionCodec | None:
-    try:
-        return _made(name)
-    except PluginError as error:
-        warnings.warn(f"{error}; images are decoded without it", RuntimeWarning, stacklevel=4)
-        return None
+def pixels_per_byte(codec: Codec) -> int:
+    """How many pixels a byte of a codec's streams can stand for."""
+    return int(getattr(codec, "pixels_per_byte", MOST_PIXELS_PER_BYTE))
 
 
 def installed_codec(name: str = "opencv") -> Codec:
-    """The codec of this name; there is one instance of it in a process.
+    """The library codec of this name; there is one instance of it in a process.
 
     Raises:
-        PluginError: there is none, it cannot be made, or it has not a codec's methods.
+        UnknownNameError: there is none; the message says which ones there are.
+        PluginError: it cannot be made, or it has not a codec's methods.
     """
-    codec = _made(name)
+    codec = named_codec(name)
     if not isinstance(codec, Codec):
         raise PluginError(
             f"image codec {name!r}: {type(codec).__qualname__} lacks some of the methods probe, "
@@ -183,7 +171,13 @@ def installed_codec(name: str = "opencv") -> Codec:
 
 
 @cache
-def _made(name: str) -> Codec | RegionCodec:
+def named_codec(name: str) -> Codec | RegionCodec:
+    """The codec of this name, of either kind; there is one instance of it in a process.
+
+    Raises:
+        UnknownNameError: there is none; the message says which ones there are.
+        PluginError: it cannot be made, or it has neither a codec's methods nor a region codec's.
+    """
     cls, found = registry.lookup(name, ImageKind.CODEC), registry.find(name, ImageKind.CODEC)
     assert found is not None
     who = f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
@@ -11,14 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.forking import keep_across_forks
-from ffcv.pipeline import SampleDecoder, SampleOperation, SideIndex, State, Stored
+from ffcv.pipeline import SampleDecoder, SampleOperation, State, Stored
 from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
-from ffcv_plugins.images.codec import library_codecs, region_codec
-from ffcv_plugins.images.layout import RECORD, ROW_INDEX
-from ffcv_plugins.images.library import decode_by_library
-from ffcv_plugins.images.survey import Survey, is_credible, sizes_seen, survey
+from ffcv_plugins.images.choice import known_codec
+from ffcv_plugins.images.layout import RECORD
+from ffcv_plugins.images.source import ImageSource
+from ffcv_plugins.images.statistics import is_credible, sizes_seen
 from ffcv_plugins.raster.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
 from ffcv_plugins.raster.folding import Turn, fold_of
 from ffcv_plugins.raster.normalization import UINT8
@@ -45,11 +43,7 @@ Mode = Literal["exact", "fast"]
 DEFAULT_MODE: Mode = "exact"
 
 MODES: Mapping[str, int] = {"exact": 0, "fast": 1}
-_NOTHING = Survey(1, 1, 0, 0)
 _SMALL = 64 * 64
-
-
-_counting = keep_across_forks(threading.Lock())
 
 
 def resizes_planes(mode: str, interpolation: str) -> bool:
@@ -64,36 +58,25 @@ def resizes_planes(mode: str, interpolation: str) -> bool:
     return as_choice("mode", mode, MODES) == MODES["fast"] and interpolation != "nearest"
 
 
-class _Tally:
-    """Counts, in several threads."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def add(self) -> None:
-        with _counting:
-            self.count += 1
-
-
 class _ImageDecoder(SampleDecoder):
     """What all image decoders have in common.
 
     Attributes:
         interpolation: name of the filter.
-        mode: whether JPEGs are resized before or after their colours are converted.
+        mode: whether JPEGs are resized before or after their colors are converted.
+        codec: name of the image codec that decodes JPEGs in place of the built-in ones.
     """
 
-    fields = ("RGBImageField",)
+    fields = ("RGBImageField", "ImageField")
     errors: ClassVar[Mapping[int, str]] = kernels.ERRORS
     with_index = True
 
     interpolation: str = "bilinear"
     mode: str = DEFAULT_MODE
+    codec: str | None = None
 
-    _largest: Survey = _NOTHING
-    _largest_region: int = 0
+    _source: ImageSource
     _size: tuple[int, int] = (1, 1)
-    _side_index: SideIndex | None = None
     _turn: int = 0
     _colors: int = 0
     _kind: int = UINT8
@@ -106,6 +89,7 @@ class _ImageDecoder(SampleDecoder):
         Raises:
             TypeError: the field holds no RGB images.
             ValueError: the images or this decoder's attributes do not fit.
+            PluginError: a codec by which images are stored is missing, or broken.
         """
         name = type(self).__name__
         if hasattr(self, "get_crop_generator"):
@@ -115,14 +99,13 @@ class _ImageDecoder(SampleDecoder):
             )
         if stored.field.metadata_type != RECORD:
             raise TypeError(
-                f"{name} expected a field RGBImageField, got {type(stored.field).__name__}"
+                f"{name} expected a field RGBImageField or ImageField, "
+                f"got {type(stored.field).__name__}"
             )
         self._check_choices()
+        self._source = ImageSource(stored, self.codec)
         self._size = height, width = self._shape(stored)
-        self._largest, self._largest_region = survey(stored), stored.largest_region
-        self._side_index = stored.side_index(ROW_INDEX) if self._largest.jpeg_pixels else None
-        self._tally = _Tally()
-        self.copies_regions = self._largest.jpeg_pixels > 0
+        self.copies_regions = self._source.is_encoded
         return State(True, "cpu", (height, width, 3), np.dtype(np.uint8))
 
     def _check_choices(self) -> None:
@@ -159,49 +142,33 @@ class _ImageDecoder(SampleDecoder):
         self._is_past_cache = self._kind == UINT8 and not self._is_planar
 
     def workspace(self) -> kernels.ImageWorkspace:
-        """Room for the pixels of one JPEG, for decoding it and for resizing."""
-        largest, length = self._largest, self._largest_region
-        codec = region_codec() if largest.jpeg_pixels else None
-        decoder: Any = kernels.NoDecoder(np.zeros(2, np.int64))
-        if codec is not None:
-            size = largest.height, largest.width
-            decoder = codec.memory(length, *size, largest.plane_bytes)
+        """Room for the pixels of one image, for decoding it and for resizing."""
+        seen = self._source.statistics
         finish = record(Finish(past_cache=self._is_past_cache), *self._size)
         finish[KIND], finish[IS_PLANAR] = self._kind, self._is_planar
         return kernels.ImageWorkspace(
             np.zeros(2, np.uint64),
-            np.empty(3 * largest.jpeg_pixels, np.uint8),
+            np.empty(3 * seen.encoded_pixels, np.uint8),
             finish,
-            decoder,
-            allocate(largest.height, largest.width, self._size, self.interpolation),
+            self._source.memories(),
+            allocate(seen.height, seen.width, self._size, self.interpolation),
         )
 
-    def _source(self) -> kernels.SourceParams:
+    def _source_params(self) -> kernels.SourceParams:
         """What all kernels need to know."""
-        index = self._side_index
-        offsets, size, blob, nbytes = 0, 0, 0, 0
-        if index is not None:
-            offsets, size = index.offsets.ctypes.data, index.offsets.size
-            blob, nbytes = index.blob.ctypes.data, index.blob.size
-        codec = region_codec() if self._largest.jpeg_pixels else None
-        is_fast = resizes_planes(self.mode, self.interpolation)
-        planes = codec.planes if codec and is_fast else None
+        codecs = self._source.words(resizes_planes(self.mode, self.interpolation))
         return kernels.SourceParams(
-            self._largest.height,
-            self._largest.width,
+            self._source.statistics.height,
+            self._source.statistics.width,
             as_choice("interpolation", self.interpolation, FILTERS),
-            codec.rgb.address if codec else 0,
-            planes.address if planes else 0,
+            codecs,
             resize_rgb_entry.address,
-            resize_planes_entry.address if planes else 0,
-            offsets,
-            size,
-            blob,
-            nbytes,
+            resize_planes_entry.address if codecs["planes"].any() else 0,
+            *self._source.index_words(),
         )
 
     def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:
-        """Decode a JPEG into the workspace, with a library.
+        """Decode an image into the workspace, with the library for its mode.
 
         Raises:
             ValueError: it is broken or has another size than its record says.
@@ -210,39 +177,36 @@ class _ImageDecoder(SampleDecoder):
         height, width = int(record["height"]), int(record["width"])
         workspace.decoded[0] = kernels.NOTHING
         pixels = workspace.pixels[: height * width * 3].reshape(height, width, 3)
-        decode_by_library(data, pixels)
-        self._tally.add()
+        self._source.decode(int(record["mode"]), data, pixels)
         workspace.decoded[1] = record["data_ptr"]
         workspace.decoded[0] = kernels.LIBRARY
 
     def remarks(self) -> list[str]:
         """Who decodes, and whether what comes out is written past the cache."""
         past_cache = ["written past the cache"] if self._is_past_cache else []
-        return [self._who_decodes(), *past_cache]
-
-    def _who_decodes(self) -> str:
-        if not self._largest.jpeg_pixels:
-            return "raw pixels"
-        index = "with" if self._side_index is not None else "without"
-        library = " or ".join(codec.name for codec in library_codecs())
-        codec = region_codec()
-        if codec is None:
-            return f"JPEG: {library}"
-        words = f"JPEG: {codec.name}, {index} side index; {library} for what that cannot decode"
-        return f"{words}: {self._tally.count} so far" if self._tally.count else words
+        return [*self._source.describe(), *past_cache]
 
 
 class SimpleRGBImageDecoder(_ImageDecoder):
     """Decode whole images, all of which must have the same size.
 
     Batches are ``(B, H, W, 3)`` uint8.
+
+    Args:
+        codec: name of an installed image codec that decodes JPEGs in place of the built-in ones.
+
+    Raises:
+        UnknownNameError: there is no such codec.
     """
 
     kernel = staticmethod(kernels.simple)
 
+    def __init__(self, *, codec: str | None = None) -> None:
+        self.codec = None if codec is None else known_codec(codec)
+
     def params(self) -> kernels.WholeParams:
         """Whether the pixels are only copied."""
-        return kernels.WholeParams(self._source(), self._turn == 0)
+        return kernels.WholeParams(self._source_params(), self._turn == 0)
 
     def fold(
         self, operation: SampleOperation, before: State, after: State
@@ -252,7 +216,7 @@ class SimpleRGBImageDecoder(_ImageDecoder):
         Those stay in the cache, where a pass over all of it costs less than one row at a time.
         """
         height, width = self._size
-        if not self._largest.jpeg_pixels and height * width <= _SMALL:
+        if not self._source.is_encoded and height * width <= _SMALL:
             return None
         return super().fold(operation, before, after)
 
@@ -268,7 +232,7 @@ class SimpleRGBImageDecoder(_ImageDecoder):
             )
         if not sizes:
             return 1, 1  # without images any size will do that operations accept
-        if not is_credible(stored, *sizes[0]):
+        if not is_credible(stored, self._source.codecs, *sizes[0]):
             height, width = sizes[0]
             raise ValueError(
                 f"the records claim images of {width}×{height} pixels, but what is stored is not "
@@ -286,9 +250,11 @@ class ResizedCropRGBImageDecoder(_ImageDecoder):
     Args:
         output_size: ``(height, width)``, or one number for squares.
         interpolation: the filter, see :class:`RandomResizedCropRGBImageDecoder`.
-        mode: whether JPEGs are resized before or after their colours are converted; likewise.
+        mode: whether JPEGs are resized before or after their colors are converted; likewise.
+        codec: name of an installed image codec for JPEGs; likewise.
 
     Raises:
+        UnknownNameError: there is no such codec.
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
     """
 
@@ -298,8 +264,10 @@ class ResizedCropRGBImageDecoder(_ImageDecoder):
         *,
         interpolation: Interpolation = "bilinear",
         mode: Mode = DEFAULT_MODE,
+        codec: str | None = None,
     ) -> None:
         self.interpolation, self.mode = interpolation, mode
+        self.codec = None if codec is None else known_codec(codec)
         self._check_choices()
         self.output_size: int | tuple[int, int] = as_size(output_size)
 
@@ -325,8 +293,10 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
             luma and chroma first, at a reduced size of the JPEG where that is enough, and converts
             colours last, which is less close, without a bound. Raw images and ``"nearest"`` are
             always exact.
+        codec: name of an installed image codec that decodes JPEGs in place of the built-in ones.
 
     Raises:
+        UnknownNameError: there is no such codec.
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
     """
 
@@ -340,8 +310,9 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
         *,
         interpolation: Interpolation = "bilinear",
         mode: Mode = DEFAULT_MODE,
+        codec: str | None = None,
     ) -> None:
-        super().__init__(output_size, interpolation=interpolation, mode=mode)
+        super().__init__(output_size, interpolation=interpolation, mode=mode, codec=codec)
         self.scale = as_range("scale", scale, 1.0)
         self.ratio = as_range("ratio", ratio, math.inf)
 
@@ -352,7 +323,7 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
             ValueError, TypeError: an attribute was set to something that is out of its range.
         """
         return kernels.RandomCropParams(
-            self._source(),
+            self._source_params(),
             *as_range("scale", self.scale, 1.0),
             *as_range("ratio", self.ratio, math.inf),
         )
@@ -375,8 +346,10 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
             luma and chroma first, at a reduced size of the JPEG where that is enough, and converts
             colours last, which is less close, without a bound. Raw images and ``"nearest"`` are
             always exact.
+        codec: name of an installed image codec that decodes JPEGs in place of the built-in ones.
 
     Raises:
+        UnknownNameError: there is no such codec.
         ValueError, TypeError: an argument is out of its range or of the wrong kind.
     """
 
@@ -389,8 +362,9 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
         *,
         interpolation: Interpolation = "bilinear",
         mode: Mode = DEFAULT_MODE,
+        codec: str | None = None,
     ) -> None:
-        super().__init__(output_size, interpolation=interpolation, mode=mode)
+        super().__init__(output_size, interpolation=interpolation, mode=mode, codec=codec)
         self.ratio = as_ratio(ratio)
 
     def params(self) -> kernels.CenterCropParams:
@@ -399,4 +373,4 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
         Raises:
             ValueError, TypeError: ``ratio`` was set to something that is out of its range.
         """
-        return kernels.CenterCropParams(self._source(), as_ratio(self.ratio))
+        return kernels.CenterCropParams(self._source_params(), as_ratio(self.ratio))

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc
-from ffcv.whole import whole
+from ffcv_plugins.images.arguments import as_integer, as_integer_or_none
 from ffcv_plugins.images.codec import installed_codec
-from ffcv_plugins.images.inputs import GivenImage, shrink
+from ffcv_plugins.images.figures import count_figures
+from ffcv_plugins.images.inputs import GivenImage, fitted
 from ffcv_plugins.images.jpeg.stream import JpegStream, read_stream
-from ffcv_plugins.images.layout import JPEG, LARGEST_SIDE, RAW, RECORD, ROW_INDEX
+from ffcv_plugins.images.layout import JPEG, RAW, RECORD, ROW_INDEX
 
 __all__ = ["IMAGE_MODES", "RGBImageField", "WriteMode"]
 
@@ -24,8 +25,6 @@ WriteMode = Literal["raw", "jpg", "smart", "proportion", "keep"]
 
 IMAGE_MODES: Mapping[str, int] = {"jpg": JPEG, "raw": RAW}
 """What the member ``mode`` of a record says about its region, for decoders of one's own."""
-
-_RECORDS_AT_ONCE = 1 << 18
 
 
 class RGBImageField(Field):
@@ -94,11 +93,11 @@ class RGBImageField(Field):
             modes = ", ".join(map(repr, get_args(WriteMode)))
             raise ValueError(f"write_mode: expected one of {modes}, got {write_mode!r}")
         self.write_mode: WriteMode = write_mode
-        self.max_resolution = _integer_or_none("max_resolution", max_resolution, 1)
-        self.smart_threshold = _integer_or_none("smart_threshold", smart_threshold, 0)
-        self.jpeg_quality = _integer("jpeg_quality", jpeg_quality, 1, 100)
+        self.max_resolution = as_integer_or_none("max_resolution", max_resolution, 1)
+        self.smart_threshold = as_integer_or_none("smart_threshold", smart_threshold, 0)
+        self.jpeg_quality = as_integer("jpeg_quality", jpeg_quality, 1, 100)
         self.compress_probability = _probability(write_mode, compress_probability)
-        self.seed = _integer("seed", seed, 0, 2**64 - 1)
+        self.seed = as_integer("seed", seed, 0, 2**64 - 1)
 
     @property
     def metadata_type(self) -> np.dtype[Any]:
@@ -174,18 +173,8 @@ class RGBImageField(Field):
 
     def _encoded(self, image: GivenImage) -> tuple[int, int, int, NDArray[np.uint8]]:
         """Mode, height, width and bytes of an image that is made from pixels."""
-        pixels = image.pixels
-        if not pixels.size:
-            height, width = pixels.shape[:2]
-            raise ValueError(f"expected an image with pixels, got one of {width}×{height}")
-        if self.max_resolution is not None:
-            pixels = shrink(pixels, self.max_resolution)
+        pixels = fitted(image.pixels, self.max_resolution)
         height, width = pixels.shape[:2]
-        if max(height, width) > LARGEST_SIDE:
-            raise ValueError(
-                f"expected at most {LARGEST_SIDE} pixels a side, got {width}×{height}; "
-                "set max_resolution to shrink such images"
-            )
         if not self._is_compressed(pixels.nbytes, image):
             return RAW, height, width, pixels.reshape(-1)
         stream = installed_codec().encode(pixels, self.jpeg_quality)
@@ -224,20 +213,7 @@ class RGBImageField(Field):
             How many images are ``raw``, ``jpeg`` and of an ``unknown mode`` (if any), and the
             minimum, median and maximum of ``width`` and ``height``.
         """
-        modes = np.zeros(256, np.int64)
-        sizes = {side: np.zeros(LARGEST_SIDE + 1, np.int64) for side in ("width", "height")}
-        for start in range(0, len(records), _RECORDS_AT_ONCE):
-            part = records[start : start + _RECORDS_AT_ONCE]
-            modes += np.bincount(part["mode"], minlength=modes.size)
-            for side, counts in sizes.items():
-                counts += np.bincount(part[side], minlength=counts.size)
-        figures: dict[str, Any] = {"raw": int(modes[RAW]), "jpeg": int(modes[JPEG])}
-        unknown = len(records) - figures["raw"] - figures["jpeg"]
-        if unknown:
-            figures["unknown mode"] = unknown
-        if len(records):
-            figures |= {side: _spread(counts) for side, counts in sizes.items()}
-        return figures
+        return count_figures(records)
 
 
 @contextmanager
@@ -254,27 +230,6 @@ def _encoder_stream(quality: int) -> JpegStream:
     """What the encoder makes of an image with this quality."""
     pixels = np.zeros((16, 16, 3), np.uint8)
     return read_stream(np.frombuffer(installed_codec().encode(pixels, quality), np.uint8))
-
-
-def _spread(counts: NDArray[np.int64]) -> dict[str, int]:
-    """Minimum, (lower) median and maximum of a histogram."""
-    there = np.flatnonzero(counts)
-    middle = np.searchsorted(np.cumsum(counts), (counts.sum() + 1) // 2)
-    return {"min": int(there[0]), "median": int(middle), "max": int(there[-1])}
-
-
-def _integer(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        number = whole(value)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
-    return number
-
-
-def _integer_or_none(name: str, value: Any, low: int) -> int | None:
-    return None if value is None else _integer(name, value, low, 2**63 - 1)
 
 
 def _probability(write_mode: str, value: Any) -> float | None:

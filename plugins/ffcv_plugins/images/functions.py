@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import threading
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.kernels.structs import places
 from ffcv_plugins.images.arguments import as_choice, as_region, as_size
+from ffcv_plugins.images.choice import Choice, choice_for
+from ffcv_plugins.images.codec import pixels_per_byte
+from ffcv_plugins.images.decoded import DECODED
 from ffcv_plugins.images.decoders import DEFAULT_MODE, Interpolation, Mode, resizes_planes
-from ffcv_plugins.images.jpeg import state as s
-from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
-from ffcv_plugins.images.jpeg.memory import local_memory
 from ffcv_plugins.images.kernels import block_size
-from ffcv_plugins.images.layout import MOST_PIXELS_PER_BYTE
-from ffcv_plugins.images.library import decode_by_library, probe_by_library
+from ffcv_plugins.images.library import decode_by_library
 from ffcv_plugins.raster.finish import Finish, record
 from ffcv_plugins.raster.resizing.planes import resize_planes_entry
 from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
 from ffcv_plugins.raster.resizing.weights import FILTERS
 from ffcv_plugins.raster.resizing.workspace import ResizeWorkspace, allocate
+
+if TYPE_CHECKING:
+    from ffcv.kernels.entry import Entry
+    from ffcv_plugins.images.codec import RegionCodec
 
 __all__ = ["decode_image", "resize"]
 
@@ -36,6 +40,24 @@ class _Scratch(threading.local):
     _made_for: tuple[tuple[int, int], str] | None = None
     _largest: tuple[int, int] = (0, 0)
     _workspace: ResizeWorkspace
+
+    def __init__(self) -> None:
+        self._memories: dict[str, tuple[tuple[int, int, int], Any]] = {}
+
+    def state(self, codec: RegionCodec, stream_bytes: int, height: int, width: int) -> Any:
+        """The words that a codec's functions are given the address of."""
+        made_for, memory = self._memories.get(codec.name, ((0, 0, 0), None))
+        needed = stream_bytes, height, width
+        if any(need > has for need, has in zip(needed, made_for, strict=True)):
+            before = made_for[1] * made_for[2]
+            length, tallest, widest = map(max, needed, made_for)
+            # For a wide and a tall image the larger sides would take more than both together.
+            if tallest * widest > 2 * max(height * width, before):
+                tallest, widest = height, width
+            made_for = length, tallest, widest
+            memory = codec.memory(*made_for)
+            self._memories[codec.name] = made_for, memory
+        return memory.state
 
     def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
         """``(height, width, 3)``, with anything in it."""
@@ -66,12 +88,14 @@ def decode_image(
     interpolation: Interpolation = "bilinear",
     mode: Mode = DEFAULT_MODE,
     side_index: bytes = b"",
+    codec: str | None = None,
 ) -> NDArray[np.uint8]:
     """Decode a JPEG, or only a part of it, and resize that.
 
     Only the part is decoded, by compiled code that does not hold the GIL; what that cannot decode
     (progressive, CMYK, …) is decoded whole by a library. Pixels are libjpeg-turbo's, and are not
-    rotated by EXIF. Other formats are decoded if there is an installed image codec that knows them.
+    rotated by EXIF. Other formats are decoded if there is an installed image codec that knows them;
+    it, too, decodes only the part, if it can.
 
     Args:
         data: the encoded image.
@@ -86,6 +110,8 @@ def decode_image(
         side_index: what ``RGBImageField.side_index_entry`` gave for this very stream; with it, what
             lies above the part need not be read. One that belongs to a stream of another length or
             an image of another size is not used.
+        codec: name of the image codec that decodes, whatever the format; by default ours for JPEG,
+            and for another format the codec that knows it.
 
     Returns:
         ``(H, W, 3)`` uint8, RGB.
@@ -93,6 +119,7 @@ def decode_image(
     Raises:
         ValueError: this is no image that a codec knows, it is damaged, it claims more pixels than
             it can hold, or the region is not inside of it.
+        UnknownNameError: there is no such codec.
         PluginError: an installed codec is broken.
         TypeError: ``size`` is no size, or ``data`` has no bytes.
 
@@ -103,24 +130,39 @@ def decode_image(
         (8, 8, 3)
     """
     stream, index = _as_bytes("data", data), _as_bytes("side_index", side_index)
-    _, info = probe_by_library(stream)
-    if info.kind == "jpeg" and info.height * info.width > MOST_PIXELS_PER_BYTE * stream.size:
+    choice, info = choice_for(stream, codec)
+    if info.height * info.width > pixels_per_byte(choice.library) * stream.size:
         raise ValueError(
-            f"the JPEG stream claims {info.width}×{info.height} pixels, "
+            f"the {info.kind.upper()} stream claims {info.width}×{info.height} pixels, "
             f"more than {stream.size} bytes can hold"
         )
+    image = _Image(choice, stream, index, info.height, info.width)
     box = as_region(region, info.height, info.width)
     out = (box[2], box[3]) if size is None else as_size(size, "size")
     if resizes_planes(mode, interpolation) and out != box[2:]:
-        pixels = _decode_planes(stream, (info.height, info.width), box, out, interpolation, index)
+        pixels = _decode_planes(image, box, out, interpolation)
         if pixels is not None:
             return pixels
     if out == box[2:]:
-        pixels = np.empty((*out, 3), np.uint8)
-        return _decode_region(stream, (info.height, info.width), box, index, pixels)
-    part = _scratch.pixels(*box[2:])
-    part = _decode_region(stream, (info.height, info.width), box, index, part)
+        return _decode_region(image, box, np.empty((*out, 3), np.uint8))
+    part = _decode_region(image, box, _scratch.pixels(*box[2:]))
     return resize(part, out, interpolation=interpolation)
+
+
+class _Image(NamedTuple):
+    """An encoded image, and who decodes it."""
+
+    choice: Choice
+    stream: NDArray[np.uint8]
+    side_index: NDArray[np.uint8]
+    height: int
+    width: int
+
+    def call(self, entry: Entry, state: int, arguments: tuple[int, ...]) -> bool:
+        """Have compiled code decode a part; whether it did."""
+        stream, index = self.stream, self.side_index
+        where = (state, stream.ctypes.data, stream.size)
+        return not entry(*where, *arguments, index.ctypes.data, index.size)
 
 
 def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
@@ -136,50 +178,38 @@ def _as_bytes(name: str, data: Any) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array)
 
 
-def _decode_region(
-    stream: NDArray[np.uint8],
-    whole: tuple[int, int],
-    box: _Region,
-    index: NDArray[np.uint8],
-    pixels: NDArray[np.uint8],
-) -> NDArray[np.uint8]:
+def _decode_region(image: _Image, box: _Region, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The part at full resolution, in ``pixels`` or, where a library has decoded it, elsewhere."""
     y, x, height, width = box
-    state = local_memory(stream.size, *whole).state
-    problem = RGB_ENTRY(
-        state.ctypes.data, stream.ctypes.data, stream.size, *box, pixels.ctypes.data, 3 * width,
-        index.ctypes.data, index.size,
-    )  # fmt: skip
-    if problem:
-        image = np.empty((*whole, 3), np.uint8)
-        decode_by_library(stream, image)
-        pixels = image[y : y + height, x : x + width].copy()
-    return pixels
+    region = image.choice.region
+    if region is not None:
+        state = _scratch.state(region, image.stream.size, image.height, image.width)
+        arguments = (*box, pixels.ctypes.data, 3 * width)
+        if image.call(region.rgb, state.ctypes.data, arguments):
+            return pixels
+    whole = np.empty((image.height, image.width, 3), np.uint8)
+    decode_by_library(image.choice.library, image.stream, whole)
+    return whole[y : y + height, x : x + width].copy()
 
 
 def _decode_planes(
-    stream: NDArray[np.uint8],
-    whole: tuple[int, int],
-    box: _Region,
-    out: tuple[int, int],
-    interpolation: str,
-    index: NDArray[np.uint8],
+    image: _Image, box: _Region, out: tuple[int, int], interpolation: str
 ) -> NDArray[np.uint8] | None:
-    """The part, resized before its colours are converted; ``None`` if that cannot be done."""
-    state = local_memory(stream.size, *whole).state
-    size = block_size(box[2], box[3], *out)
-    problem = PLANES_ENTRY(
-        state.ctypes.data, stream.ctypes.data, stream.size, *box, size, index.ctypes.data,
-        index.size,
-    )  # fmt: skip
-    if problem:
+    """The part, resized before its colors are converted; ``None`` if that cannot be done."""
+    region = image.choice.region
+    if region is None or region.planes is None:
         return None
+    state = _scratch.state(region, image.stream.size, image.height, image.width)
+    size = block_size(box[2], box[3], *out)
+    if not image.call(region.planes, state.ctypes.data, (*box, size)):
+        return None
+    decoded = state[: DECODED.itemsize // 8].view(DECODED)[0]
+    planes = state.ctypes.data + places(DECODED, "planes")[0]
     pixels = np.empty((*out, 3), np.uint8)
     finish = record(Finish(), *out, pixels.ctypes.data)
     problem = resize_planes_entry(
-        state.ctypes.data + 8 * s.PLANES, int(state[s.COMPONENTS]), int(state[s.H_FACTOR]),
-        int(state[s.V_FACTOR]), 8 // size, *box, _scratch.workspace(box, out, interpolation),
-        finish.ctypes.data,
+        planes, *(int(decoded[name]) for name in ("components", "across", "down")), 8 // size,
+        *box, _scratch.workspace(box, out, interpolation), finish.ctypes.data,
     )  # fmt: skip
     _check_resized(problem)
     return pixels

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ffcv.beton.foreign import url_problem
 from ffcv.beton.values import unmasked
 from ffcv.forking import lazy
+from ffcv_plugins.images.codec import Codec, ImageInfo, installed_codec
 from ffcv_plugins.images.layout import LARGEST_SIDE
-from ffcv_plugins.images.library import decode_by_library, is_ours, probe_by_library
+from ffcv_plugins.images.library import decode_by_library, is_ours, known_by_strangers, probed
 from ffcv_plugins.images.pillow import (
     is_changed,
     is_pillow,
@@ -24,7 +25,7 @@ from ffcv_plugins.images.pillow import (
     undecoded_stream,
 )
 
-__all__ = ["GivenImage", "shrink"]
+__all__ = ["GivenImage", "fitted", "shrink"]
 
 _EXPECTED = (
     "expected an image: a uint8 array (H, W, 3), a PIL image, a uint8 tensor, "
@@ -41,8 +42,12 @@ class GivenImage:
     it (which drops transparency); paths of image files; and the bytes of one. Images are not
     rotated by their EXIF orientation.
 
+    What is encoded is decoded by the codec that its field names, if that knows it, else by ours for
+    JPEG, else by PIL, and what PIL does not know by the codec of somebody who knows its format.
+
     Args:
         value: the image.
+        codec: the codec that the field names, if it does.
 
     Attributes:
         name: what messages call it.
@@ -51,8 +56,8 @@ class GivenImage:
         ValueError: a file cannot be read, or is a damaged JPEG that PIL would decode.
     """
 
-    def __init__(self, value: Any) -> None:
-        self._value = value
+    def __init__(self, value: Any, codec: Codec | None = None) -> None:
+        self._value, self._codec = value, codec
         self.name = "the image"
         self._encoded: bytes | None = None
         if isinstance(value, bytes | bytearray | memoryview):
@@ -87,6 +92,20 @@ class GivenImage:
         return np.frombuffer(self._encoded, np.uint8)
 
     @property
+    def stream_of_codec(self) -> bytes | None:
+        """The image's bytes if they are of the format of the field's codec; ``None`` for others."""
+        return None if self._info_by_codec is None else self._encoded
+
+    @lazy
+    def _info_by_codec(self) -> ImageInfo | None:
+        if self._encoded is None or self._codec is None:
+            return None
+        try:
+            return probed(self._codec, np.frombuffer(self._encoded, np.uint8))
+        except ValueError:
+            return None
+
+    @property
     def content(self) -> NDArray[np.uint8]:
         """What the image was given as: ``(n,)`` bytes of a file, or ``(H, W, 3)`` pixels.
 
@@ -104,7 +123,7 @@ class GivenImage:
         """
         if self._encoded is not None:
             pixels = self.decode_stream()
-            return _by_pillow(self._encoded, self.name) if pixels is None else pixels
+            return self._by_others(self._encoded) if pixels is None else pixels
         if isinstance(self._value, np.ndarray):
             return _from_array(unmasked(self._value))
         torch = sys.modules.get("torch")
@@ -115,10 +134,10 @@ class GivenImage:
         raise TypeError(f"{_EXPECTED}; got {type(self._value).__name__}")
 
     def decode_stream(self) -> NDArray[np.uint8] | None:
-        """The pixels of an encoded image, by a codec that tells of damage.
+        """The pixels of an encoded image, by the field's codec or ours, which tell of damage.
 
         Returns:
-            ``None`` for formats that only PIL knows, and for CMYK, which it converts otherwise.
+            ``None`` for other formats, and for CMYK, which PIL converts otherwise.
 
         Raises:
             ValueError: the image is damaged.
@@ -127,19 +146,39 @@ class GivenImage:
 
     @lazy
     def _stream_pixels(self) -> NDArray[np.uint8] | None:
-        data = np.frombuffer(self._encoded or b"", np.uint8)
-        try:
-            codec, info = probe_by_library(data)
-        except ValueError:
+        codec, info = self._codec, self._info_by_codec
+        if codec is None or info is None:
             if self.jpeg is None:
                 return None
-            raise
+            codec = installed_codec()
+            info = probed(codec, self.jpeg)
+        pixels = self._decoded(codec, info)
+        return None if info.channels == 4 and is_ours(codec) else pixels
+
+    def _decoded(self, codec: Codec, info: ImageInfo) -> NDArray[np.uint8]:
         pixels = np.empty((info.height, info.width, 3), np.uint8)
         try:
-            decode_by_library(data, pixels)
+            decode_by_library(codec, np.frombuffer(self._encoded or b"", np.uint8), pixels)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from error
-        return None if info.channels == 4 and is_ours(codec) else pixels
+        return pixels
+
+    def _by_others(self, data: bytes) -> NDArray[np.uint8]:
+        """The pixels by PIL, or by a codec of somebody's, in formats that PIL does not know."""
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with pillow_errors(self.name):
+                image = Image.open(io.BytesIO(data))
+        except ValueError as error:
+            if not isinstance(error.__cause__, UnidentifiedImageError):
+                raise
+            found, _ = known_by_strangers(np.frombuffer(data, np.uint8))
+            if found is None:
+                raise
+            return self._decoded(*found)
+        with image:
+            return pillow_pixels(image, self.name)
 
 
 def _from_array(array: NDArray[Any]) -> NDArray[np.uint8]:
@@ -194,13 +233,28 @@ def _read(path: str | bytes) -> tuple[bytes, str]:
         raise ValueError(f"cannot read the image file {name!r}: {problem}") from error
 
 
-def _by_pillow(data: bytes, name: str) -> NDArray[np.uint8]:
-    from PIL import Image
+def fitted(pixels: NDArray[np.uint8], longest: int | None) -> NDArray[np.uint8]:
+    """An image that a record can describe.
 
-    with pillow_errors(name):
-        image = Image.open(io.BytesIO(data))
-    with image:
-        return pillow_pixels(image, name)
+    Args:
+        pixels: the image.
+        longest: the most pixels that its longer side is to have; ``None`` for any number.
+
+    Raises:
+        ValueError: it has no pixels, or too many.
+    """
+    height, width = pixels.shape[:2]
+    if not pixels.size:
+        raise ValueError(f"expected an image with pixels, got one of {width}×{height}")
+    if longest is not None:
+        pixels = shrink(pixels, longest)
+        height, width = pixels.shape[:2]
+    if max(height, width) > LARGEST_SIDE:
+        raise ValueError(
+            f"expected at most {LARGEST_SIDE} pixels a side, got {width}×{height}; "
+            "set max_resolution to shrink such images"
+        )
+    return pixels
 
 
 def shrink(pixels: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:

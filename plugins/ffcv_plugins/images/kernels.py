@@ -1,9 +1,9 @@
 """The kernels of the image decoders.
 
 A kernel finds out which part of an image is kept, and :func:`_deliver` brings it into its slot of
-the batch: raw pixels and natively decoded JPEGs in compiled code alone, everything else from pixels
-that a library has decoded before (see ``SampleDecoder.assist``). Whatever becomes of a sample, the
-changes of colour that were noted for it are gone afterwards.
+the batch: raw pixels, and what compiled codecs decode, in compiled code alone; everything else from
+pixels that a library has decoded before (see ``SampleDecoder.assist``). Whatever becomes of a
+sample, the changes of colour that were noted for it are gone afterwards.
 
 Entry points are given addresses of the record's region, together with its length; of arrays of the
 workspace, whose sizes stand in their own tables; and of the destination, which is as large as the
@@ -20,10 +20,12 @@ from numpy.typing import NDArray
 
 from ffcv.kernels import is_compiled, kernel
 from ffcv.kernels.entry import call_entry
+from ffcv.kernels.structs import places
 from ffcv.kernels.vectors import address_of, fence, load_i64
 from ffcv.pipeline import ASSIST
-from ffcv_plugins.images.jpeg import state as s
-from ffcv_plugins.images.layout import JPEG, MOST_PIXELS_PER_BYTE, RAW
+from ffcv_plugins.images.decoded import DECODED
+from ffcv_plugins.images.layout import RAW
+from ffcv_plugins.images.source import Memories
 from ffcv_plugins.raster.crops import center_crop, random_resized_crop
 from ffcv_plugins.raster.finish import COLORS, DESTINATION, HEIGHT, PAST_CACHE, WIDTH
 from ffcv_plugins.raster.resizing.eager import resize_with_numpy
@@ -36,7 +38,6 @@ __all__ = [
     "NOTHING",
     "CenterCropParams",
     "ImageWorkspace",
-    "NoDecoder",
     "RandomCropParams",
     "SourceParams",
     "WholeParams",
@@ -49,10 +50,10 @@ __all__ = [
 _BAD_MODE, _WRONG_LENGTH, _INCREDIBLE, _EMPTY, _OTHER_SIZE, _NO_ROOM = 1, 2, 3, 4, 5, 6
 
 ERRORS: Mapping[int, str] = {
-    _BAD_MODE: f"its record has another mode than {JPEG} (JPEG) and {RAW} (raw)",
+    _BAD_MODE: "its record has a mode that its field does not know",
     _WRONG_LENGTH: "its region has another size than width × height × 3 of its record, "
     "which says that it is raw",
-    _INCREDIBLE: "its record claims more pixels than a JPEG of so few bytes can have",
+    _INCREDIBLE: "its record claims more pixels than its codec can put into so few bytes",
     _EMPTY: "its record claims a width or a height of 0",
     _OTHER_SIZE: "it has another size than the images had when the loader was made",
     _NO_ROOM: "the scratch memory for resizing is too small for it, which is a defect of ffcv",
@@ -61,29 +62,28 @@ ERRORS: Mapping[int, str] = {
 
 NOTHING, LIBRARY = np.uint64(0), np.uint64(1)
 
+_WIDTH, _HEIGHT, _COMPONENTS, _ACROSS, _DOWN, _PLANES = places(
+    DECODED, "width", "height", "components", "across", "down", "planes"
+)
+"""Where the members of :data:`DECODED` lie, in bytes."""
+
 
 class ImageWorkspace(NamedTuple):
     """Scratch of one worker.
 
     Attributes:
         decoded: whose pixels the library has left: ``(1, data_ptr)``, or ``(0, …)`` for none.
-        pixels: uint8, room for the pixels of the largest JPEG.
+        pixels: uint8, room for the pixels of the largest image that a codec decodes.
         finish: what is done with finished rows, see ``raster.finish``; int64.
-        decoder: memory of the region codec, or :class:`NoDecoder`.
+        memories: memory of the codecs.
         resizer: memory of resizing.
     """
 
     decoded: NDArray[np.uint64]
     pixels: NDArray[np.uint8]
     finish: NDArray[np.int64]
-    decoder: Any
+    memories: Memories
     resizer: ResizeWorkspace
-
-
-class NoDecoder(NamedTuple):
-    """In the place of a region codec's memory where there is none."""
-
-    state: NDArray[np.int64]
 
 
 class SourceParams(NamedTuple):
@@ -93,10 +93,8 @@ class SourceParams(NamedTuple):
         tallest: the largest height that the workspace is made for.
         widest: the largest width that it is made for.
         method: the filter, see ``resizing.weights``.
-        pixels_at: address of the region codec's ``rgb``, 0 if there is none. This and the others
-            are 0 as well where nothing is compiled.
-        planes_at: address of its ``planes``, if JPEGs may be resized before their colours are
-            converted; or 0.
+        codecs: for each mode what is known about its codec, ``source.CODEC_WORDS``. Addresses,
+            these and the others, are 0 where nothing is compiled.
         resize_at: address of ``resizing.rgb.resize_rgb``.
         resize_planes_at: address of ``resizing.planes.resize_planes``.
         offsets: address of the side index's offsets, uint64.
@@ -108,8 +106,7 @@ class SourceParams(NamedTuple):
     tallest: int
     widest: int
     method: int
-    pixels_at: int
-    planes_at: int
+    codecs: NDArray[np.void]
     resize_at: int
     resize_planes_at: int
     offsets: int
@@ -171,9 +168,10 @@ def _check(record: Any, data: Any, params: Any, workspace: Any) -> int:
         return _EMPTY
     if record["mode"] == RAW:
         return 0 if data.shape[0] == size else _WRONG_LENGTH
-    if record["mode"] != JPEG:
+    mode = np.int64(record["mode"])
+    if mode >= params.codecs.shape[0]:
         return _BAD_MODE
-    credible = height * width <= MOST_PIXELS_PER_BYTE * data.shape[0]
+    credible = height * width <= params.codecs[mode]["pixels_per_byte"] * data.shape[0]
     return 0 if credible and size <= workspace.pixels.shape[0] else _INCREDIBLE
 
 
@@ -210,8 +208,8 @@ def _resize(
 
 @kernel
 def _has_size(state: Any, record: Any) -> bool:
-    """Whether the JPEG that was decoded last has the size that its record says."""
-    height, width = load_i64(state + 8 * s.HEIGHT), load_i64(state + 8 * s.WIDTH)
+    """Whether the image that was decoded last has the size that its record says."""
+    height, width = load_i64(state + _HEIGHT), load_i64(state + _WIDTH)
     return height == np.int64(record["height"]) and width == np.int64(record["width"])
 
 
@@ -219,15 +217,16 @@ def _has_size(state: Any, record: Any) -> bool:
 def _through_planes(
     record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, params: Any, entry: Any, workspace: Any
 ) -> int:
-    """Decode a part of a JPEG, resize its components, and convert colours then."""
-    state, finish = address_of(workspace.decoder.state), address_of(workspace.finish)
+    """Decode a part of an image, resize its components, and convert colors then."""
+    mode = np.int64(record["mode"])
+    state, finish = workspace.memories.states[mode], address_of(workspace.finish)
     size = block_size(h, w, workspace.finish[HEIGHT], workspace.finish[WIDTH])
     stream, length = address_of(data), np.int64(data.shape[0])
     arguments = (state, stream, length, y, x, h, w, size, entry[0], entry[1])
-    if call_entry(params.planes_at, arguments) != 0 or not _has_size(state, record):
+    if call_entry(params.codecs[mode]["planes"], arguments) != 0 or not _has_size(state, record):
         return ASSIST
-    planes, number = state + 8 * s.PLANES, load_i64(state + 8 * s.COMPONENTS)
-    across, down = load_i64(state + 8 * s.H_FACTOR), load_i64(state + 8 * s.V_FACTOR)
+    planes, number = state + _PLANES, load_i64(state + _COMPONENTS)
+    across, down = load_i64(state + _ACROSS), load_i64(state + _DOWN)
     work = address_of(workspace.resizer.table)
     box = (planes, number, across, down, 8 // size, y, x, h, w, work, finish)
     return 0 if call_entry(params.resize_planes_at, box) == 0 else _NO_ROOM
@@ -237,11 +236,12 @@ def _through_planes(
 def _through_pixels(
     record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, params: Any, entry: Any, workspace: Any
 ) -> int:
-    """Decode a part of a JPEG to RGB, and resize that."""
-    state, pixels = address_of(workspace.decoder.state), address_of(workspace.pixels)
+    """Decode a part of an image to RGB, and resize that."""
+    mode = np.int64(record["mode"])
+    state, pixels = workspace.memories.states[mode], address_of(workspace.pixels)
     stream, length = address_of(data), np.int64(data.shape[0])
     arguments = (state, stream, length, y, x, h, w, pixels, 3 * w, entry[0], entry[1])
-    if call_entry(params.pixels_at, arguments) != 0 or not _has_size(state, record):
+    if call_entry(params.codecs[mode]["rgb"], arguments) != 0 or not _has_size(state, record):
         return ASSIST
     return _resize(pixels, 3 * w, 0, 0, h, w, params, workspace)
 
@@ -253,25 +253,26 @@ def _deliver(
 ) -> int:  # fmt: skip
     """Bring a part of an image into its slot, resized and finished."""
     height, width = np.int64(record["height"]), np.int64(record["width"])
-    is_jpeg = record["mode"] == JPEG
+    mode = np.int64(record["mode"])
+    is_encoded = mode != RAW
     pixels = data
-    if is_jpeg:
+    if is_encoded:
         mine = workspace.decoded[1] == np.uint64(record["data_ptr"])
         is_decoded = workspace.decoded[0] == LIBRARY and mine
-        if not is_decoded and (params.pixels_at == 0 or not is_compiled()):
+        if not is_decoded and (params.codecs[mode]["rgb"] == 0 or not is_compiled()):
             return ASSIST
         if is_decoded:
             workspace.decoded[0] = NOTHING
-            is_jpeg = False
+            is_encoded = False
             pixels = workspace.pixels[: height * width * 3]
     if not is_compiled():
         resize_with_numpy(pixels, height, width, y, x, h, w, destination, params.method)
         return 0
     workspace.finish[DESTINATION] = address_of(destination)
-    if is_jpeg:
+    if is_encoded:
         entry = _index_entry(params, sample)
         same = h == workspace.finish[HEIGHT] and w == workspace.finish[WIDTH]
-        if params.planes_at != 0 and not same:
+        if params.codecs[mode]["planes"] != 0 and not same:
             return _through_planes(record, data, y, x, h, w, params, entry, workspace)
         return _through_pixels(record, data, y, x, h, w, params, entry, workspace)
     return _resize(address_of(pixels), 3 * width, y, x, h, w, params, workspace)

@@ -1,31 +1,50 @@
-"""Decoding whole images by the library that knows them.
-
-Codecs that somebody has installed are asked before ours, in the order of their names; the first one
-whose ``probe`` does not refuse an image decodes it. Ours knows JPEG.
-"""
+"""Decoding whole images by the library that knows them."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.errors import PluginError
-from ffcv_plugins.images.codec import Codec, ImageInfo, installed_codec, library_codecs
+from ffcv.plugin import registry
+from ffcv_plugins.images.codec import Codec, ImageInfo, installed_codec, named_codec
+from ffcv_plugins.images.hookspecs import ImageKind
 
-__all__ = ["decode_by_library", "is_ours", "probe_by_library"]
+__all__ = ["decode_by_library", "is_ours", "known_by_strangers", "probe_by_library", "probed"]
+
+_OURS = "ffcv"
+"""The distribution of the built-in codecs."""
 
 
 def is_ours(codec: Codec) -> bool:
     """Whether this is the built-in library codec."""
-    return type(codec) is type(installed_codec())
+    return codec is installed_codec()
+
+
+def probed(codec: Codec, data: NDArray[np.uint8]) -> ImageInfo:
+    """What a codec reads in an image's header.
+
+    Raises:
+        ValueError: this is no image that the codec knows.
+        PluginError: the codec failed in another way than it may.
+    """
+    try:
+        info: object = codec.probe(data)
+    except ValueError:
+        raise
+    except Exception as error:
+        raise PluginError(_failure(codec, "probe", error)) from error
+    if not isinstance(info, ImageInfo):
+        wrong = TypeError(f"expected an ImageInfo, got {type(info).__name__} {info!r}")
+        raise PluginError(_failure(codec, "probe", wrong))
+    return info
 
 
 def probe_by_library(data: NDArray[np.uint8]) -> tuple[Codec, ImageInfo]:
-    """Find the codec that knows an image.
-
-    A codec that fails in another way than it may is warned of, and the next one is asked.
+    """Find the codec that knows an image: ours, or else that of somebody who knows its format.
 
     Args:
         data: the encoded image, ``(N,)`` uint8.
@@ -34,41 +53,81 @@ def probe_by_library(data: NDArray[np.uint8]) -> tuple[Codec, ImageInfo]:
         The codec, and what the image's header says.
 
     Raises:
-        ValueError: no codec knows it.
+        ValueError: no codec knows it, or several do.
     """
+    ours = installed_codec()
+    try:
+        return ours, probed(ours, data)
+    except ValueError as error:
+        found, refusals = known_by_strangers(data)
+        if found is None and not refusals:
+            raise
+        reason = error
+    if found is None:
+        words = "; ".join([f"{ours.name}: {reason}", *refusals])
+        raise ValueError(f"no image codec knows these {data.size} bytes ({words})")
+    return found
+
+
+def known_by_strangers(
+    data: NDArray[np.uint8],
+) -> tuple[tuple[Codec, ImageInfo] | None, list[str]]:
+    """Find the codec of somebody else's that knows an image.
+
+    One that fails in another way than it may is warned of and left out.
+
+    Returns:
+        The codec and what the image's header says, or ``None``; and what the others say.
+
+    Raises:
+        ValueError: several know it, among which only a name could choose.
+    """
+    found: list[tuple[Codec, ImageInfo]] = []
     refusals = []
-    for codec in library_codecs():
+    for codec in _strangers():
         try:
-            info = codec.probe(data)
-            if not isinstance(info, ImageInfo):
-                raise TypeError(f"expected an ImageInfo, got {type(info).__name__} {info!r}")
+            found.append((codec, probed(codec, data)))
         except ValueError as error:
-            refusals.append((codec.name, error))
-        except Exception as error:
-            words = f"{_failure(codec, 'probe', error)}; the image is decoded without it"
-            warnings.warn(words, RuntimeWarning, stacklevel=2)
-        else:
-            return codec, info
-    if len(refusals) == 1:
-        raise refusals[0][1]
-    all_of_them = "; ".join(f"{name}: {error}" for name, error in refusals)
-    raise ValueError(
-        f"no image codec knows these {data.size} bytes ({all_of_them or 'none is usable'})"
-    )
+            refusals.append(f"{codec.name}: {error}")
+        except PluginError as error:
+            words = f"{error}; the image is decoded without it"
+            warnings.warn(words, RuntimeWarning, stacklevel=3)
+    if len(found) > 1:
+        names = " and ".join(repr(codec.name) for codec, _ in found)
+        raise ValueError(f"the image codecs {names} all know these {data.size} bytes: name one")
+    return found[0] if found else None, refusals
 
 
-def decode_by_library(data: NDArray[np.uint8], destination: NDArray[np.uint8]) -> None:
-    """Decode an image with the codec that knows it.
+def _strangers() -> Iterator[Codec]:
+    """The library codecs that are not ours and can be made."""
+    for registered in registry.contributions(ImageKind.CODEC):
+        if registered.distribution == _OURS or not registry.available(registered):
+            continue
+        try:
+            codec = named_codec(registered.name)
+        except PluginError as error:
+            words = f"{error}; images are decoded without it"
+            warnings.warn(words, RuntimeWarning, stacklevel=4)
+            continue
+        if isinstance(codec, Codec):
+            yield codec
+
+
+def decode_by_library(
+    codec: Codec, data: NDArray[np.uint8], destination: NDArray[np.uint8]
+) -> None:
+    """Decode an image with a codec.
 
     Args:
+        codec: one that knows the image.
         data: the encoded image, ``(N,)`` uint8.
         destination: where the pixels go, ``(H, W, 3)`` uint8, C-contiguous.
 
     Raises:
-        ValueError: no codec knows it, it is broken, or it has another size.
+        ValueError: the codec does not know it, it is broken, or it has another size.
         PluginError: the codec failed in another way than it may.
     """
-    codec, info = probe_by_library(data)
+    info = probed(codec, data)
     height, width = destination.shape[:2]
     if (info.height, info.width) != (height, width):
         raise ValueError(

@@ -1,10 +1,12 @@
-"""The built-in region codec."""
+"""The built-in region codec: JPEG."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from ffcv.kernels.entry import Entry
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
-from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate
+from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate, plane_bytes
 
 __all__ = ["NativeCodec"]
 
@@ -20,6 +22,10 @@ class NativeCodec:
     name = "native"
     rgb: Entry = RGB_ENTRY
     planes: Entry | None = PLANES_ENTRY
+
+    def plane_bytes(self, heights: Any, widths: Any) -> Any:
+        """See :meth:`RegionCodec.memory`."""
+        return plane_bytes(heights, widths)
 
     def memory(
         self, stream_bytes: int, height: int, width: int, planes: int | None = None

@@ -20,11 +20,11 @@ def judged(stream):
     """Our pixels, or ``None`` and why there are none."""
     data = np.frombuffer(stream, np.uint8)
     try:
-        _, info = probe_by_library(data)
+        codec, info = probe_by_library(data)
         if info.width * info.height > MOST_PIXELS_PER_BYTE * data.size:
             return None, "it claims too many pixels"
         pixels = np.empty((info.height, info.width, 3), np.uint8)
-        decode_by_library(data, pixels)
+        decode_by_library(codec, data, pixels)
     except ValueError as error:
         return None, str(error)
     return pixels, ""

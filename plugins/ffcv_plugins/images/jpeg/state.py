@@ -10,83 +10,88 @@ from __future__ import annotations
 from typing import Any
 
 from ffcv.kernels import kernel
+from ffcv.kernels.structs import places
 from ffcv.kernels.vectors import load_i64, store_i64
+from ffcv_plugins.images.decoded import DECODED
+from ffcv_plugins.raster.resizing.planes import PLANE
 
 # The words are this module's vocabulary, used as ``state.WIDTH``.
 __all__ = ["STATE_BYTES", "WORDS", "get", "put"]
 
-WIDTH = 0
-HEIGHT = 1
-COMPONENTS = 2
-H_FACTOR = 3
-"""Luma samples for each chroma sample, horizontally: 1, 2 or 4."""
-V_FACTOR = 4
-"""The same vertically: 1 or 2."""
-RESTART_INTERVAL = 5
-"""MCUs from one restart marker to the next; 0 for none."""
-SCAN = 6
-"""Where the entropy-coded data begin, in bytes from the start of the stream."""
-DEFINED_TABLES = 7
-"""Bit ``t`` is set when this stream has defined Huffman table ``t`` (0 to 3 DC, 4 to 7 AC)."""
-DEFINED_QUANTISERS = 8
-"""The same for quantisation tables 0 to 3."""
-ADOBE_TRANSFORM = 9
-"""What an Adobe segment says about colour: 0 none, 1 YCbCr; -1 without such a segment."""
-HAS_JFIF = 10
+WIDTH, HEIGHT, COMPONENTS, H_FACTOR, V_FACTOR, PLANES = (
+    place // 8
+    for place in places(DECODED, "width", "height", "components", "across", "down", "planes")
+)
+"""What a codec tells of an image, see ``decoded.DECODED``. There are 1, 2 or 4 samples of luma for
+one of chroma horizontally, and 1 or 2 vertically. Planes have ``PLANE_WORDS`` each. All else is for
+the decoder alone."""
 
-QUANTISER = 12
+PLANE_WORDS = PLANE.itemsize // 8
+P_ADDRESS, P_PITCH, P_LEFT, P_TOP, P_COLUMNS, P_ROWS, P_WIDTH, P_HEIGHT = (
+    place // 8
+    for place in places(
+        PLANE, "address", "pitch", "left", "top", "columns", "rows", "width", "height"
+    )
+)
+
+RESTART_INTERVAL = 29
+"""MCUs from one restart marker to the next; 0 for none."""
+SCAN = 30
+"""Where the entropy-coded data begin, in bytes from the start of the stream."""
+DEFINED_TABLES = 31
+"""Bit ``t`` is set when this stream has defined Huffman table ``t`` (0 to 3 DC, 4 to 7 AC)."""
+DEFINED_QUANTISERS = 32
+"""The same for quantisation tables 0 to 3."""
+ADOBE_TRANSFORM = 33
+"""What an Adobe segment says about colour: 0 none, 1 YCbCr; -1 without such a segment."""
+HAS_JFIF = 34
+
+QUANTISER = 36
 """Three words: the number of each component's quantisation table."""
-IDENTIFIER = 15
+IDENTIFIER = 39
 """Three words: the components' identifiers."""
-DC_TABLE = 18
+DC_TABLE = 42
 """Three words: the number of each component's DC table, 0 to 3."""
-AC_TABLE = 21
+AC_TABLE = 45
 """Three words: the number of each component's AC table, 4 to 7."""
 
-MCU_COLUMNS = 24
-MCU_ROWS = 25
-FIRST_COLUMN = 26
+MCU_COLUMNS = 48
+MCU_ROWS = 49
+FIRST_COLUMN = 50
 """The region in MCUs: first column, column behind the last, first row, row behind the last."""
-END_COLUMN = 27
-FIRST_ROW = 28
-END_ROW = 29
-SIZE = 30
+END_COLUMN = 51
+FIRST_ROW = 52
+END_ROW = 53
+SIZE = 54
 """Pixels a side that a block is decoded to: 8, 4, 2 or 1."""
-BLOCKS = 31
+BLOCKS = 55
 """Blocks in one MCU."""
-GROUPS = 32
+GROUPS = 56
 """Groups of 16 blocks in one batch of 16 MCUs."""
 
-DATA = 34
+DATA = 58
 """Address of the stream, and its length in bytes."""
-LENGTH = 35
-ACCESS = 36
+LENGTH = 59
+ACCESS = 60
 """How the scan is entered: see ``segments``."""
-INTERVAL = 37
+INTERVAL = 61
 """MCUs of one segment."""
-SEGMENTS_A_ROW = 38
-ENTRIES = 39
+SEGMENTS_A_ROW = 62
+ENTRIES = 63
 """Address of the side index's entries."""
-FAILED = 40
+FAILED = 64
 """Set to 1 by what meets a Huffman code that no table has."""
-PREDICTORS = 41
+PREDICTORS = 65
 """Three words: the DC value of each component's last block."""
-SEGMENT = 44
+SEGMENT = 68
 """Number of the segment whose data are prepared, or -1."""
-SEGMENT_END = 45
+SEGMENT_END = 69
 """Number of the MCU behind it."""
-PREPARED = 46
+PREPARED = 70
 """Address behind the last unstuffed byte."""
-MARKER_SEGMENT = 11
+MARKER_SEGMENT = 35
 """Number of a segment between restart markers whose place is known, and that place."""
-MARKER_AT = 47
-
-PLANES = 48
-"""Three times eight words; see :data:`PLANE_WORDS`."""
-PLANE_WORDS = 8
-P_ADDRESS, P_PITCH, P_LEFT, P_TOP, P_COLUMNS, P_ROWS, P_WIDTH, P_HEIGHT = range(8)
-"""A plane holds a window of a component: its address and the bytes from one row to the next, where
-the window begins in the component, how large it is, and how large the whole component is."""
+MARKER_AT = 71
 
 LASTS = 72
 """Eight words: of each group of blocks the last place, in zigzag order, that is not zero."""

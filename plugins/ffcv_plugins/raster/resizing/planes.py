@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ffcv.kernels.entry import Entry, call_entry
+from ffcv.kernels.structs import places
 from ffcv.kernels.vectors import (
     clamp_u8,
     interleave3,
@@ -46,18 +49,31 @@ __all__ = [
     "COLOR_BITS",
     "GREEN_CB",
     "GREEN_CR",
-    "PLANE_BYTES",
+    "PLANE",
     "RED_CR",
     "resize_planes",
     "resize_planes_entry",
 ]
 
-PLANE_BYTES = 64
-"""A plane's table: address, bytes from one row to the next, the window's first column and row in
-the component, its columns and rows; int64 each. Two more words, for the size of the whole
-component, are not used here."""
+PLANE = np.dtype(
+    [
+        ("address", "<i8"),
+        ("pitch", "<i8"),
+        ("left", "<i8"),
+        ("top", "<i8"),
+        ("columns", "<i8"),
+        ("rows", "<i8"),
+        ("width", "<i8"),
+        ("height", "<i8"),
+    ]
+)
+"""A plane: a window of a component in memory. Its address and the bytes from one row to the next,
+where the window begins in the component, how large it is, and how large the whole component is."""
 
-_ADDRESS, _PITCH, _LEFT, _TOP, _COLUMNS, _ROWS = range(0, 48, 8)
+_PLANE_BYTES = PLANE.itemsize
+_ADDRESS, _PITCH, _LEFT, _TOP, _COLUMNS, _ROWS = places(
+    PLANE, "address", "pitch", "left", "top", "columns", "rows"
+)
 
 COLOR_BITS = 6
 """Bits behind the point of a colour before it is rounded."""
@@ -87,7 +103,7 @@ def resize_planes(
     """Resize a region of a JPEG's planes into a sample.
 
     Args:
-        planes: address of the planes' tables, ``PLANE_BYTES`` each.
+        planes: address of the planes, a record :data:`PLANE` each.
         components: 1 for grey, 3 for luma and chroma.
         h: luma samples for each chroma sample, horizontally.
         v: the same vertically.
@@ -150,7 +166,7 @@ def _prepare(
     finish: int,
 ) -> int:
     """Set up one component."""
-    plane, across, down = planes + PLANE_BYTES * index, scale, scale
+    plane, across, down = planes + _PLANE_BYTES * index, scale, scale
     if index > 0:
         across, down = scale * h, scale * v
     low_y, low_x = y // down, x // across

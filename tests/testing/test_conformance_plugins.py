@@ -129,8 +129,13 @@ WRONG = {
         "test_every_name_can_be_imported",
         "is a decoder, announced as a transform",
     ),
-    "a decoder that is none": (
+    "a decoder that is a field": (
         OPERATIONS.format('"Number", Kind.DECODER', "Number"),
+        "test_every_name_can_be_imported",
+        "Number is a field, but is announced as",
+    ),
+    "a decoder that is none": (
+        OPERATIONS.format('"Number", Kind.DECODER', "Contribution"),
         "test_every_name_can_be_imported",
         "is no operation",
     ),

@@ -1,7 +1,7 @@
 """Run fields and operations without a file and without a loader.
 
-Everything here is NumPy in, NumPy out, on one thread. An operation on samples runs as the stage
-that a loader makes of it, compiled by the same compiler or, with ``jit=False``, as plain Python.
+Everything here is NumPy in, NumPy out, on one thread. An operation runs as the program that a
+loader makes of it, compiled by the same compiler or, with ``jit=False``, as plain Python.
 
 Example:
     >>> import numpy as np
@@ -22,6 +22,7 @@ Example:
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,8 @@ from ffcv.pipeline import (
 from ffcv.pipeline.announced import unannounced
 from ffcv.pipeline.attributes import default_decoder, flag
 from ffcv.pipeline.forms import runs_on_batches, runs_on_samples
-from ffcv.pipeline.graph import SampleStage, Step
-from ffcv.testing.memory import Allocate, Encoded, encode_values
+from ffcv.pipeline.graph import BatchStage, SampleStage, Step
+from ffcv.testing.memory import OUTPUT, PATH, Allocate, Encoded, encode_values
 
 __all__ = ["apply", "batch_key", "decode", "encode_value", "sample_keys", "state_of"]
 
@@ -116,16 +117,16 @@ def apply(
     Raises:
         ValueError, TypeError: the operation refuses the batch.
         SampleError: its kernel returned one of its error codes.
+        CompilationError, PipelineError: a loader would refuse it.
     """
     positions = np.arange(len(batch)) if ids is None else np.asarray(ids, np.int64)
     if positions.shape != (len(batch),):
         raise ValueError(f"expected {len(batch)} ids, one a sample, got shape {positions.shape}")
     operation = copy.copy(operation)
+    imitated: dict[str, Any] = {"seed": seed, "epoch": epoch, "jit": jit}
     if runs_on_batches(operation) and _works_on_batches(operation, batch):
-        key = batch_key(seed=seed, epoch=epoch)
-        return _apply_to_batch(operation, batch, positions, key, jit, allocate)
+        return _apply_to_batch(operation, batch, slot, positions, allocate, **imitated)
     if isinstance(operation, SampleOperation):
-        imitated = {"seed": seed, "epoch": epoch, "jit": jit}
         return _apply_to_samples(operation, batch, slot, positions, allocate, **imitated)
     raise TypeError(
         f"expected a SampleOperation or an Operation, got {type(operation).__name__}"
@@ -166,39 +167,39 @@ def _apply_to_samples(
 def _apply_to_batch(
     operation: Operation,
     batch: Any,
+    slot: int,
     ids: NDArray[np.int64],
-    key: np.uint64,
-    jit: bool,
     allocate: Allocate,
+    *,
+    seed: int,
+    epoch: int,
+    jit: bool,
 ) -> Any:
+    from ffcv.pipeline.batch_program import BatchProgram
+    from ffcv.pipeline.execution import allocate as allocate_asked
+
     batch = batch.copy() if isinstance(batch, np.ndarray) else batch.clone()
-    after, queries = operation.declare_state_and_memory(state_of(batch))
-    code = operation.generate_code()
-    arguments = [batch, _memory(queries, len(batch), allocate)]
-    if getattr(code, "with_indices", False):
-        arguments.append(ids)
-    if getattr(code, "with_key", False):
-        arguments.append(key)
-    if jit and flag(operation, "compiled", after.jit_mode):
-        from numba import njit
-        from numba.core.dispatcher import Dispatcher
-
-        code = code if isinstance(code, Dispatcher) else njit(code)
-    return code(*arguments)
+    before = state_of(batch)
+    after, asked = operation.declare_state_and_memory(before)
+    stage = BatchStage(before, Step(operation, slot, 1, after, asked))
+    program = BatchProgram(PATH, OUTPUT, stage, jit)
+    make = functools.partial(_memory, size=len(batch), allocate=allocate)
+    memory, shared = allocate_asked(asked, make), None
+    run = program.begin_epoch(seed, epoch)
+    if program.shared is not None:
+        shared = allocate_asked(program.shared.asked, make)
+        run.fill_shared(shared, ids)
+    return run.run(0, ids, batch, memory, shared)
 
 
-def _memory(queries: Any, size: int, allocate: Allocate) -> Any:
+def _memory(query: AllocationQuery, size: int, allocate: Allocate) -> Any:
     """What an ``Operation`` asked for, with the batch dimension in front."""
-    if queries is None:
-        return None
-    if not isinstance(queries, AllocationQuery):
-        return tuple(_memory(query, size, allocate) for query in queries)
-    shape = (size, *queries.shape)
-    if type(queries.dtype).__module__.startswith("torch"):
+    shape = (size, *query.shape)
+    if type(query.dtype).__module__.startswith("torch"):
         import torch
 
-        return torch.zeros(shape, dtype=queries.dtype, device=queries.device)
-    return allocate(shape, np.dtype(queries.dtype))
+        return torch.zeros(shape, dtype=query.dtype, device=query.device)
+    return allocate(shape, np.dtype(query.dtype))
 
 
 def encode_value(field: Field, value: Any) -> tuple[Any, dict[int, NDArray[np.uint8]]]:

@@ -21,11 +21,9 @@ from ffcv.pipeline.kernel_checks import kernel_function
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments
-from ffcv.testing.memory import Encoded
+from ffcv.testing.memory import OUTPUT, PATH, Encoded
 
 __all__ = ["StageRun", "stored_in_memory"]
-
-_OUTPUT = "value"
 
 
 class _InMemory(Reading):
@@ -66,7 +64,7 @@ def _function_of(
     function, signature = kernel_function(step), signature_of(step, workspace != ())
     key = (function, signature, pointer, kind_of(tuple(arguments)), jit)
     if key not in _functions:
-        _functions[key] = compile_stage(_OUTPUT, stage, arguments, jit, _InMemory()).run
+        _functions[key] = compile_stage(OUTPUT, stage, arguments, jit, _InMemory()).run
     return _functions[key]
 
 
@@ -138,4 +136,4 @@ class StageRun:
 
     def _error(self, slot: int, problem: str) -> SampleError:
         name = type(self._operation).__name__
-        return SampleError("<memory>", name, int(self._arguments.ids[slot]), problem)
+        return SampleError(PATH, name, int(self._arguments.ids[slot]), problem)

@@ -13,7 +13,10 @@ from ffcv.beton.field import Field
 from ffcv.beton.side_index import NoEntry, SideIndex, compute_entry
 from ffcv.pipeline import Stored
 
-__all__ = ["Encoded", "GuardedArray", "Regions", "encode_values"]
+__all__ = ["OUTPUT", "PATH", "Encoded", "GuardedArray", "Regions", "encode_values"]
+
+PATH, OUTPUT = "<memory>", "value"
+"""What messages call the file, and the field or output of a loader."""
 
 _FIRST_POINTER = 4096
 _GUARD = 64
@@ -95,8 +98,8 @@ class Encoded:
         records = self.records.view()
         records.flags.writeable = False  # as those of a file are
         return Stored(
-            path="<memory>",
-            name="value",
+            path=PATH,
+            name=OUTPUT,
             field=self.field,
             records=records,
             region_sizes=self.regions.sizes,

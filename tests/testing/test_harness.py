@@ -281,6 +281,46 @@ def test_batch_operations_get_the_epochs_key(jit):
     assert batch_key(seed=2, epoch=3) == base_key(2, 3, -1)
 
 
+class AddFirst(Operation):
+    """Adds the number that it has drawn once for the batch."""
+
+    def declare_state_and_memory(self, previous_state):
+        return previous_state, AllocationQuery(previous_state.shape, previous_state.dtype)
+
+    def generate_code(self):
+        def add(batch, memory, shared):
+            memory[:] = batch + shared[0]
+            return memory
+
+        return add
+
+    def declare_shared_memory(self, previous_state):
+        return AllocationQuery((), np.dtype(np.int64))
+
+    def generate_code_for_shared_state(self):
+        def draw(shared, key):
+            shared[0] = integer(key, 0, 0, 1000)
+
+        draw.with_key = True
+        return draw
+
+
+@BOTH
+def test_batch_operations_get_shared_memory(jit):
+    result = apply(AddFirst(), np.zeros((3, 1), np.int64), seed=2, epoch=3, jit=jit)
+    assert result.tolist() == [[integer(batch_key(seed=2, epoch=3), 0, 0, 1000)]] * 3
+
+
+class Unfinished(AddKey):
+    def generate_code(self):
+        return lambda batch: batch
+
+
+def test_batch_operations_that_a_loader_would_refuse_do_not_pass():
+    with pytest.raises(PipelineError, match="is called with 2 arguments"):
+        apply(Unfinished(), np.zeros(3))
+
+
 class InPython(AddKey):
     """Gives what compiled code cannot."""
 

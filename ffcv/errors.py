@@ -11,8 +11,7 @@
     │   ├── TruncatedFileError          shorter than its own header says, or than when it was opened
     │   ├── ChangedFileError            another file than before
     │   ├── DamagedFileError            its header, tables or extension make no sense
-    │   ├── ChecksumError               stored bytes differ from their checksum
-    │   └── BadPointerError             a record points to no region of the file
+    │   └── ChecksumError               stored bytes differ from their checksum
     ├── PluginError
     │   ├── MissingPluginError          a file or a name needs a plugin that is not installed
     │   │                                                                       (ValueError)
@@ -42,7 +41,6 @@ import os
 
 __all__ = [
     "ArgumentError",
-    "BadPointerError",
     "BetonError",
     "ChangedFileError",
     "ChecksumError",
@@ -121,10 +119,6 @@ class DamagedFileError(BetonError):
 
 class ChecksumError(BetonError):
     """Stored bytes differ from the checksum that was stored with them."""
-
-
-class BadPointerError(BetonError):
-    """A record points to something that is no region of the file."""
 
 
 class PluginError(FfcvError):

@@ -182,11 +182,6 @@ class Engine(Uncopyable):
             if thread is not current:
                 thread.join(seconds)
 
-    @property
-    def has_stopped(self) -> bool:
-        """Whether no thread is running."""
-        return not any(thread.is_alive() for thread in self._threads)
-
     def _start_threads(self) -> None:
         for worker in range(self.num_workers):
             # Threads that are not daemons would keep an interpreter from ending when a loader

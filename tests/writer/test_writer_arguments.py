@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from writer_fields import Blob, Number
 
 from ffcv.errors import ArgumentError, DatasetError, FfcvError
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 
 @pytest.fixture
@@ -44,13 +44,13 @@ def test_importing_is_light():
 def test_both_spellings_write(path, make):
     with make(path, {"n": Number()}) as writer:
         writer.write_pytorch_dataset([5, 6, 7], num_workers=0)
-    assert Parsed(path, [Number.metadata_type]).records["f0"].tolist() == [5, 6, 7]
+    assert PlainFile(path, [Number.metadata_type]).records["f0"].tolist() == [5, 6, 7]
 
 
 def test_page_size_is_used(path):
     for size in (1 << 21, 1 << 24, float(1 << 22), np.int64(1 << 21)):
         DatasetWriter(path, {"b": Blob()}, size, num_workers=0).from_indexed_dataset([b"x"])
-        assert Parsed(path, [Blob.metadata_type]).header["page"] == size
+        assert PlainFile(path, [Blob.metadata_type]).page_size == size
 
 
 @pytest.mark.parametrize(
@@ -178,11 +178,11 @@ def test_with_block_needs_one_dataset(path):
         writer.from_indexed_dataset([1])
         with pytest.raises(FfcvError, match="already written in this with block"):
             writer.from_indexed_dataset([2, 3])
-    assert Parsed(path, [Number.metadata_type]).records["f0"].tolist() == [1]
+    assert PlainFile(path, [Number.metadata_type]).records["f0"].tolist() == [1]
 
 
 def test_a_writer_can_write_again(path):
     writer = DatasetWriter(path, {"n": Number()}, num_workers=0)
     writer.from_indexed_dataset([1, 2])
     writer.from_indexed_dataset([3])
-    assert Parsed(path, [Number.metadata_type]).records["f0"].tolist() == [3]
+    assert PlainFile(path, [Number.metadata_type]).records["f0"].tolist() == [3]

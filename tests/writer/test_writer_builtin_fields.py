@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 
 from ffcv.beton.file import BetonFile
 from ffcv.errors import SampleEncodingError
 from ffcv.fields import BytesField, FloatField, IntField, JSONField, NDArrayField
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def path(tmp_path):
 
 def write(path, fields, dataset, workers=0):
     DatasetWriter(path, fields, num_workers=workers).from_indexed_dataset(dataset)
-    return Parsed(path, [field.metadata_type for field in fields.values()])
+    return PlainFile(path, [field.metadata_type for field in fields.values()])
 
 
 def test_values_and_identities(path):
@@ -38,7 +38,7 @@ def test_values_and_identities(path):
         for i in range(10)
     ]
     parsed = write(path, fields, samples)
-    assert parsed.descriptors["type"].tolist() == [1, 0, 4, 3, 5]
+    assert [kind for kind, _, _ in parsed.fields] == [1, 0, 4, 3, 5]
     for record, (i, f, a, b, j) in zip(parsed.records, samples, strict=True):
         assert record["f0"] == i
         assert record["f1"] == f

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from writer_fields import Blob, Number, Vector
 
 from ffcv.errors import ArgumentError, DatasetError, SampleEncodingError
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def path(tmp_path):
 
 def write(path, fields, dataset, **how):
     DatasetWriter(path, fields, num_workers=0).from_indexed_dataset(dataset, **how)
-    return Parsed(path, [field.metadata_type for field in fields.values()])
+    return PlainFile(path, [field.metadata_type for field in fields.values()])
 
 
 class Squares:
@@ -78,7 +78,7 @@ def test_samples_by_name(path):
 def test_empty_and_single(path, size):
     parsed = write(path, {"n": Number(), "b": Blob()}, [(7, b"seven")] * size)
     assert len(parsed.records) == size
-    assert len(parsed.table) == size
+    assert len(parsed.rows) == size
 
 
 @pytest.mark.parametrize(

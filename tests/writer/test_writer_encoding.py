@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from writer_fields import Blob, Broken, Crooked, Forgetful, Number, Pair, Vector
@@ -12,6 +11,7 @@ from writer_fields import Blob, Broken, Crooked, Forgetful, Number, Pair, Vector
 from ffcv.errors import DatasetError, SampleEncodingError
 from ffcv.writer import DatasetWriter
 from ffcv.writer.encoding import SampleEncoder, TokenAllocator
+from tests.beton.plain_reader import PlainFile
 
 FIELDS = {"t": Crooked(), "n": Number(), "p": Pair(), "v": Vector(3), "b": Blob()}
 TYPES = [field.metadata_type for field in FIELDS.values()]
@@ -53,8 +53,8 @@ sample = st.tuples(
 )
 def test_everything_comes_back(path, samples):
     DatasetWriter(path, FIELDS, num_workers=0).from_indexed_dataset(samples)
-    parsed = Parsed(path, TYPES)
-    assert parsed.names() == list(FIELDS)
+    parsed = PlainFile(path, TYPES)
+    assert [name for _, name, _ in parsed.fields] == list(FIELDS)
     check(parsed, samples)
 
 
@@ -63,7 +63,7 @@ def test_regions_of_a_sample_lie_in_one_page(path):
     samples = [(bytes([i]) * 700_000, bytes([i]) * 300_000) for i in range(7)]
     writer = DatasetWriter(path, {"p": Pair()}, page_size=page, num_workers=0)
     writer.from_indexed_dataset([(each,) for each in samples])
-    parsed = Parsed(path, [Pair.metadata_type])
+    parsed = PlainFile(path, [Pair.metadata_type])
     for record, (a, b) in zip(parsed.records["f0"], samples, strict=True):
         assert parsed.region(record["a"]) == a
         assert parsed.region(record["b"]) == b

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from writer_faults import Faulty
 from writer_fields import Blob, Number
 
 from ffcv.beton.file import BetonFile
 from ffcv.errors import DiskFullError
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 FIELDS = {"n": Number(), "b": Blob()}
 TYPES = [field.metadata_type for field in FIELDS.values()]
@@ -103,7 +103,7 @@ def test_a_killed_writer_leaves_no_target(path, script, workers):
     wait_until(lambda: not any(map(alive, processes(log))))
     process = script(path, 0, 3)
     assert process.wait(60) == 0, process.stderr.read()
-    assert len(Parsed(path, TYPES).records) == 3
+    assert len(PlainFile(path, TYPES).records) == 3
 
 
 def limit_files():
@@ -156,7 +156,7 @@ def test_a_sample_larger_than_a_page(path, workers):
     large = np.random.default_rng(0).bytes(40 << 20)
     samples = [(0, b"before"), (1, large), (2, b"after"), (3, large[:5_000_000])]
     DatasetWriter(path, FIELDS, 1 << 21, workers).from_indexed_dataset(samples)
-    parsed = Parsed(path, TYPES)
+    parsed = PlainFile(path, TYPES)
     for (_, expected), record in zip(samples, parsed.records, strict=True):
         assert parsed.region(record["f1"]["ptr"]) == expected
 
@@ -185,5 +185,5 @@ def test_what_the_file_says_about_itself(path):
     assert blob.location == "writer_fields:Blob"
     assert (number.class_names, blob.class_names) == (("cat", "dog"), None)
     assert (number.distribution, number.name) == (None, None)
-    assert Parsed(path, TYPES).descriptors["type"].tolist() == [255, 255]
+    assert [kind for kind, _, _ in PlainFile(path, TYPES).fields] == [255, 255]
     assert extension.writer.startswith("ffcv ")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 
 from ffcv.fields import IntField, RGBImageField
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def path(tmp_path):
 
 def write(path, fields, dataset, workers=0):
     DatasetWriter(path, fields, num_workers=workers).from_indexed_dataset(dataset)
-    return Parsed(path, [field.metadata_type for field in fields.values()])
+    return PlainFile(path, [field.metadata_type for field in fields.values()])
 
 
 def images():
@@ -28,7 +28,7 @@ def images():
 
 def test_raw_images(path):
     parsed = write(path, {"image": RGBImageField(write_mode="raw"), "label": IntField()}, images())
-    assert parsed.descriptors["type"].tolist() == [2, 1]
+    assert [kind for kind, _, _ in parsed.fields] == [2, 1]
     for record, (image, label) in zip(parsed.records, images(), strict=True):
         kind, width, height, pointer = record["f0"].tolist()
         assert (kind, height, width) == (1, *image.shape[:2])

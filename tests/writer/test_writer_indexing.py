@@ -9,7 +9,6 @@ import threading
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from indexing_support import HANDLERS, entries_of, index, leftovers, without_block
 from writer_fields import Number
 
@@ -87,10 +86,10 @@ def test_files_of_ffcv_1_get_it_too(path, tmp_path):
     assert report.ok
     assert not report.has_checksums
     # A reader of version 2 finds what it found before.
-    reader = Parsed(old, TYPES)
-    assert reader.header["samples"] == 300
-    assert np.array_equal(reader.records, Parsed(tmp_path / "x.beton", TYPES).records)
-    assert reader.sizes == Parsed(tmp_path / "x.beton", TYPES).sizes
+    reader = PlainFile(old, TYPES)
+    assert reader.num_samples == 300
+    assert np.array_equal(reader.records, PlainFile(tmp_path / "x.beton", TYPES).records)
+    assert reader.sizes == PlainFile(tmp_path / "x.beton", TYPES).sizes
 
 
 def test_what_the_first_block_of_a_file_covers(path, tmp_path):

@@ -11,12 +11,12 @@ import threading
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from writer_faults import Faulty
 from writer_fields import Blob, Number
 
 from ffcv.errors import DatasetError, SampleEncodingError, WorkerDiedError
 from ffcv.writer import DatasetWriter
+from tests.beton.plain_reader import PlainFile
 
 FIELDS = {"n": Number(), "b": Blob()}
 
@@ -44,7 +44,7 @@ def test_bytes_do_not_depend_on_workers(path):
     pytest.importorskip("torch")
     dataset = Faulty(300, 7, "nothing")
     expected = write(path, dataset, 0, shuffle_indices=True)
-    parsed = Parsed(path, [field.metadata_type for field in FIELDS.values()])
+    parsed = PlainFile(path, [field.metadata_type for field in FIELDS.values()])
     assert sorted(parsed.records["f0"].tolist()) == list(range(300))
     for workers, chunksize in ((1, 100), (2, 1), (3, 7)):
         assert write(path, dataset, workers, shuffle_indices=True, chunksize=chunksize) == expected

@@ -16,7 +16,6 @@ import time
 
 import numpy as np
 import pytest
-from betonparse import Parsed
 from writer_fields import Blob, Number
 
 from ffcv.beton.builder import PendingRegion
@@ -31,6 +30,7 @@ from ffcv.errors import (
 from ffcv.writer import DatasetWriter
 from ffcv.writer.encoding import EncodedSample
 from ffcv.writer.spool import spools_beside
+from tests.beton.plain_reader import PlainFile
 
 pytest.importorskip("webdataset")
 
@@ -85,7 +85,7 @@ def write(path, shards, pipeline=plain, workers=0, fields=FIELDS):
 
 
 def labels_of(path):
-    parsed = Parsed(path, TYPES)
+    parsed = PlainFile(path, TYPES)
     labels = parsed.records["f0"].tolist()
     for label, record in zip(labels, parsed.records["f1"], strict=True):
         expected = content(label)
@@ -159,7 +159,7 @@ def test_dicts_and_compressed_shards(path, tmp_path):
     write(
         path, shard, lambda dataset: dataset, 0, {"__key__": Text(), "cls": Blob(), "bin": Blob()}
     )
-    assert Parsed(path, [Blob.metadata_type] * 3).records["f0"]["size"].tolist() == [6] * 9
+    assert PlainFile(path, [Blob.metadata_type] * 3).records["f0"]["size"].tolist() == [6] * 9
 
 
 class Text(Blob):

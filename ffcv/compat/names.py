@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import DESCRIPTOR_DTYPE, HEADER_DTYPE, REGION_DTYPE, VERSION, record_dtype
+from ffcv.compat.compiler import Compiler
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.pipeline.allocation_query import AllocationQuery
-from ffcv.pipeline.compiler import Compiler
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.state import State
 from ffcv.reader import Reader

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numba.core import config
 
+from ffcv.compat.compiler import Compiler
 from ffcv.errors import ArgumentError, EmptyPassError
-from ffcv.pipeline.compiler import Compiler
 from ffcv.processors import available_cores
 from ffcv.whole import at_least
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ffcv.compat.compiler import Compiler
 from ffcv.errors import CompilationError
 from ffcv.kernels import cache
 from ffcv.kernels.diagnosis import plain
@@ -193,40 +194,3 @@ def _types_of(arguments: Sequence[Any]) -> tuple[Any, ...]:
     from numba import typeof
 
     return tuple(map(typeof, arguments))
-
-
-class Compiler:
-    """What batch operations written for FFCV 1.x ask the compiler for.
-
-    Nothing here changes anything beyond this class: each loader has threads of its own.
-    """
-
-    is_enabled = True
-
-    @classmethod
-    def set_enabled(cls, b: bool) -> None:
-        """Whether :meth:`compile` compiles, and loaders made from now on do by default."""
-        cls.is_enabled = bool(b)
-
-    @classmethod
-    def set_num_threads(cls, n: int) -> None:
-        """Accepted and without effect: ``num_workers`` of each loader decides."""
-
-    @classmethod
-    def compile(cls, code: Callable[..., Any], signature: Any = None) -> Callable[..., Any]:
-        """Compile a function that runs without the GIL, for ``signature`` or at its first call."""
-        if not cls.is_enabled:
-            return code
-        from numba import njit
-
-        compiled = njit(nogil=True) if signature is None else njit(signature, nogil=True)
-        return compiled(code)  # type: ignore[no-any-return]
-
-    @classmethod
-    def get_iterator(cls) -> type[range]:
-        """What loops over samples iterate with: ``range``.
-
-        Workers take chunks of samples and whole batches side by side. Numba's parallel loops would
-        start threads of their own below ours, which its thread pools do not survive.
-        """
-        return range

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -14,12 +15,21 @@ from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
-from ffcv.errors import ArgumentError, DamagedFileError, MissingPluginError, PluginError
+from ffcv.errors import (
+    ArgumentError,
+    BetonError,
+    DamagedFileError,
+    MissingPluginError,
+    PluginError,
+)
 from ffcv.forking import lazy
 from ffcv.plugin import registry
 from ffcv.suggesting import did_you_mean
 
 __all__ = ["Reader"]
+
+_KEPT = 1 << 20
+"""Bytes of records that a reader keeps when it is closed, also if nobody asked for them."""
 
 
 class Reader:
@@ -42,6 +52,7 @@ class Reader:
         page_size: bytes of a page.
         field_names: names of the fields, in their order.
         handlers: the fields by name, in their order.
+        record_dtype: what a record consists of: members ``f0``, ``f1``, … of these fields.
 
     Raises:
         BetonError: the file cannot be used; see :class:`~ffcv.beton.file.BetonFile` for the causes.
@@ -65,7 +76,8 @@ class Reader:
             self.page_size = self.file.header.page_size
             self.field_names = [descriptor.name for descriptor in self.file.descriptors]
             self.handlers = self._build_handlers(custom_handlers)
-            _ = self.metadata
+            types = [handler.metadata_type for handler in self.handlers.values()]
+            self.record_dtype = self.file.record_layout(types)
         except BaseException:
             self.file.close()
             raise
@@ -94,7 +106,12 @@ class Reader:
     def metadata(self) -> NDArray[Any]:
         """The records, ``(num_samples,)`` with members ``f0``, ``f1``, …; read-only.
 
-        They are in memory, or mapped if they are many. A reader that has been closed keeps them.
+        They are read and checked when they are first asked for. They are in memory, or mapped if
+        they are many. A reader that has been closed keeps them if it was asked for them before, or
+        if they are few.
+
+        Raises:
+            ChecksumError: some are not what was written.
         """
         return self.file.records([handler.metadata_type for handler in self.handlers.values()])
 
@@ -105,6 +122,9 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
+        if self.file.is_open and self.num_samples * self.record_dtype.itemsize <= _KEPT:
+            with suppress(BetonError):
+                _ = self.metadata
         self.file.close()
 
     def _build_handlers(self, custom: Mapping[str, type[Field]]) -> dict[str, Field]:

@@ -27,7 +27,8 @@ from typing import Any, Self
 import xxhash
 
 from ffcv.beton.block import BlockWriter
-from ffcv.beton.extension import Extension, FieldManifest, read_manifest
+from ffcv.beton.blocks import RECORDS, TABLE, BlockDigest, blocks_of, is_blocks
+from ffcv.beton.extension import Extension, FieldManifest, Section, read_manifest
 from ffcv.beton.file import BetonFile
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import HEADER_DTYPE, HEADER_SIZE, Header, records_start
@@ -35,7 +36,7 @@ from ffcv.beton.opening import Uncopyable, open_regular
 from ffcv.beton.output import Spool, write_all, write_error
 from ffcv.errors import BetonError, ChecksumError, WriteError
 
-__all__ = ["Appender", "Pieces"]
+__all__ = ["Appender", "Pieces", "lacks_blocks"]
 
 Pieces = Iterable[bytes | memoryview]
 """The bytes of a section, one part after the other."""
@@ -98,7 +99,8 @@ class Appender(Uncopyable):
         """Append a block with other sections, and make it that of the file.
 
         What the present block says is kept, and so are its other sections. A file without a block
-        gets one that says what can be known: checksums of head, records and region table.
+        gets one that says what can be known: checksums of head, records and region table. Records,
+        region table and ``sections`` get checksums of their blocks.
 
         Args:
             file: the same file, opened after this object was made.
@@ -106,7 +108,7 @@ class Appender(Uncopyable):
             sections: what to put in place of the sections of these names; ``None`` leaves one out.
 
         Raises:
-            ChecksumError: the region table or a section that is to be kept is damaged.
+            ChecksumError: records, region table or a section that is to be kept are damaged.
             DiskFullError: no space is left; the file is as it was.
             WriteError: the system refuses for another reason, or the file was changed meanwhile.
         """
@@ -136,14 +138,20 @@ class Appender(Uncopyable):
     ) -> bytes:
         """Append block and table; return the header that points to them."""
         block = BlockWriter(self.path, self._write_at, -(-file.num_bytes // 8) * 8)
-        document = _manifest(file, record_size)
+        document, digests = _manifest(file, record_size)
         if file.extension is not None and file.extension.num_pages is not None:
             document["checksums"]["replaced"] = f"{_replaced(file, block.start):016x}"
-        kept = file.extension.sections if file.extension else ()
+        kept = [name for name in _sections(file) if not is_blocks(name)]
         for name in [*kept, *(name for name in sections if name not in kept)]:
             pieces = sections[name] if name in sections else _kept(file, name)
-            if pieces is not None:
+            if pieces is None:
+                continue
+            if name in sections or blocks_of(name) in _sections(file):
+                block.add_checked_section(name, pieces)
+            else:
                 block.add_section(name, pieces)
+        for name, digest in digests.items():
+            block.add_blocks(name, digest)
         table_ptr = block.add_manifest(document)
         header = file.header._replace(alloc_table_ptr=table_ptr).to_bytes()
         block.seal(header + head[HEADER_SIZE:])
@@ -232,21 +240,44 @@ class Appender(Uncopyable):
             raise write_error(self.path, error, outcome) from error
 
 
-def _manifest(file: BetonFile, record_size: int) -> dict[str, Any]:
-    """The manifest of a file, with the checksum of its table in order of the pointers."""
+def lacks_blocks(file: BetonFile) -> bool:
+    """Whether a file has no checksums of the blocks of its tables."""
+    return any(file.block_checksums(name) is None for name in (RECORDS, TABLE))
+
+
+def _sections(file: BetonFile) -> Mapping[str, Section]:
+    return file.extension.sections if file.extension else {}
+
+
+def _manifest(file: BetonFile, record_size: int) -> tuple[dict[str, Any], dict[str, BlockDigest]]:
+    """The manifest of a file with its table in order of the pointers, and the checksums of records
+    and table."""
     start, end = records_start(file.header.num_fields), file.header.alloc_table_ptr
+    records_end = start + file.header.num_samples * record_size
     document = read_manifest(file.path, file.read_at, start, end)
+    extension = file.extension
+    if extension is not None:
+        damaged = _digest(_pieces(file, end, file.num_bytes)).checksum() != extension.table_checksum
+        _refuse_damaged(file, "region table does", damaged)
+    digests = {RECORDS: _digest(_pieces(file, start, records_end)), TABLE: _digest(_rows(file))}
+    if extension is not None:
+        damaged = digests[RECORDS].checksum() != extension.records_checksum
+        _refuse_damaged(file, "records do", damaged)
     if document is None:
-        return _first_manifest(file, record_size)
-    assert file.extension is not None
-    if _digest(_pieces(file, end, file.num_bytes)) != file.extension.table_checksum:
+        document = _first_manifest(file, record_size, digests)
+    document["checksums"]["table"] = f"{digests[TABLE].checksum():016x}"
+    document["largest_region"] = file.largest_region
+    document["regions_per_sample"] = file.region_table().per_sample
+    return document, digests
+
+
+def _refuse_damaged(file: BetonFile, what: str, is_damaged: bool) -> None:
+    if is_damaged:
         raise ChecksumError(
             file.path,
-            "its region table does not match its checksum, so it is not copied; "
+            f"its {what} not match their checksum, so that no others are made of it; "
             f"`ffcv verify {shlex.quote(file.path)}` says what else is damaged",
         )
-    document["checksums"]["table"] = f"{_digest(_rows(file)):016x}"
-    return document
 
 
 def _replaced(file: BetonFile, end: int) -> int:
@@ -259,10 +290,10 @@ def _replaced(file: BetonFile, end: int) -> int:
     return digest.intdigest()
 
 
-def _first_manifest(file: BetonFile, record_size: int) -> dict[str, Any]:
+def _first_manifest(
+    file: BetonFile, record_size: int, digests: Mapping[str, BlockDigest]
+) -> dict[str, Any]:
     """What can be said about a file that came without a manifest."""
-    start = records_start(file.header.num_fields)
-    records_end = start + file.header.num_samples * record_size
     extension = Extension(
         start=0,
         header_checksum=0,
@@ -270,8 +301,8 @@ def _first_manifest(file: BetonFile, record_size: int) -> dict[str, Any]:
         record_size=record_size,
         num_pages=None,
         num_regions=len(file.regions),
-        records_checksum=_digest(_pieces(file, start, records_end)),
-        table_checksum=_digest(_rows(file)),
+        records_checksum=digests[RECORDS].checksum(),
+        table_checksum=digests[TABLE].checksum(),
         schema=file.schema,
         fields=(FieldManifest(),) * len(file.descriptors),
     )
@@ -303,8 +334,8 @@ def _pieces(file: BetonFile, start: int, end: int) -> Iterator[bytes]:
         yield file.read_at(at, min(_PIECE, end - at))
 
 
-def _digest(pieces: Iterable[bytes]) -> int:
-    digest = xxhash.xxh3_64()
+def _digest(pieces: Iterable[bytes]) -> BlockDigest:
+    digest = BlockDigest()
     for piece in pieces:
         digest.update(piece)
-    return digest.intdigest()
+    return digest

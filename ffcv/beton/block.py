@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 
 from ffcv.beton import json_text
+from ffcv.beton.blocks import BlockDigest, blocks_of
 from ffcv.beton.extension import (
     EXTENSION_VERSION,
     MAGIC,
@@ -41,19 +42,27 @@ class BlockWriter:
         self._sections: dict[str, dict[str, Any]] = {}
         self._manifest = b""
 
-    def add_section(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
-        """Write a section whose name is new, piece by piece."""
-        offset, digest = self._end, xxhash.xxh3_64()
+    def add_section(self, name: str, pieces: Iterable[bytes | memoryview]) -> BlockDigest:
+        """Write a section whose name is new, piece by piece; returns its checksums."""
+        offset, digest = self._end, BlockDigest()
         for piece in pieces:
             digest.update(piece)
             self._append(bytes(piece))
-        length = self._end - offset
-        self._append(bytes(-length % 8))
+        self._append(bytes(-digest.length % 8))
         self._sections[name] = {
             "offset": offset - self.start,
-            "length": length,
-            "checksum": digest.hexdigest(),
+            "length": digest.length,
+            "checksum": f"{digest.checksum():016x}",
         }
+        return digest
+
+    def add_checked_section(self, name: str, pieces: Iterable[bytes | memoryview]) -> None:
+        """Write a section, and one with the checksums of its blocks."""
+        self.add_blocks(name, self.add_section(name, pieces))
+
+    def add_blocks(self, name: str, digest: BlockDigest) -> None:
+        """Write the section with the checksums of the blocks of ``name``."""
+        self.add_section(blocks_of(name), [digest.section()])
 
     def add_manifest(self, document: Mapping[str, Any]) -> int:
         """Write the manifest behind the last section.

@@ -15,6 +15,7 @@ import numpy as np
 
 from ffcv.beton import json_text
 from ffcv.beton.block import BlockWriter
+from ffcv.beton.blocks import RECORDS, TABLE, blocks_of
 from ffcv.beton.extension import PAGES_SECTION, Extension, FieldManifest, schema_hash
 from ffcv.beton.layout import (
     MAX_FIELDS,
@@ -115,7 +116,8 @@ class BetonBuilder:
             self._begin(side_indexes)
 
     def _begin(self, side_indexes: Sequence[str]) -> None:
-        self._added = 0
+        self._added = self._largest = 0
+        self._region_counts = set[int]()
         self._records_end = self._start + self._num_samples * self._record_size
         first_page = data_start(self._records_end, self._page_size)
         self._allocator = PageAllocator(first_page, self._page_size)
@@ -173,6 +175,8 @@ class BetonBuilder:
                 _POINTER.pack_into(packed, place, pointer)
             self._pages.write(pointer, content)
             self._table.append(_ROW.pack(self._added, pointer, len(content)))
+        self._largest = max([self._largest, *map(len, contents)])
+        self._region_counts.add(len(contents))
         self._records.append(packed)
         for index, entry in zip(self._indexes.values(), entries, strict=True):
             index.append(entry)
@@ -185,7 +189,8 @@ class BetonBuilder:
             WriteError: there is such a section already.
         """
         self._require_open()
-        if name in self._sections or name in self._indexes or name == PAGES_SECTION:
+        blocks = [blocks_of(known) for known in (RECORDS, TABLE, *self._indexes)]
+        if name in (PAGES_SECTION, *self._sections, *self._indexes, *blocks):
             raise WriteError(f"{self.path}: there is a section {name!r} already")
         self._sections[name] = bytes(content)
 
@@ -235,7 +240,9 @@ class BetonBuilder:
         for name, index in self._indexes.items():
             # No section says the same as one without entries.
             if index.num_bytes:
-                block.add_section(name, index.pieces())
+                block.add_checked_section(name, index.pieces())
+        block.add_blocks(RECORDS, self._records.digest)
+        block.add_blocks(TABLE, self._table.digest)
         names = [descriptor.name for descriptor in self._descriptors]
         table_ptr = block.add_manifest(self._extension(start).to_json(names))
         header = Header(
@@ -249,6 +256,7 @@ class BetonBuilder:
         self._out.write_at(0, head)
 
     def _extension(self, start: int) -> Extension:
+        counts = self._region_counts.copy()
         return Extension(
             start=start,
             header_checksum=0,
@@ -256,8 +264,10 @@ class BetonBuilder:
             record_size=self._record_size,
             num_pages=len(self._pages.checksums),
             num_regions=self._table.length // REGION_SIZE,
-            records_checksum=self._records.checksum(),
-            table_checksum=self._table.checksum(),
+            largest_region=self._largest,
+            regions_per_sample=counts.pop() if len(counts) == 1 else 0,
+            records_checksum=self._records.digest.checksum(),
+            table_checksum=self._table.digest.checksum(),
             schema=schema_hash(self._descriptors, self._fields),
             fields=self._fields,
             metadata=self._metadata,

@@ -131,6 +131,9 @@ class Extension:
         replaced_checksum: xxh3 of what lies between the last data page and the block, where
             another block was replaced; ``None`` if nothing but zeros lies there, or if that is
             unknown.
+        largest_region: bytes of the largest region; ``None`` if that is unknown.
+        regions_per_sample: how many regions each sample has, whose rows then follow each other in
+            the order of the samples; 0 if samples differ, ``None`` if that is unknown.
     """
 
     start: int
@@ -147,6 +150,8 @@ class Extension:
     sections: Mapping[str, Section] = field(default_factory=dict)
     manifest_start: int = 0
     replaced_checksum: int | None = None
+    largest_region: int | None = None
+    regions_per_sample: int | None = None
 
     def to_json(self, field_names: Sequence[str]) -> dict[str, Any]:
         """The manifest, without its sections, which a ``BlockWriter`` places.
@@ -158,6 +163,8 @@ class Extension:
             "record_size": self.record_size,
             "num_pages": self.num_pages,
             "num_regions": self.num_regions,
+            "largest_region": self.largest_region,
+            "regions_per_sample": self.regions_per_sample,
             "checksums": {
                 "records": f"{self.records_checksum:016x}",
                 "table": f"{self.table_checksum:016x}",
@@ -285,8 +292,10 @@ def _parse(text: bytes, start: int, room: int, trailer: np.void) -> Extension:
         header_checksum=int(trailer["header_checksum"]),
         writer=_optional_text(document["writer"]),
         record_size=_count(document["record_size"]),
-        num_pages=None if document["num_pages"] is None else _count(document["num_pages"]),
+        num_pages=_optional_count(document["num_pages"]),
         num_regions=_count(document["num_regions"]),
+        largest_region=_optional_count(document.get("largest_region")),
+        regions_per_sample=_optional_count(document.get("regions_per_sample")),
         records_checksum=_checksum(checksums["records"]),
         table_checksum=_checksum(checksums["table"]),
         schema=_text(document["schema"]),
@@ -349,6 +358,10 @@ def _count(value: Any) -> int:
     if not 0 <= number < 1 << 63:
         raise ValueError(f"expected a count, got {number}")
     return number
+
+
+def _optional_count(value: Any) -> int | None:
+    return None if value is None else _count(value)
 
 
 def _checksum(value: Any) -> int:

@@ -12,52 +12,28 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ffcv.beton.extension import read_extension, schema_hash
-from ffcv.beton.foreign import NUM_BYTES_LOOKED_AT, appearance, is_recognised
+from ffcv.beton.blocks import RECORDS, TABLE, BlockChecksums, blocks_of, most_bytes
+from ffcv.beton.extension import Section, schema_hash
+from ffcv.beton.head import read_head
 from ffcv.beton.identity import Identity, landmarks, reopened
-from ffcv.beton.journal import Journal
-from ffcv.beton.layout import (
-    DESCRIPTOR_DTYPE,
-    HEADER_SIZE,
-    NAME_SIZE,
-    REGION_DTYPE,
-    REGION_SIZE,
-    VERSION,
-    FieldDescriptor,
-    Header,
-    data_start,
-    is_field_name,
-    is_page_size,
-    record_dtype,
-    records_start,
-)
-from ffcv.beton.lost_block import refuse_lost_block
+from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
-from ffcv.beton.regions import find_sizes, is_sorted, sort_rows
-from ffcv.errors import (
-    ArgumentError,
-    BetonError,
-    ChecksumError,
-    DamagedFileError,
-    NotABetonFileError,
-    TruncatedFileError,
-    UnfinishedFileError,
-    UnsupportedVersionError,
-)
+from ffcv.beton.regions import RegionTable
+from ffcv.beton.tables import Table, Words, is_large, record_words, row_words
+from ffcv.errors import ArgumentError, BetonError, ChecksumError, DamagedFileError
 from ffcv.forking import lazy
 
 __all__ = ["BetonFile"]
-
-_CHUNK = 1 << 20
 
 
 class BetonFile:
     """One ``.beton`` file, open for reading.
 
     Opening reads the header, the field descriptors and the manifest, so that it takes the same
-    short time for any number of samples. Tables are read when they are first asked for, or mapped
-    if they are large. What was taken from the file stays valid as long as some array refers to it,
-    also after :meth:`close`.
+    short time for any number of samples. Of the tables, blocks are read and checked when they are
+    first needed, where the file has checksums of them (see :class:`~ffcv.beton.tables.Table`). What
+    was taken from the file stays valid as long as some array refers to it, also after
+    :meth:`close`.
 
     Copies share the open file, but each is closed by itself. One that is unpickled opens the file
     again by its path, and checks that it is the same: number and kind of fields and samples, the
@@ -89,21 +65,12 @@ class BetonFile:
         except TypeError as error:
             raise ArgumentError(f"expected the path of a .beton file, got {path!r}") from error
         self._intact: set[str] = set()
-        self._records: NDArray[Any] | None = None
+        self._tables: dict[Any, Any] = {}
         self._open = OpenFile(self.path)
         try:
             self.num_bytes = self._open.num_bytes
-            self.header = self._read_header()
-            head = self._read_descriptors()
-            self._refuse_unfinished(head)
-            self.descriptors = _parse_descriptors(self.path, head)
-            self.extension = read_extension(
-                self.path, self.read_at, self._records_start, self.header.alloc_table_ptr
-            )
-            if self.extension is None:
-                refuse_lost_block(self.path, self.read_at, head, self.num_bytes)
-            self._check_extension(head)
-            self._check_table()
+            head = read_head(self.path, self.read_at, self.num_bytes)
+            self.header, self.descriptors, self.extension = head
             self._open.remember(landmarks(self))
         except BaseException:
             self._open.close()  # the error refers to it
@@ -119,7 +86,7 @@ class BetonFile:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._open is None:
-            return type(self).__new__, (type(self),), self.__dict__ | {"_records": None}
+            return type(self).__new__, (type(self),), self.__dict__ | {"_tables": {}}
         self._open.check()  # what was written over it since is not what the other process expects
         return reopened, (type(self), self._open.place, self.path, self._identity)
 
@@ -136,8 +103,12 @@ class BetonFile:
 
     def close(self) -> None:
         """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
-        self._open = None
-        self.__dict__.pop("regions", None)
+        self._open, self._tables = None, {}
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not been closed."""
+        return self._open is not None
 
     @property
     def opened(self) -> OpenFile:
@@ -166,7 +137,7 @@ class BetonFile:
         return schema_hash(self.descriptors, self.extension.fields if self.extension else ())
 
     def records(self, types: Sequence[np.dtype[Any]]) -> NDArray[Any]:
-        """The records.
+        """The records, all of them read and checked.
 
         Args:
             types: the record type of each field, in the order of the file.
@@ -177,18 +148,36 @@ class BetonFile:
         Raises:
             ArgumentError: not one type per field, or one holds Python objects.
             DamagedFileError: so many records of these types do not fit where the file has them.
+            ChecksumError: some are not what was written.
             TruncatedFileError: the file shrank meanwhile.
         """
-        layout = self._record_layout(types)
-        if self._records is None or self._records.dtype != layout:
-            nbytes = self.header.num_samples * layout.itemsize
-            self._records = self.opened.table(self._records_start, nbytes).view(layout)
-        return self._records
+        layout = self.record_layout(types)
+        table = self.record_table(layout.itemsize)
+        table.need_all()
+        return table.content.view(layout)
 
-    def _record_layout(self, types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    def record_table(self, record_size: int, mapped: bool = True) -> Table:
+        """The records, of which parts are read when they are needed.
+
+        Args:
+            record_size: bytes of a record, as :meth:`record_layout` found.
+            mapped: whether to look at them through the map of the file if they are many.
+        """
+        length = self.header.num_samples * record_size
+        words = record_words(record_size)
+        return self._table(RECORDS, self._records_start, length, words, mapped)
+
+    def record_layout(self, types: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
         """The type of a record that consists of the given types, if that is what the file holds.
 
-        Takes and raises the same as :meth:`records`.
+        Nothing is read.
+
+        Args:
+            types: the record type of each field, in the order of the file.
+
+        Raises:
+            ArgumentError: not one type per field, or one holds Python objects.
+            DamagedFileError: so many records of these types do not fit where the file has them.
         """
         if len(types) != self.header.num_fields or any(t.hasobject for t in types):
             raise ArgumentError(
@@ -212,20 +201,40 @@ class BetonFile:
             )
         return layout
 
-    @lazy
+    @property
     def regions(self) -> NDArray[Any]:
         """The region table, ``(R,)`` rows of ``sample_id, ptr, size``, sorted by ptr; read-only.
 
-        It is as in the file if that has it sorted, as ours do; else this is a sorted copy. Its
-        values are not checked: see :meth:`region_sizes`.
+        It is as in the file if that has it sorted, as ours do; else this is a sorted copy. All of
+        it is read and checked; of single values, see :meth:`region_sizes`.
         """
-        start, file = self.header.alloc_table_ptr, self.opened
-        rows = file.table(start, self.num_bytes - start).view(REGION_DTYPE)
-        if is_sorted(
-            lambda first, raw: file.read_into(start + first * REGION_SIZE, raw), len(rows)
-        ):
-            return rows
-        return sort_rows(rows)
+        table = self.region_table()
+        table.need_all()
+        return table.rows
+
+    def region_table(self, mapped: bool = True) -> RegionTable:
+        """The region table, of which parts are read when they are needed.
+
+        Args:
+            mapped: whether to look at it through the map of the file if it is large.
+        """
+        known = self._tables.get(mapped)
+        if known is None:
+            known = self._tables.setdefault(mapped, self._make_region_table(mapped))
+        return known  # type: ignore[no-any-return]
+
+    def _make_region_table(self, mapped: bool) -> RegionTable:
+        header, extension = self.header, self.extension
+        length = self.num_bytes - header.alloc_table_ptr
+        each = 0 if extension is None else extension.regions_per_sample or 0
+        table = self._table(TABLE, header.alloc_table_ptr, length, row_words(each), mapped)
+        return RegionTable(table, header.num_samples, extension)
+
+    def unchecked_regions(self) -> NDArray[Any]:
+        """As :attr:`regions`, but whatever checksums say, for those who look for damage."""
+        start = self.header.alloc_table_ptr
+        table = Table(self.opened, start, self.num_bytes - start, None, row_words(0))
+        return RegionTable(table, self.header.num_samples, None).rows
 
     def region_sizes(self, pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Size in bytes of the region that each pointer names.
@@ -236,10 +245,43 @@ class BetonFile:
         Returns:
             An array of that shape: -1 where no region has that pointer, or where the region lies
             outside the data pages.
+
+        Raises:
+            ChecksumError: rows of the region table that are looked at are not what was written.
         """
         pointers = np.asarray(pointers, np.uint64)
-        sizes, found = find_sizes(self.regions, pointers.ravel())
+        sizes, found = self.region_table().find_sizes(pointers.ravel())
         return self._bounded(pointers.ravel(), sizes, found).reshape(pointers.shape)
+
+    @lazy
+    def largest_region(self) -> int:
+        """Bytes of the largest region; nothing stored in the file is larger than the file."""
+        known = self.extension.largest_region if self.extension else None
+        if known is None:
+            known = int(self.regions["size"].max(initial=0))
+        return min(known, self.num_bytes)
+
+    def section_table(self, name: str, words: Words, mapped: bool = True) -> Table | None:
+        """A section of the extension block, of which parts are read when they are needed.
+
+        Args:
+            name: the section.
+            words: what its bytes are, for messages; see :class:`~ffcv.beton.tables.Table`.
+            mapped: whether to look at it through the map of the file if it is large.
+
+        Returns:
+            ``None`` if there is none. One without checksums of its blocks is checked as a whole.
+
+        Raises:
+            ChecksumError: it is not what was written.
+        """
+        place = self.extension.sections.get(name) if self.extension else None
+        if place is None:
+            return None
+        table = self._table(name, place.offset, place.length, words, mapped)
+        if table.is_unchecked:
+            self._check_section(name, place, table)
+        return table
 
     def section(self, name: str) -> NDArray[np.uint8] | None:
         """A binary section of the extension block, uint8, or ``None`` if there is none.
@@ -253,12 +295,60 @@ class BetonFile:
         place = self.extension.sections.get(name) if self.extension else None
         if place is None:
             return None
-        content = self.opened.table(place.offset, place.length)
+        table = Table(self.opened, place.offset, place.length, None, lambda *_: name)
+        self._check_section(name, place, table)
+        return table.content
+
+    def _check_section(self, name: str, place: Section, table: Table) -> None:
         if name not in self._intact:
-            if self._checksum(place.offset, content) != place.checksum:
+            if table.checksum() != place.checksum:
                 raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
             self._intact.add(name)
-        return content
+
+    def block_checksums(self, name: str) -> BlockChecksums | None:
+        """The checksums that the file has of the blocks of a table.
+
+        Args:
+            name: ``"records"``, ``"table"`` or a section.
+
+        Raises:
+            ChecksumError: they are not what was written.
+            DamagedFileError: they contradict themselves.
+        """
+        extension, header = self.extension, self.header
+        place = extension.sections.get(blocks_of(name)) if extension else None
+        if extension is None or place is None:
+            return None
+        if name == RECORDS:
+            length = header.num_samples * extension.record_size
+            checksum = extension.records_checksum
+        elif name == TABLE:
+            length, checksum = self.num_bytes - header.alloc_table_ptr, extension.table_checksum
+        elif name in extension.sections:
+            _, length, checksum = extension.sections[name]
+        else:
+            return None
+        if place.length > most_bytes(length):
+            return None  # of something else, which was larger
+        content = self.read_at(place.offset, place.length)
+        if xxhash.xxh3_64_intdigest(content) != place.checksum:
+            raise ChecksumError(
+                self.path, f"section {blocks_of(name)!r} does not match its checksum"
+            )
+        return BlockChecksums.parse(self.path, name, content, length, checksum)
+
+    def _table(self, name: str, offset: int, length: int, words: Words, mapped: bool) -> Table:
+        """A table of this file, the same one each time; it may be in memory and mapped at once."""
+        key = name, length, mapped or not is_large(length)
+        known = self._tables.get(key)
+        if known is None:
+            checksums = self.block_checksums(name)
+            remedy = f"; `ffcv verify {shlex.quote(self.path)}` says what else is damaged"
+            if name not in (RECORDS, TABLE):
+                remedy = ""  # the section's reader knows
+            made = Table(self.opened, offset, length, checksums, words, mapped, remedy)
+            known = self._tables.setdefault(key, made)
+        return known  # type: ignore[no-any-return]
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read ``length`` bytes at a file offset.
@@ -275,14 +365,6 @@ class BetonFile:
         """By what a pickle knows the file again."""
         return Identity.of(self)
 
-    def _checksum(self, offset: int, content: NDArray[np.uint8]) -> int:
-        if content.base is None:
-            return xxhash.xxh3_64_intdigest(content.data)
-        digest = xxhash.xxh3_64()  # looking through the map would not survive a file that shrinks
-        for done in range(0, len(content), _CHUNK):
-            digest.update(self.read_at(offset + done, min(_CHUNK, len(content) - done)))
-        return digest.intdigest()
-
     def _bounded(
         self, pointers: NDArray[np.uint64], sizes: NDArray[np.uint64], found: NDArray[np.bool_]
     ) -> NDArray[np.int64]:
@@ -298,118 +380,3 @@ class BetonFile:
     @property
     def _records_start(self) -> int:
         return records_start(self.header.num_fields)
-
-    def _read_header(self) -> Header:
-        head = self.read_at(0, min(self.num_bytes, NUM_BYTES_LOOKED_AT))
-        if len(head) < HEADER_SIZE:
-            raise NotABetonFileError(self.path, appearance(head, self.num_bytes))
-        header = Header.from_bytes(head[:HEADER_SIZE])
-        if header.version != VERSION:
-            if is_recognised(head) or not (header.num_fields and is_page_size(header.page_size)):
-                raise NotABetonFileError(self.path, appearance(head, self.num_bytes))
-            raise UnsupportedVersionError(
-                self.path,
-                f"expected version {VERSION} of the .beton format, got {header.version}; a newer "
-                "ffcv may read it, or its first bytes are damaged",
-            )
-        if header.alloc_table_ptr == 0:
-            raise UnfinishedFileError(
-                self.path, "its writer never finished; write it again, it holds no region table"
-            )
-        if header.num_fields == 0:
-            raise DamagedFileError(
-                self.path, "its header says it has no fields; it is damaged, or no .beton file"
-            )
-        if not is_page_size(header.page_size):
-            raise DamagedFileError(
-                self.path,
-                f"its header says {header.page_size} bytes a page; expected a power of two, at "
-                "least 2 MiB; it is damaged, or no .beton file",
-            )
-        return header
-
-    def _read_descriptors(self) -> bytes:
-        header, start = self.header, self._records_start
-        needed = max(header.alloc_table_ptr, start)
-        if self.num_bytes < needed:
-            raise TruncatedFileError(
-                self.path,
-                f"it has {self.num_bytes} bytes, its header speaks of at least {needed}; copy or "
-                "write it again",
-            )
-        # Records have at least one byte, which bounds the number of samples without the fields.
-        if header.alloc_table_ptr < start + header.num_samples:
-            raise DamagedFileError(
-                self.path,
-                f"{header.num_samples} records cannot lie between byte {start} and the region "
-                f"table at byte {header.alloc_table_ptr}",
-            )
-        return self.read_at(0, start)
-
-    def _refuse_unfinished(self, head: bytes) -> None:
-        journal = Journal.read(self.path)
-        if journal is not None and journal.is_unfinished(
-            head, self.header.alloc_table_ptr, self.num_bytes, self.read_at
-        ):
-            raise UnfinishedFileError(
-                self.path,
-                "a side index is being added to it, or that was interrupted; wait until it is "
-                f"done, or run `ffcv index {shlex.quote(self.path)}` again",
-            )
-
-    def _check_extension(self, head: bytes) -> None:
-        extension, header = self.extension, self.header
-        if extension is None:
-            return
-        if xxhash.xxh3_64_intdigest(head) != extension.header_checksum:
-            raise ChecksumError(
-                self.path, "header and field descriptors do not match their checksum"
-            )
-        records_end = self._records_start + header.num_samples * extension.record_size
-        num_pages = extension.num_pages or 0
-        pages_end = data_start(records_end, header.page_size) + num_pages * header.page_size
-        if (
-            len(extension.fields) != header.num_fields
-            or extension.record_size == 0
-            or max(records_end, pages_end if num_pages else 0) > extension.start
-        ):
-            raise DamagedFileError(
-                self.path,
-                f"its extension block at byte {extension.start} speaks of {len(extension.fields)} "
-                f"fields, records of {extension.record_size} bytes and {extension.num_pages} pages",
-            )
-
-    def _check_table(self) -> None:
-        length = self.num_bytes - self.header.alloc_table_ptr
-        if self.extension is not None and length < self.extension.num_regions * REGION_SIZE:
-            raise TruncatedFileError(
-                self.path,
-                f"its region table has {self.extension.num_regions} rows, but only {length} bytes "
-                "are left of it; copy or write the file again",
-            )
-        if length % REGION_SIZE or (
-            self.extension is not None and length != self.extension.num_regions * REGION_SIZE
-        ):
-            raise DamagedFileError(
-                self.path,
-                f"{length} bytes follow the start of its region table, whose rows have "
-                f"{REGION_SIZE}; something was appended, or the end is missing",
-            )
-
-
-def _parse_descriptors(path: str, head: bytes) -> tuple[FieldDescriptor, ...]:
-    rows = np.frombuffer(head, DESCRIPTOR_DTYPE, offset=HEADER_SIZE)
-    descriptors = []
-    seen: set[str] = set()
-    for position, row in enumerate(rows):
-        raw = row["name"].tobytes()
-        name = raw.rstrip(b"\0").decode("latin-1")
-        if not is_field_name(name) or name in seen:
-            raise DamagedFileError(
-                path,
-                f"field {position} is called {name!r}; expected a name of 1 to {NAME_SIZE} "
-                "printable ASCII characters that no other field has",
-            )
-        seen.add(name)
-        descriptors.append(FieldDescriptor(int(row["type_id"]), name, row["arguments"]))
-    return tuple(descriptors)

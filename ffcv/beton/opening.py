@@ -29,14 +29,7 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 
-__all__ = [
-    "MOST_IN_MEMORY",
-    "OpenFile",
-    "Uncopyable",
-    "open_regular",
-    "system_problem",
-    "too_many_open",
-]
+__all__ = ["OpenFile", "Uncopyable", "open_regular", "system_problem", "too_many_open"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _TOO_MANY = {
@@ -44,10 +37,6 @@ _TOO_MANY = {
     "and readers that are done, or raise the limit, by `ulimit -n 4096` for example",
     errno.ENFILE: "the system has as many files open as it may (fs.file-max on Linux)",
 }
-
-MOST_IN_MEMORY = 128 << 20
-"""Bytes of a table that are read into memory, where no change of the file reaches them. Larger ones
-are mapped, so that a file may have any number of samples."""
 
 _TICK = 100_000_000
 """Nanoseconds, more than between two time stamps that a file system tells apart."""
@@ -146,20 +135,6 @@ class OpenFile(Uncopyable):
     def is_mapped(self) -> bool:
         """Whether somebody has asked for :attr:`data`."""
         return "data" in self.__dict__
-
-    def table(self, offset: int, length: int) -> NDArray[np.uint8]:
-        """Bytes of the file, read-only: in memory, or mapped if they are many.
-
-        Raises:
-            TruncatedFileError: the file ends before.
-            BetonError: the system refuses.
-        """
-        if length > MOST_IN_MEMORY:
-            return self.data[offset : offset + length]
-        content = np.empty(length, np.uint8)
-        self.read_into(offset, content)
-        content.flags.writeable = False
-        return content
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read ``length`` bytes at a file offset; raises the same as :meth:`read_into`."""

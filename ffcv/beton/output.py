@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
-import xxhash
-
+from ffcv.beton.blocks import BlockDigest
 from ffcv.beton.opening import Uncopyable, system_problem, too_many_open
 from ffcv.errors import DiskFullError, WriteError
 
@@ -167,11 +166,12 @@ class OutputStream:
 
     Attributes:
         length: how many bytes came so far.
+        digest: the checksums of everything up to the last flush.
     """
 
     def __init__(self, output: OutputFile | Spool, offset: int) -> None:
         self._output, self._offset = output, offset
-        self._buffer, self._digest = bytearray(), xxhash.xxh3_64()
+        self._buffer, self.digest = bytearray(), BlockDigest()
         self.length = 0
 
     def append(self, data: bytes | bytearray) -> None:
@@ -185,13 +185,9 @@ class OutputStream:
         """Write what was gathered."""
         data = bytes(self._buffer)
         self._buffer.clear()
-        self._digest.update(data)
+        self.digest.update(data)
         self._output.write_at(self._offset, data)
         self._offset += len(data)
-
-    def checksum(self) -> int:
-        """xxh3 of everything up to the last flush."""
-        return self._digest.intdigest()
 
 
 def _create_nameless(folder: str) -> int:

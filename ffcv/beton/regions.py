@@ -1,16 +1,28 @@
-"""Searching the region table without copying it: it may have hundreds of millions of rows."""
+"""The region table, searched without copying it: it may have hundreds of millions of rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.layout import REGION_DTYPE, REGION_SIZE
+from ffcv.forking import lazy
 
-__all__ = ["bisect_right", "find_sizes", "is_sorted", "sort_rows"]
+if TYPE_CHECKING:
+    from ffcv.beton.extension import Extension
+    from ffcv.beton.tables import Table
+
+__all__ = [
+    "RegionTable",
+    "bisect_right",
+    "find_sizes",
+    "is_sorted",
+    "regions_per_sample",
+    "sort_rows",
+]
 
 _CHUNK_ROWS = 1 << 17
 """Rows that are looked at together: 3 MiB, which stays in cache."""
@@ -18,6 +30,91 @@ _CHUNK_ROWS = 1 << 17
 _SPAN = 8
 """Searching copies the rows between the smallest and the largest pointer if they are at most this
 many times as many as the pointers."""
+
+
+Need = Callable[[NDArray[np.intp]], None]
+"""``need(rows)`` makes sure that the rows of these numbers are there."""
+
+
+class RegionTable:
+    """The region table of an open file.
+
+    Args:
+        table: its bytes.
+        num_samples: how many samples the file has.
+        extension: what its writer said about it, or ``None``.
+
+    Attributes:
+        rows: ``(R,)`` rows of ``sample_id, ptr, size``, sorted by ``ptr``, then ``size``;
+            read-only. Those that nobody needed yet are undefined.
+    """
+
+    def __init__(self, table: Table, num_samples: int, extension: Extension | None) -> None:
+        self._table, self._num_samples = table, num_samples
+        self._known_each = None if extension is None else extension.regions_per_sample
+        self.rows = table.content.view(REGION_DTYPE)
+        # What has checksums of its blocks is sorted, or else pointers are not found.
+        if table.is_unchecked and not is_sorted(self._read_rows, len(self.rows)):
+            self.rows = sort_rows(self.rows)
+
+    @lazy
+    def per_sample(self) -> int:
+        """How many regions each sample has; see :func:`regions_per_sample`."""
+        if self._known_each is not None:
+            is_possible = self._known_each * self._num_samples == len(self.rows)
+            return self._known_each if is_possible else 0
+        self.need_all()
+        return regions_per_sample(self.rows, self._num_samples)
+
+    def need_all(self) -> None:
+        """Make sure that all rows are there.
+
+        Raises:
+            ChecksumError: some are not what was written.
+        """
+        self._table.need_all()
+
+    def need_samples(self, ids: NDArray[np.int64]) -> None:
+        """Make sure that the rows of some samples are there; raises the same."""
+        if self._table.is_complete:
+            return
+        size = self.per_sample * REGION_SIZE
+        if size:
+            self._table.need(ids * size, (ids + 1) * size)
+        else:
+            self._table.need_all()
+
+    def find_sizes(
+        self, pointers: NDArray[np.uint64]
+    ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+        """Look up regions by their pointers; see :func:`find_sizes`."""
+        return find_sizes(self.rows, pointers, self._need_rows)
+
+    def _need_rows(self, rows: NDArray[np.intp]) -> None:
+        self._table.need(rows * REGION_SIZE, (rows + 1) * REGION_SIZE)
+
+    def _read_rows(self, first: int, buffer: NDArray[np.uint8]) -> None:
+        self._table.read_into(first * REGION_SIZE, buffer)
+
+
+def regions_per_sample(regions: NDArray[Any], num_samples: int) -> int:
+    """How many regions each sample has; 0 unless they lie in the file in the order of the samples.
+
+    All files that ffcv writes are like that, with any number of workers; in those of FFCV 1.x the
+    pages of several workers may alternate. It is a hint, as nobody vouches for the table.
+    """
+    if num_samples == 0 or len(regions) % num_samples != 0:
+        return 0
+    each = len(regions) // num_samples
+    if each == 0:
+        return 0
+    owners = regions["sample_id"]
+    for first in range(0, len(regions), _CHUNK_ROWS):
+        part = owners[first : first + _CHUNK_ROWS]
+        rows = np.arange(first, first + len(part), dtype=np.uint64)
+        if not (part == rows // np.uint64(each)).all():
+            return 0
+    return each
 
 
 def is_sorted(read_rows: Callable[[int, NDArray[np.uint8]], None], count: int) -> bool:
@@ -49,8 +146,12 @@ def sort_rows(rows: NDArray[Any]) -> NDArray[Any]:
     return ordered
 
 
+def _nothing(rows: NDArray[np.intp]) -> None:
+    """All rows are there."""
+
+
 def find_sizes(
-    table: NDArray[Any], pointers: NDArray[np.uint64]
+    table: NDArray[Any], pointers: NDArray[np.uint64], need: Need = _nothing
 ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     """Look up regions by their pointers.
 
@@ -60,6 +161,7 @@ def find_sizes(
     Args:
         table: rows sorted by pointer and then by size.
         pointers: ``(K,)``.
+        need: called before rows are looked at.
 
     Returns:
         Sizes ``(K,)`` as stored, and whether there is such a row ``(K,)``.
@@ -68,28 +170,34 @@ def find_sizes(
         return np.zeros(len(pointers), np.uint64), np.zeros(len(pointers), np.bool_)
     keys = table["ptr"]
     ends = np.array([pointers.min(), pointers.max()], np.uint64)
-    low, high = (int(i) for i in bisect_right(keys, ends))
+    low, high = (int(i) for i in bisect_right(keys, ends, need))
     low = max(low - 1, 0)
     if high - low <= _SPAN * len(pointers):
+        need(np.arange(low, high))
         rows = low + np.searchsorted(np.ascontiguousarray(keys[low:high]), pointers, side="right")
     else:
-        rows = bisect_right(keys, pointers)
+        rows = bisect_right(keys, pointers, need)
     rows = np.maximum(rows - 1, 0)
+    need(rows)
     return table["size"][rows], keys[rows] == pointers
 
 
-def bisect_right(keys: NDArray[np.uint64], values: NDArray[np.uint64]) -> NDArray[np.intp]:
+def bisect_right(
+    keys: NDArray[np.uint64], values: NDArray[np.uint64], need: Need = _nothing
+) -> NDArray[np.intp]:
     """How many sorted ``keys`` are at most as large as each of ``values``; ``(K,)`` ints.
 
     ``np.searchsorted(keys, values, side="right")`` gives the same, but copies all of ``keys`` when
-    they are a column of a table.
+    they are a column of a table. ``need`` is called before keys are looked at.
     """
     low = np.zeros(len(values), np.intp)
     high = np.full(len(values), len(keys), np.intp)
     for _ in range(len(keys).bit_length()):
         middle = (low + high) >> 1
         active = low < high
-        right = active & (keys[np.minimum(middle, len(keys) - 1)] <= values)
+        looked_at = np.minimum(middle, len(keys) - 1)
+        need(looked_at)
+        right = active & (keys[looked_at] <= values)
         low = np.where(right, middle + 1, low)
         high = np.where(active & ~right, middle, high)
     return low

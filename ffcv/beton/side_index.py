@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import shlex
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.output import OutputStream, Spool
+from ffcv.beton.regions import bisect_right
+from ffcv.beton.tables import Table, samples
 from ffcv.errors import ChecksumError, DamagedFileError, UnsupportedVersionError
 
 if TYPE_CHECKING:
@@ -49,6 +52,10 @@ _CHUNK = 1 << 20
 """Offsets that are compared together, so that checking them takes little memory."""
 
 
+def _all_there(ids: NDArray[np.int64]) -> None:
+    """All entries are there."""
+
+
 @dataclass(frozen=True, eq=False)
 class SideIndex:
     """The entries of one field, one a sample; an entry may be empty.
@@ -57,6 +64,10 @@ class SideIndex:
         offsets: ``(N + 1,)`` uint64: the entry of sample ``i`` lies at ``offsets[i]`` to
             ``offsets[i + 1]`` of ``blob``. They never fall, and none is larger than ``M``.
         blob: ``(M,)`` uint8. Both are read-only and C-contiguous.
+        need: ``need(ids)`` makes sure that the entries of some samples are there, with what says
+            where they lie; before that, both arrays are undefined there. It raises
+            ``ChecksumError`` or ``DamagedFileError`` if they are damaged. Whoever runs kernels that
+            use the entries calls it.
 
     Example:
         >>> index = SideIndex(np.array([0, 2, 2], np.uint64), np.array([97, 98], np.uint8))
@@ -66,15 +77,23 @@ class SideIndex:
 
     offsets: NDArray[np.uint64]
     blob: NDArray[np.uint8]
+    need: Callable[[NDArray[np.int64]], None] = _all_there
+
+    def need_all(self) -> None:
+        """Make sure that all entries are there; raises the same as ``need``."""
+        for first in range(0, len(self.offsets) - 1, _CHUNK):
+            self.need(np.arange(first, min(first + _CHUNK, len(self.offsets) - 1)))
 
     def entry(self, sample: int) -> bytes:
         """The entry of one sample.
 
         Raises:
             IndexError: there is no such sample.
+            ChecksumError, DamagedFileError: it is damaged.
         """
         if not 0 <= sample < len(self.offsets) - 1:
             raise IndexError(f"expected a sample from 0 to {len(self.offsets) - 2}, got {sample}")
+        self.need(np.array([sample]))
         return self.blob[int(self.offsets[sample]) : int(self.offsets[sample + 1])].tobytes()
 
 
@@ -144,13 +163,19 @@ def stored_side_indexes(extension: Extension | None) -> dict[str, dict[str, Sect
     return found
 
 
-def read_side_index(file: BetonFile, field_name: str, kind: str) -> SideIndex | None:
-    """A side index of a file, checked completely; ``None`` if the file has none.
+def read_side_index(
+    file: BetonFile, field_name: str, kind: str, mapped: bool = True
+) -> SideIndex | None:
+    """A side index of a file; ``None`` if the file has none.
+
+    Where the file has checksums of its blocks, entries are read and checked when they are needed;
+    else it is checked completely.
 
     Args:
         file: the file.
         field_name: name of a field of it.
         kind: the kind of side index.
+        mapped: whether to look at it through the map of the file if it is large.
 
     Raises:
         ChecksumError: it is not what was written.
@@ -158,16 +183,27 @@ def read_side_index(file: BetonFile, field_name: str, kind: str) -> SideIndex | 
         UnsupportedVersionError: it has another version than 1.
     """
     name = section_name(kind, field_name)
-    try:
-        content = file.section(name)
-        if content is None:
+    with _remedied(file.path):
+        blocks = _Blocks(file, name)
+        table = file.section_table(name, blocks.words, mapped)
+        if table is None:
             return None
-        return parse_side_index(file.path, name, content, file.header.num_samples)
+        content, count = table.content, file.header.num_samples
+        if table.is_unchecked:
+            return parse_side_index(file.path, name, content, count)
+        return blocks.index(table)
+
+
+@contextmanager
+def _remedied(path: str) -> Iterator[None]:
+    """Say of damage that it does not concern the data, and what to do."""
+    try:
+        yield
     except (ChecksumError, DamagedFileError) as error:
         raise type(error)(
-            file.path,
+            path,
             f"{error.problem}. Only this side index is concerned, which can be computed again: "
-            f"run `ffcv index {shlex.quote(file.path)}`",
+            f"run `ffcv index {shlex.quote(path)}`",
         ) from error
 
 
@@ -186,6 +222,20 @@ def parse_side_index(
         DamagedFileError: it contradicts itself or the file.
         UnsupportedVersionError: it has another version than 1.
     """
+    index = SideIndex(*_split(path, name, content, num_samples))
+    if not _never_falls(index.offsets):
+        raise _malformed(path, name, "its offsets fall")
+    return index
+
+
+def _blob_start(num_samples: int) -> int:
+    return _HEADER.size + _OFFSET.size * (num_samples + 1)
+
+
+def _split(
+    path: str, name: str, content: NDArray[np.uint8], num_samples: int
+) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+    """Offsets and blob, of which header, first and last offset were looked at."""
     if len(content) < _HEADER.size:
         raise _malformed(path, name, f"it has {len(content)} bytes, its header {_HEADER.size}")
     version, _, count = _HEADER.unpack(content[: _HEADER.size].tobytes())
@@ -198,7 +248,7 @@ def parse_side_index(
     if count != num_samples:
         raise _malformed(path, name, f"it is for {count} samples, the file has {num_samples}")
     # A file has at least one byte a sample, so this cannot grow beyond a few times its size.
-    blob_start = _HEADER.size + _OFFSET.size * (num_samples + 1)
+    blob_start = _blob_start(num_samples)
     if len(content) < blob_start:
         raise _malformed(
             path, name, f"it has {len(content)} bytes, its offsets end at byte {blob_start}"
@@ -213,9 +263,67 @@ def parse_side_index(
             name,
             f"its entries lie from {offsets[0]} to {offsets[-1]}, expected 0 to {len(blob)}",
         )
-    if not _never_falls(offsets):
-        raise _malformed(path, name, "its offsets fall")
-    return SideIndex(offsets, blob)
+    return offsets, blob
+
+
+class _Blocks:
+    """A side index whose blocks are read when they are needed.
+
+    Args:
+        file: the file.
+        name: the section.
+    """
+
+    def __init__(self, file: BetonFile, name: str) -> None:
+        self._path, self._name, self._count = file.path, name, file.header.num_samples
+        self._blob_start = _blob_start(self._count)
+        self._is_checked = False
+
+    def index(self, table: Table) -> SideIndex:
+        """The index in a table; raises the same as :func:`parse_side_index`."""
+        self._table = table
+        known = min(_HEADER.size + _OFFSET.size, table.length)
+        starts = np.array([0, self._blob_start - _OFFSET.size])
+        ends = np.array([known, self._blob_start])
+        # One that is too short is refused below.
+        table.need(np.minimum(starts, table.length), np.minimum(ends, table.length))
+        self._offsets, self._blob = _split(self._path, self._name, table.content, self._count)
+        return SideIndex(self._offsets, self._blob, self.need)
+
+    def need(self, ids: NDArray[np.int64]) -> None:
+        """Make sure that the entries of some samples are there."""
+        if self._is_checked:
+            return
+        with _remedied(self._path):
+            self._need_offsets(ids)
+            begins, ends = self._offsets[ids], self._offsets[ids + 1]
+            if (begins > ends).any() or (ends > np.uint64(len(self._blob))).any():
+                raise _malformed(self._path, self._name, "its offsets fall")
+            start = self._blob_start
+            self._table.need(start + begins.astype(np.int64), start + ends.astype(np.int64))
+            if self._table.is_complete:
+                if not _never_falls(self._offsets):
+                    raise _malformed(self._path, self._name, "its offsets fall")
+                self._is_checked = True
+
+    def _need_offsets(self, rows: NDArray[Any]) -> None:
+        starts = _HEADER.size + _OFFSET.size * rows
+        self._table.need(starts, starts + 2 * _OFFSET.size)
+
+    def words(self, first: int, end: int) -> str:
+        """What some bytes of the section are."""
+        start = self._blob_start
+        if end <= start:
+            place = [max(byte - _HEADER.size, 0) // _OFFSET.size for byte in (first, end - 1)]
+        elif first < start:  # both, among which the offsets that could tell more
+            place = [0, self._count]
+        else:
+            places = np.array([first - start, end - 1 - start], np.uint64)
+            found = bisect_right(self._offsets[:-1], places, self._need_offsets)
+            place = [max(int(row) - 1, 0) for row in found]
+        last = max(self._count - 1, 0)
+        which = samples(min(place[0], last), min(place[1], last))
+        return f"the entries of {which} in section {self._name!r}"
 
 
 def _never_falls(offsets: NDArray[np.uint64]) -> bool:
@@ -242,7 +350,7 @@ class SideIndexWriter:
 
     def __init__(self, spool: Spool, num_samples: int) -> None:
         self._spool = spool
-        blob_start = _HEADER.size + _OFFSET.size * (num_samples + 1)
+        blob_start = _blob_start(num_samples)
         self._offsets, self._blob = OutputStream(spool, 0), OutputStream(spool, blob_start)
         self._offsets.append(_HEADER.pack(_VERSION, 0, num_samples) + _OFFSET.pack(0))
 

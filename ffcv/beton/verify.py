@@ -11,12 +11,14 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ffcv.beton.blocks import RECORDS, TABLE, BlockChecksums, is_blocks
 from ffcv.beton.extension import PAGES_SECTION, Extension
 from ffcv.beton.file import BetonFile
-from ffcv.beton.layout import data_start, records_start
+from ffcv.beton.layout import REGION_SIZE, data_start, records_start
 from ffcv.beton.lost_block import displaced_block, misplaced
 from ffcv.beton.regions import bisect_right
 from ffcv.beton.side_index import is_kind, read_side_index
+from ffcv.beton.tables import record_words, row_words
 from ffcv.errors import (
     BetonError,
     ChecksumError,
@@ -33,6 +35,8 @@ MAX_LISTED = 1000
 
 _CHUNK_SIZE = 1 << 20
 _CHUNK_ROWS = 1 << 16
+_MOST_SAMPLES = 1 << 20
+"""Samples that are listed of one damage."""
 
 Progress = Callable[[int], None]
 
@@ -46,7 +50,8 @@ class Damage:
             ``"page"``, ``"section"`` or ``"padding"``.
         problem: what is wrong, in words.
         page: number of the damaged page: its file offset divided by the page size.
-        samples: positions of the samples that it hits, sorted; empty if that cannot be told.
+        samples: positions of the samples that it hits, sorted; empty if that cannot be told, or if
+            they are more than a million.
     """
 
     part: str
@@ -142,10 +147,12 @@ class _Verifier:
     def run(self) -> None:
         file, report = self.file, self.report
         report.num_bytes, report.num_fields = file.num_bytes, file.header.num_fields
-        report.num_samples, report.num_regions = file.header.num_samples, len(file.regions)
+        report.num_samples = file.header.num_samples
+        report.num_regions = (file.num_bytes - file.header.alloc_table_ptr) // REGION_SIZE
         report.has_checksums = file.extension is not None and file.extension.num_pages is not None
         self.progress(self.records_start)
         try:
+            self.rows = file.unchecked_regions()
             self.check_table()
             if file.extension is None:
                 self.check_no_block()
@@ -163,16 +170,54 @@ class _Verifier:
             self.add("file", misplaced(self.file.header, found))
 
     def check_checksums(self, extension: Extension) -> None:
-        found = self.checksum(self.records_start, self.records_end - self.records_start)
-        if found != extension.records_checksum:
-            self.add("records", "the records do not match their checksum; any sample may be hit")
-        table = self.file.header.alloc_table_ptr
-        if self.checksum(table, self.file.num_bytes - table) != extension.table_checksum:
-            self.add("table", "the region table does not match its checksum")
+        table, end = self.file.header.alloc_table_ptr, self.file.num_bytes
+        self.check_part(RECORDS, self.records_start, self.records_end, extension.records_checksum)
+        self.check_part(TABLE, table, end, extension.table_checksum)
         self.progress(table - extension.start)
         damaged = [name for name in extension.sections if not self.section_ok(name)]
         if PAGES_SECTION not in damaged:
             self.check_pages()
+
+    def check_part(self, part: str, start: int, stop: int, expected: int) -> None:
+        """Compare records or region table with their checksum, and with those of their blocks."""
+        blocks = self.blocks_of(part)
+        size = blocks.block_size if blocks else max(stop - start, 1)
+        digest, damaged = xxhash.xxh3_64(), list[tuple[int, int]]()
+        for number, begin in enumerate(range(start, stop, size)):
+            end, block = min(begin + size, stop), xxhash.xxh3_64()
+            for piece in self.pieces(begin, end - begin):
+                digest.update(piece)
+                block.update(piece)
+            if blocks and block.intdigest() != blocks.values[number]:
+                before = damaged.pop() if damaged and damaged[-1][1] == begin else (begin, begin)
+                damaged.append((before[0], end))
+        for begin, end in damaged[:MAX_LISTED]:
+            self.add_damaged(part, begin - start, end - start)
+        if digest.intdigest() != expected and not damaged:
+            what = (
+                "records do not match their"
+                if part == RECORDS
+                else "region table does not match its"
+            )
+            self.add(part, f"the {what} checksum")
+
+    def blocks_of(self, part: str) -> BlockChecksums | None:
+        """The checksums of the blocks of a part; damaged ones are reported as a section."""
+        try:
+            return self.file.block_checksums(part)
+        except (ChecksumError, DamagedFileError):
+            return None
+
+    def add_damaged(self, part: str, first: int, end: int) -> None:
+        """Report bytes of records or region table, with the samples that they are about."""
+        extension = self.file.extension
+        assert extension is not None
+        each = extension.regions_per_sample or 0
+        words = record_words(extension.record_size) if part == RECORDS else row_words(each)
+        size = extension.record_size if part == RECORDS else REGION_SIZE * each
+        hit = range(first // size, (end - 1) // size + 1) if size else range(0)
+        samples = tuple(hit) if len(hit) <= _MOST_SAMPLES else ()
+        self.add(part, f"{words(first, end)} do not match their checksum", None, samples)
 
     def check_rest(self, extension: Extension) -> None:
         """Check what lies between the parts that have checksums of their own."""
@@ -206,10 +251,13 @@ class _Verifier:
         """Whether a section is what was written, and, if it is a side index, makes sense."""
         kind, _, field_name = name.partition(".")
         try:
-            if is_kind(kind) and field_name in self.field_names:
-                read_side_index(self.file, field_name, kind)
-            else:
-                self.file.section(name)
+            if is_blocks(name):
+                self.file.block_checksums(name.partition("/")[2])
+            elif is_kind(kind) and field_name in self.field_names:
+                index = read_side_index(self.file, field_name, kind)
+                assert index is not None
+                index.need_all()
+            self.file.section(name)
         except UnsupportedVersionError:
             return True
         except (ChecksumError, DamagedFileError) as error:
@@ -236,7 +284,7 @@ class _Verifier:
 
     def samples_between(self, start: int, end: int) -> tuple[int, ...]:
         """Samples with a region in a range of bytes."""
-        rows = self.file.regions
+        rows = self.rows
         ends = np.array([start - 1, end - 1], np.uint64)
         first, last = (int(i) for i in bisect_right(rows["ptr"], ends))
         # The region before the first may reach into the range.
@@ -266,17 +314,22 @@ class _Verifier:
             self.add("table", f"{count} regions {problem}", None, tuple(known))
 
     def row_chunks(self) -> Iterator[NDArray[Any]]:
-        rows = self.file.regions
+        rows = self.rows
         for first in range(0, len(rows), _CHUNK_ROWS):
             yield rows[first : first + _CHUNK_ROWS]
 
     def checksum(self, start: int, length: int) -> int:
         digest = xxhash.xxh3_64()
+        for piece in self.pieces(start, length):
+            digest.update(piece)
+        return digest.intdigest()
+
+    def pieces(self, start: int, length: int) -> Iterator[bytes]:
+        """Bytes of the file, piece by piece, which count as progress."""
         for done in range(0, length, _CHUNK_SIZE):
             piece = self.file.read_at(start + done, min(_CHUNK_SIZE, length - done))
-            digest.update(piece)
             self.progress(len(piece))
-        return digest.intdigest()
+            yield piece
 
     def add(
         self, part: str, problem: str, page: int | None = None, samples: tuple[int, ...] = ()

@@ -210,6 +210,7 @@ class StorageContext:
     """
 
     def __init__(self, file: BetonFile) -> None:
+        file.region_table().need_all()  # a pointer may be searched for anywhere
         self.state, self._file = Storage.of(file), file.opened
 
     def __enter__(self) -> StorageContext:

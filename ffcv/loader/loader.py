@@ -183,7 +183,7 @@ class Loader:
         self._order = make_order(order, self, order_kwargs)
         self._check_batches()
         self._os_cache = flag("os_cache", os_cache)
-        self._planner = Planner(self.reader, pipelines)
+        self._planner = Planner(self.reader, pipelines, self._os_cache)
         self._begin()
 
     def _begin(self) -> None:

@@ -261,7 +261,7 @@ def _pages_of_samples(loader: Loader) -> NDArray[np.int64]:
     reader = loader.reader
     samples, size = reader.num_samples, reader.page_size
     # Records lie side by side: what is not in a page is grouped as if it were.
-    pages = -1 - np.arange(samples, dtype=np.int64) * reader.metadata.itemsize // size
+    pages = -1 - np.arange(samples, dtype=np.int64) * reader.record_dtype.itemsize // size
     regions = reader.file.regions
     known = regions[regions["sample_id"] < samples][::-1]  # the first region is written last
     pages[known["sample_id"].astype(np.int64)] = (known["ptr"] // np.uint64(size)).astype(np.int64)

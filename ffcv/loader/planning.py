@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.beton.side_index import read_side_index
+from ffcv.beton.side_index import SideIndex, read_side_index
+from ffcv.beton.tables import Table
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
 from ffcv.loader.outputs import hint, resolve_outputs
@@ -33,18 +34,21 @@ class Planner:
     Args:
         reader: the open file.
         pipelines: the user's argument; see :func:`~ffcv.loader.outputs.resolve_outputs`.
+        os_cache: whether to look at large tables through the map of the file.
 
     Raises:
         PipelineError: the argument makes no sense, whatever the operations are.
     """
 
-    def __init__(self, reader: Reader, pipelines: Mapping[str, Any]) -> None:
+    def __init__(self, reader: Reader, pipelines: Mapping[str, Any], os_cache: bool = True) -> None:
+        self._os_cache = os_cache
         self._attach(reader)
         self._only: str | None = None
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_outputs": self._outputs, "_only": self._only}
+        names = "_outputs", "_only", "_os_cache"
+        return {name: self.__dict__[name] for name in names}
 
     def over(self, reader: Reader) -> Planner:
         """A planner of the same operations for another reader of the file."""
@@ -70,6 +74,7 @@ class Planner:
 
     def _attach(self, reader: Reader) -> None:
         self.reader, self._storages = reader, dict[bool, Storage]()
+        self._indexes: dict[tuple[str, str], SideIndex | None] = {}
 
     def operations(self) -> Iterator[Any]:
         """All operations of all outputs."""
@@ -97,51 +102,104 @@ class Planner:
 
     def stored(self, field: str) -> Stored:
         """A field as its decoder finds it."""
-        return Stored(
-            path=self.reader.file_name,
-            name=field,
-            field=self.reader.handlers[field],
-            records=self._records(field)["f0"],
-            region_sizes=self.reader.file.region_sizes,
-            num_bytes=self.reader.file.num_bytes,
-            largest_region=self._largest_region,
-            side_index=functools.partial(read_side_index, self.reader.file, field),
-        )
+        return _StoredField(self, field)
 
     def source(self, field: str, mapped: bool) -> StageSource:
         """A field as compiled code reads it: through the map, or its regions copied to memory."""
-        if mapped not in self._storages:
-            self._storages[mapped] = Storage.of(self.reader.file, mapped)
-        size = 0 if mapped else self._largest_region
-        owner = self.reader.file.opened
-        return StageSource(self._storages[mapped], self._records(field), size, owner)
-
-    @lazy
-    def _largest_region(self) -> int:
-        """Bytes of the largest region; nothing stored in the file is larger than the file."""
         file = self.reader.file
-        return min(int(file.regions["size"].max(initial=0)), file.num_bytes)
+        if mapped not in self._storages:
+            self._storages[mapped] = Storage.of(file, mapped, self._os_cache)
+        records, regions = self._record_table(), file.region_table(self._os_cache)
+        size = records.length // max(self.reader.num_samples, 1)
+        needs = [lambda ids: records.need(ids * size, (ids + 1) * size), regions.need_samples]
+        if self.reader.handlers[field].pointer is None:
+            needs.pop()
 
-    def _records(self, field: str) -> NDArray[Any]:
+        def need_all() -> None:
+            records.need_all()
+            regions.need_all()
+
+        return StageSource(
+            self._storages[mapped],
+            self._view(field),
+            0 if mapped else file.largest_region,
+            file.opened,
+            (*needs, *(index.need for index in self._side_indexes(field))),
+            need_all,
+        )
+
+    def side_index(self, field: str, kind: str) -> SideIndex | None:
+        """The side index of a field; what its decoder asks for, its source will have ready."""
+        key = field, kind
+        if key not in self._indexes:
+            found = read_side_index(self.reader.file, field, kind, self._os_cache)
+            self._indexes[key] = found
+        return self._indexes[key]
+
+    def records(self, field: str) -> NDArray[Any]:
+        """A field's record of every sample, all read and checked."""
+        self._record_table().need_all()
+        view: NDArray[Any] = self._view(field)["f0"]
+        return view
+
+    def _side_indexes(self, field: str) -> list[SideIndex]:
+        found = (index for (name, _), index in self._indexes.items() if name == field)
+        return [index for index in found if index is not None]
+
+    def _record_table(self) -> Table:
+        size = self.reader.record_dtype.itemsize
+        return self.reader.file.record_table(size, self._os_cache)
+
+    def _view(self, field: str) -> NDArray[Any]:
         """The file's records with one field as their only member: what is compiled for it serves
-        files with other fields beside it."""
-        records = self.reader.metadata
+        files with other fields beside it. Those that nobody needed yet are undefined."""
+        layout = self.reader.record_dtype
         member = f"f{list(self.reader.handlers).index(field)}"
-        assert records.dtype.fields is not None
-        dtype, offset = records.dtype.fields[member][:2]
-        return records.view(
+        assert layout.fields is not None
+        dtype, offset = layout.fields[member][:2]
+        return self._record_table().content.view(
             np.dtype(
                 {
                     "names": ["f0"],
                     "formats": [_unaligned(dtype)],
                     "offsets": [offset],
-                    "itemsize": records.dtype.itemsize,
+                    "itemsize": layout.itemsize,
                 }
             )
         )
 
     def _globals(self, field: str) -> tuple[NDArray[Any], Callable[..., Any]]:
-        return self._records(field)["f0"], memory_read
+        return self.records(field), memory_read
+
+
+class _StoredField(Stored):
+    """A field of a file, whose records are read when its decoder asks for them."""
+
+    _planner: Planner
+
+    def __init__(self, planner: Planner, field: str) -> None:
+        reader = planner.reader
+        attributes = {
+            "path": reader.file_name,
+            "name": field,
+            "field": reader.handlers[field],
+            "region_sizes": reader.file.region_sizes,
+            "num_bytes": reader.file.num_bytes,
+            "num_samples": reader.num_samples,
+            "side_index": functools.partial(planner.side_index, field),
+            "_planner": planner,
+        }
+        self.__dict__.update(attributes)  # other instances are frozen, too
+
+    @lazy
+    def records(self) -> NDArray[Any]:
+        """The field's record of every sample."""
+        return self._planner.records(self.name)
+
+    @lazy
+    def largest_region(self) -> int:
+        """Bytes of the largest region of the file."""
+        return self._planner.reader.file.largest_region
 
 
 def _unaligned(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -292,7 +292,7 @@ class BatchDecoderProgram(_BatchStageProgram):
     ) -> None:
         super().__init__(path, output, stage, jit, seeders)
         self._metadata, self._storage = source.records["f0"], source.storage
-        self._owner = source.owner
+        self._owner, self._need_all = source.owner, source.need_all
         self.devices = [self.state.device, *(query.device for query in queries(self.memory))]
 
     def byte_ranges(self, indices: NDArray[np.int64]) -> None:
@@ -310,6 +310,7 @@ class BatchDecoderProgram(_BatchStageProgram):
         indices: NDArray[np.int64],
         key: np.uint64,
     ) -> tuple[Any, ...]:
+        self._need_all()  # it may look for any pointer
         return indices, memory, self._metadata, self._storage
 
 

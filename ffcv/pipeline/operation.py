@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ffcv.forking import lazy
 from ffcv.pipeline.allocation_query import Allocation
 from ffcv.pipeline.state import State
 
@@ -24,10 +25,33 @@ class LoaderHooks:
         """Receive the field whose pipeline this is, before anything else is called."""
         self.field = field
 
+    _field_globals: Callable[[], tuple[NDArray[Any], Callable[..., Any]]]
+
+    @lazy
+    def metadata(self) -> NDArray[Any]:
+        """The records of the pipeline's field, read when they are first asked for."""
+        return self._field_globals()[0]
+
+    @lazy
+    def memory_read(self) -> Callable[..., Any]:
+        """The function that reads regions."""
+        return self._field_globals()[1]
+
     def accept_globals(self, metadata: NDArray[Any], memory_read: Callable[..., Any]) -> None:
-        """Receive the records of the pipeline's field and the function that reads regions."""
+        """Receive the records of the pipeline's field and the function that reads regions.
+
+        It is called of operations that override it; others have both as attributes.
+        """
         self.metadata = metadata
         self.memory_read = memory_read
+
+    def lend_globals(
+        self, globals_of_field: Callable[[], tuple[NDArray[Any], Callable[..., Any]]]
+    ) -> None:
+        """Say where to get what :meth:`accept_globals` receives; the loader calls this."""
+        self._field_globals = globals_of_field
+        if type(self).accept_globals is not LoaderHooks.accept_globals:
+            self.accept_globals(*globals_of_field())
 
     def declare_shared_memory(self, previous_state: State) -> Allocation:
         """Ask for memory that a batch has once, wherever in the loader this instance stands.

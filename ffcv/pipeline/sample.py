@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ffcv.forking import lazy
 from ffcv.pipeline.operation import LoaderHooks, Operation
 from ffcv.pipeline.state import State
 
@@ -131,6 +132,7 @@ class Stored:
             pointer names, -1 where there is none.
         num_bytes: size of the whole file; nothing stored in it can be larger.
         largest_region: size in bytes of the largest region of the file.
+        num_samples: how many samples the file has; unlike ``len(records)`` it reads no record.
         side_index: ``side_index(kind)`` gives the entries that the file has for this field (see
             ``Field.side_index``), checked, or ``None`` if it has none. What is in an entry is not
             to be trusted. It raises ``ChecksumError`` or ``DamagedFileError`` if they are damaged.
@@ -144,6 +146,11 @@ class Stored:
     num_bytes: int
     largest_region: int
     side_index: Callable[[str], SideIndex | None] = _no_side_index
+
+    @lazy
+    def num_samples(self) -> int:
+        """How many samples the file has; unlike the length of ``records``, it reads nothing."""
+        return len(self.records)
 
 
 class SampleDecoder(KernelOperation):

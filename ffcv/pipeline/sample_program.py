@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ffcv.errors import SampleError, TruncatedFileError
+from ffcv.errors import ChecksumError, DamagedFileError, SampleError, TruncatedFileError
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
 from ffcv.pipeline.allocation_query import AllocationQuery
@@ -55,6 +56,10 @@ def _nbytes_of(part: Any) -> int:
     return part.nbytes if isinstance(part, np.ndarray) else 0
 
 
+def _all_there() -> None:
+    """All of the tables is there."""
+
+
 @dataclass(frozen=True)
 class StageSource:
     """What a decoding stage reads from.
@@ -64,15 +69,28 @@ class StageSource:
         records: records with the stage's field as their only member ``f0``.
         buffer_size: bytes that one region can take, when regions are read into a buffer.
         owner: who keeps the storage open.
+        needs: what makes parts of tables ready: each is called with the samples that will be read.
+        need_all: makes all of the tables ready, for code that looks anywhere.
     """
 
     storage: Storage
     records: NDArray[Any]
     buffer_size: int = 0
     owner: OpenFile | None = None
+    needs: tuple[Callable[[NDArray[np.int64]], None], ...] = ()
+    need_all: Callable[[], None] = _all_there
 
     def __deepcopy__(self, memo: Any) -> StageSource:
         return self  # all of it is read-only, and may be as large as the file
+
+    def prepare(self, ids: NDArray[np.int64]) -> None:
+        """Make sure that the tables have what reading some samples needs.
+
+        Raises:
+            ChecksumError: it is not what was written.
+        """
+        for need in self.needs:
+            need(ids)
 
 
 class SampleProgram(Program):
@@ -123,9 +141,10 @@ class SampleProgram(Program):
     def byte_ranges(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         """The regions that the samples' records point to."""
         stored = self.stage.stored
-        if stored is None or stored.field.pointer is None:
+        if self.source is None or stored is None or stored.field.pointer is None:
             return np.empty(0, BYTE_RANGE)
-        records, member = stored.records[indices], stored.field.pointer
+        self.source.prepare(indices)
+        records, member = self.source.records["f0"][indices], stored.field.pointer
         pointers = np.asarray(records[member] if member else records).astype(np.uint64)
         sizes = stored.region_sizes(pointers)
         known = sizes >= 0
@@ -224,8 +243,19 @@ class _SampleEpoch(EpochProgram):
         shared: Any = None,
         failed: dict[int, SampleError] | None = None,
     ) -> Any:
-        """Make the samples one after the other."""
+        """Make the samples one after the other.
+
+        Raises:
+            ChecksumError: what says where samples lie is damaged, and ``failed`` is ``None``.
+        """
         program = self.program
+        if program.source is not None:
+            try:
+                program.source.prepare(indices)
+            except (ChecksumError, DamagedFileError) as damage:
+                if failed is None:
+                    raise
+                return self._run_what_is_there(worker, indices, memory, failed, damage)
         own = program.worker_memory(worker)
         if program.source is not None:
             source = (program.source.storage, program.source.records, own.buffer)
@@ -257,6 +287,24 @@ class _SampleEpoch(EpochProgram):
                         error = None  # its traceback has this frame: it would keep itself
                 failed[slot] = error
                 slot += 1
+        return memory
+
+    def _run_what_is_there(
+        self,
+        worker: int,
+        indices: NDArray[np.int64],
+        memory: Any,
+        failed: dict[int, SampleError],
+        damage: ChecksumError | DamagedFileError,
+    ) -> Any:
+        """Make the samples of a chunk one by one, without those that nobody knows where to find."""
+        if len(indices) == 1:
+            failed[0] = self._sample_error(0, int(indices[0]), damage.problem, damage)
+            return memory
+        for place in range(len(indices)):
+            this, one = slice(place, place + 1), dict[int, SampleError]()
+            self.run(worker, indices[this], None, memory[this], None, one)
+            failed.update({place: error for error in one.values()})
         return memory
 
     def _raised(

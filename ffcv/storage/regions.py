@@ -30,7 +30,6 @@ __all__ = [
     "memory_read",
     "prefetch_region",
     "read_region",
-    "regions_per_sample",
 ]
 
 BAD_POINTER = -2
@@ -58,7 +57,7 @@ class Storage(NamedTuple):
     Attributes:
         data: the whole file, mapped read-only, uint8; nothing if it is read by its descriptor.
         regions: rows ``sample_id``, ``ptr``, ``size`` (uint64), sorted by ``ptr``, then ``size``.
-        per_sample: how many regions each sample has, see :func:`regions_per_sample`.
+        per_sample: how many regions each sample has, or 0; a hint where to look.
         descriptor: ``-1`` to read through the map; otherwise an open file descriptor, from which
             each region is read into the caller's buffer. It is borrowed: whoever reads refers to
             the file's :class:`~ffcv.beton.opening.OpenFile` meanwhile.
@@ -72,17 +71,17 @@ class Storage(NamedTuple):
     num_bytes: int
 
     @classmethod
-    def of(cls, file: BetonFile, mapped: bool = True) -> Storage:
-        """An open file.
+    def of(cls, file: BetonFile, mapped: bool = True, maps_table: bool = True) -> Storage:
+        """An open file. The rows of its region table have to be there before they are used.
 
         Args:
             file: the file.
-            mapped: whether to read through its map, or else by its descriptor.
+            mapped: whether to read regions through its map, or else by its descriptor.
+            maps_table: whether to look at a large region table through the map.
         """
-        regions = file.regions
+        table = file.region_table(maps_table)
         data, descriptor = (file.data, -1) if mapped else (_NOTHING, file.fileno())
-        each = regions_per_sample(regions, file.header.num_samples)
-        return cls(np.asarray(data), regions, each, descriptor, file.num_bytes)
+        return cls(np.asarray(data), table.rows, table.per_sample, descriptor, file.num_bytes)
 
     def __copy__(self) -> Storage:
         return self
@@ -98,19 +97,6 @@ class Storage(NamedTuple):
 
 _NOTHING = np.empty(0, np.uint8)
 _NOTHING.flags.writeable = False
-
-
-def regions_per_sample(regions: NDArray[Any], num_samples: int) -> int:
-    """How many regions each sample has; 0 unless they lie in the file in the order of the samples.
-
-    All files that ffcv writes are like that, with any number of workers; in those of FFCV 1.x the
-    pages of several workers may alternate. It is a hint, as nobody vouches for the table.
-    """
-    if num_samples == 0 or len(regions) % num_samples != 0:
-        return 0
-    each = len(regions) // num_samples
-    owners = regions["sample_id"].reshape(num_samples, each)
-    return each if (owners == np.arange(num_samples, dtype=np.uint64)[:, None]).all() else 0
 
 
 @kernel

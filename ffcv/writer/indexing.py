@@ -14,11 +14,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from ffcv.beton.appending import Appender, Pieces
+from ffcv.beton.appending import Appender, Pieces, lacks_blocks
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.side_index import NoEntry, SideIndexWriter, compute_entry, section_name
-from ffcv.errors import ArgumentError, ChecksumError, SampleEncodingError
+from ffcv.errors import ArgumentError, ChecksumError, DamagedFileError, SampleEncodingError
 from ffcv.processors import available_cores
 from ffcv.reader import Reader
 from ffcv.suggesting import did_you_mean
@@ -61,10 +61,11 @@ def add_side_indexes(
     """Compute side indexes for a file that exists, and add them to it.
 
     The file's data stay as they are, and so do loaders that have it open. What is added goes to its
-    end: the indexes and a copy of the region table. If all of it is there already, nothing is
-    written; a new index leaves the room of an old one unused. An interrupted call harms nothing:
-    an exception leaves the file as it was, and after a power cut or ``kill -9`` the file is refused
-    until this function has been called again.
+    end: the indexes, checksums of the blocks of all tables, by which opening it takes the same
+    short time whatever its size, and a copy of the region table. If all of it is there already,
+    nothing is written; a new index leaves the room of an old one unused. An interrupted call harms
+    nothing: an exception leaves the file as it was, and after a power cut or ``kill -9`` the file
+    is refused until this function has been called again.
 
     Args:
         path: the file; of ours, or of FFCV 1.x.
@@ -107,9 +108,10 @@ def add_side_indexes(
             stack.callback(index.close)
             _fill(index, count, reader, workers, advance)
         changes = _changes(reader.file, counts, indexes)
-        if changes:
-            appender.append(reader.file, reader.metadata.dtype.itemsize, changes)
-        return IndexReport(reader.file_name, reader.num_samples, tuple(counts), bool(changes))
+        is_changed = bool(changes) or (bool(counts) and lacks_blocks(reader.file))
+        if is_changed:
+            appender.append(reader.file, reader.record_dtype.itemsize, changes)
+        return IndexReport(reader.file_name, reader.num_samples, tuple(counts), is_changed)
 
 
 def _chosen(reader: Reader, fields: Sequence[str] | None) -> dict[str, str]:
@@ -150,7 +152,9 @@ def _is_there(file: BetonFile, section: str, index: SideIndexWriter) -> bool:
         return index.num_bytes == 0
     try:
         file.section(section)
-    except ChecksumError:
+        if file.block_checksums(section) is None:
+            return False
+    except (ChecksumError, DamagedFileError):
         return False
     digest = xxhash.xxh3_64()
     for piece in index.pieces():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,6 +81,22 @@ def write_plain(path: Path, descriptors: bytes, records: bytes, rows: bytes, **h
         file.seek(table)
         file.write(rows)
         file.truncate(table + len(rows))
+    return path
+
+
+def without_block(path: Path, source: Path) -> Path:
+    """A copy of a file as FFCV 1.x would have written it: the table follows the pages."""
+    shutil.copy(source, path)
+    with BetonFile(path) as file:
+        assert file.extension is not None
+        rows = file.regions[::-1].tobytes()  # FFCV 1.x does not sort them
+        start = file.extension.start
+    with path.open("r+b") as raw:
+        raw.seek(16)
+        raw.write(start.to_bytes(8, "little"))
+        raw.seek(start)
+        raw.write(rows)
+        raw.truncate()
     return path
 
 

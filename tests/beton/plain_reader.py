@@ -74,8 +74,25 @@ class PlainFile:
             for name, content in self.sections.items()
             if name.partition(".")[2] in names and name.partition(".")[0].isidentifier()
         }
+        self._check_blocks(records)
         self._check_pages()
         self._check_zeros(self.table - 48 - size)
+
+    def _check_blocks(self, records: bytes) -> None:
+        """Records, region table and side indexes have checksums of their blocks."""
+        parts = {"records": records, "table": self.raw[self.table :]}
+        parts |= {name: self.sections[name] for name in self.indexes}
+        names = [name for name in self.sections if name.startswith("blocks/")]
+        assert {name.removeprefix("blocks/") for name in names} == set(parts)
+        for name, content in parts.items():
+            section = self.sections[f"blocks/{name}"]
+            size, length, whole = struct.unpack_from("<QQQ", section)
+            assert size >= 4096
+            assert size & (size - 1) == 0
+            assert (length, whole) == (len(content), xxhash.xxh3_64_intdigest(content))
+            blocks = [content[at : at + size] for at in range(0, length, size)]
+            checksums = struct.unpack(f"<{len(blocks)}Q", section[24:])
+            assert list(checksums) == [xxhash.xxh3_64_intdigest(block) for block in blocks]
 
     def _check_zeros(self, manifest: int) -> None:
         """Nothing but zeros lies between the parts, or what was replaced."""
@@ -118,6 +135,11 @@ class PlainFile:
     def _check_regions(self) -> None:
         """Sorted, apart, inside the pages; a sample in one page, or in pages of its own."""
         assert len(self.rows) == self.manifest["num_regions"] == len(self.sizes)
+        largest, each = self.manifest["largest_region"], self.manifest["regions_per_sample"]
+        assert largest == max((size for _, _, size in self.rows), default=0)
+        owners = [sample for sample, _, _ in self.rows]
+        in_order = [sample for sample in range(self.num_samples) for _ in range(each)]
+        assert each == 0 or owners == in_order
         end, pages = self.first_page, {}
         for sample, pointer, size in self.rows:
             assert sample < self.num_samples

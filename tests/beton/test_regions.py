@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ffcv.beton import opening
+from ffcv.beton import tables
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import REGION_DTYPE, REGION_SIZE
 from ffcv.beton.regions import bisect_right, find_sizes, is_sorted, sort_rows
@@ -78,9 +78,9 @@ def test_unsorted_tables_are_sorted_at_opening(tmp_path):
         assert not file.regions.flags.writeable
 
 
-@pytest.mark.parametrize("most", [opening.MOST_IN_MEMORY, 0])
+@pytest.mark.parametrize("most", [tables.MOST_IN_MEMORY, 0])
 def test_tables_are_mapped_if_they_are_large(tmp_path, monkeypatch, most):
-    monkeypatch.setattr(opening, "MOST_IN_MEMORY", most)
+    monkeypatch.setattr(tables, "MOST_IN_MEMORY", most)
     path = build(tmp_path / "x.beton", [(i, b"a" * i, b"") for i in range(5)])
     with BetonFile(path) as file:
         assert np.shares_memory(file.regions, file.data) is (most == 0)

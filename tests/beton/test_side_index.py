@@ -167,8 +167,9 @@ def test_files_hold_them_where_other_readers_do_not_look(tmp_path):
 
 def test_an_index_without_entries_takes_no_room(tmp_path):
     path = indexed(tmp_path / "x.beton", [b"", b""])
-    assert list(PlainFile(path, [RECORD]).sections) == ["pages"]
-    assert list(PlainFile(indexed(tmp_path / "y.beton", []), [RECORD]).sections) == ["pages"]
+    always = ["pages", "blocks/records", "blocks/table"]
+    assert list(PlainFile(path, [RECORD]).sections) == always
+    assert list(PlainFile(indexed(tmp_path / "y.beton", []), [RECORD]).sections) == always
 
 
 def test_every_sample_brings_an_entry_for_every_index(tmp_path):
@@ -190,6 +191,7 @@ def test_damage_is_noticed_at_first_use_and_says_what_to_do(tmp_path):
     with patched(path, [(at, b"E")]):
         with BetonFile(path) as file, pytest.raises(ChecksumError) as caught:
             read_side_index(file, "blob", "k")
+        assert "the entries of samples 0 to 8 in section 'k.blob'" in str(caught.value)
         assert str(path) in str(caught.value)
         assert f"`ffcv index '{path}'`" in str(caught.value)
         damages = verify(path).damages

@@ -341,8 +341,11 @@ def test_beside_other_handlers(sources, tmp_path, what, status, out, report):
 
 
 def test_readers_of_a_file_that_shrinks(file):
-    with Reader(file) as reader:
+    with Reader(file) as reader, Reader(file) as other:
+        assert len(reader.metadata) == COUNT
         os.truncate(file, 3000)
+        with pytest.raises(TruncatedFileError):
+            _ = other.metadata
         assert len(reader.metadata) == COUNT
         with pytest.raises(TruncatedFileError):
             _ = reader.alloc_table
@@ -355,7 +358,7 @@ def test_readers_of_a_file_that_shrinks(file):
 def test_large_tables_of_a_file_that_shrinks(file, monkeypatch):
     if sys.platform != "linux":
         pytest.skip("the handler is for Linux")
-    monkeypatch.setattr("ffcv.beton.opening.MOST_IN_MEMORY", 0)
+    monkeypatch.setattr("ffcv.beton.tables.MOST_IN_MEMORY", 0)
     pipelines = {"x": [NDArrayDecoder()]}
     for os_cache in (True, False):
         copy = shutil.copy(file, f"{file}.copy")

@@ -11,6 +11,7 @@ from loader_support import AddNoise, Refuse
 
 from ffcv.beton.layout import records_start
 from ffcv.errors import (
+    ChecksumError,
     EmptyPassError,
     FfcvError,
     LoaderClosedError,
@@ -28,6 +29,7 @@ from ffcv.loader.work import Batch, Work
 from ffcv.pipeline import Operation
 from ffcv.reader import Reader
 from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, ToTorchImage
+from tests.beton.building import without_block
 
 
 def outcome_of(function, seconds=20.0):
@@ -151,9 +153,10 @@ def test_a_damaged_image_names_its_sample(mixed, tmp_path):
     assert (error.field, error.sample) == ("image", sample)
 
 
-def test_a_pointer_to_nowhere_names_its_sample(mixed, tmp_path):
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_pointer_to_nowhere_names_its_sample(mixed, tmp_path, checked):
     path = tmp_path / "nowhere.beton"
-    shutil.copy(mixed, path)
+    shutil.copy(mixed, path) if checked else without_block(path, mixed)
     with Reader(mixed) as reader:
         layout = reader.metadata.dtype
         record = records_start(reader.num_fields) + 7 * layout.itemsize
@@ -165,6 +168,10 @@ def test_a_pointer_to_nowhere_names_its_sample(mixed, tmp_path):
         pipelines = {"image": None}
         with Loader(path, 5, num_workers=2, pipelines=pipelines, os_cache=os_cache) as loader:
             error = outcome_of(lambda loader=loader: list(loader))[1]
+        if checked:
+            assert isinstance(error, ChecksumError)
+            assert f"the records of samples 0 to {len(loader.indices) - 1} do not" in str(error)
+            continue
         assert isinstance(error, SampleError)
         assert (error.field, error.sample) == ("array", 7)
         assert "points to no region" in str(error)

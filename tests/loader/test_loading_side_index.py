@@ -44,7 +44,7 @@ def test_a_damaged_one_is_an_error_that_says_what_to_do(path):
     place = path.read_bytes().rindex(expected_entry(VALUES[10]))
     with patched(path, [(place, b"\xee")]), pytest.raises(ChecksumError) as caught:
         loaded(path)
-    assert "section 'starts.text'" in str(caught.value)
+    assert "the entries of samples 0 to 59 in section 'starts.text'" in str(caught.value)
     assert f"`ffcv index {path}`" in str(caught.value)
     assert np.array_equal(loaded(path), expected(VALUES))
 

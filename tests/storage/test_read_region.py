@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from numba import njit
 
 from ffcv.beton.layout import REGION_DTYPE
+from ffcv.beton.regions import regions_per_sample
 from ffcv.storage.regions import (
     BAD_POINTER,
     SHORT_READ,
     Storage,
     prefetch_region,
     read_region,
-    regions_per_sample,
 )
 
 CONTENT = np.arange(40_000, dtype=np.uint32).view(np.uint8)

@@ -34,22 +34,6 @@ def entries_of(path: Path) -> list[bytes] | None:
         return None if found is None else [found.entry(i) for i in range(file.header.num_samples)]
 
 
-def without_block(path: Path, source: Path) -> Path:
-    """A copy of a file as FFCV 1.x would have written it: the table follows the pages."""
-    shutil.copy(source, path)
-    with BetonFile(path) as file:
-        assert file.extension is not None
-        rows = file.regions[::-1].tobytes()  # FFCV 1.x does not sort them
-        start = file.extension.start
-    with path.open("r+b") as raw:
-        raw.seek(16)
-        raw.write(start.to_bytes(8, "little"))
-        raw.seek(start)
-        raw.write(rows)
-        raw.truncate()
-    return path
-
-
 @contextmanager
 def at_step(number: int, act: Callable[[], object]):
     """Call ``act`` in place of the step of this number, counted from 0; -1: of none.

@@ -9,7 +9,7 @@ import threading
 
 import numpy as np
 import pytest
-from indexing_support import HANDLERS, entries_of, index, leftovers, without_block
+from indexing_support import HANDLERS, entries_of, index, leftovers
 from writer_fields import Number
 
 from ffcv.beton.builder import BetonBuilder
@@ -25,7 +25,7 @@ from ffcv.errors import (
 from ffcv.reader import Reader
 from ffcv.writer import DatasetWriter
 from ffcv.writer.indexing import add_side_indexes
-from tests.beton.building import patched
+from tests.beton.building import patched, without_block
 from tests.beton.plain_reader import PlainFile
 from tests.indexed_field import BAD, Strings, expected_entry, samples, stored_values, write
 
@@ -153,7 +153,8 @@ def test_damaged_and_outdated_indexes_are_replaced(tmp_path, monkeypatch):
 
 def test_damaged_samples_are_counted(tmp_path):
     values = [*VALUES[:9], [b"good", BAD]]
-    path = write(tmp_path / "x.beton", values, side_indexes=False)
+    ours = write(tmp_path / "ours.beton", values, side_indexes=False)
+    path = without_block(tmp_path / "x.beton", ours)  # in which nobody notices that first
     with Reader(path, HANDLERS) as reader:
         start = 24 + 1041
         pointer = int(reader.metadata["f0"]["ptr"][2])
@@ -205,7 +206,8 @@ def test_fields_are_chosen_by_name(tmp_path):
     assert [count.field for count in report.fields] == ["text", "more"]
     assert done == [(20, 20), (20, 20), (20, 40), (20, 40)]
     with BetonFile(path) as file:
-        assert list(file.extension.sections) == ["pages", "starts.more", "starts.text"]
+        names = [name for name in file.extension.sections if not name.startswith("blocks/")]
+        assert names == ["pages", "starts.more", "starts.text"]
     assert entries_of(path) == [expected_entry(value) for value in VALUES[:20]]
 
 

@@ -19,12 +19,12 @@ from indexing_support import (
     journal_of,
     leftovers,
     steps_of,
-    without_block,
 )
 
 from ffcv.beton.appending import Appender
 from ffcv.beton.file import BetonFile
 from ffcv.errors import BetonError, DiskFullError, UnfinishedFileError, WriteError
+from tests.beton.building import without_block
 from tests.indexed_field import expected_entry, samples, stored_values, write
 
 VALUES = samples(50)

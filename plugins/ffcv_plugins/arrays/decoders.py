@@ -41,10 +41,10 @@ class NDArrayDecoder(SampleDecoder):
             raise TypeError(
                 f"NDArrayDecoder expected a field NDArrayField, got {type(field).__name__}"
             )
-        needed = len(stored.records) * field.nbytes
+        needed = stored.num_samples * field.nbytes
         if needed > stored.num_bytes:
             raise ValueError(
-                f"{len(stored.records)} samples of {field.describe()} take {needed} bytes, "
+                f"{stored.num_samples} samples of {field.describe()} take {needed} bytes, "
                 f"but the whole file has {stored.num_bytes}"
             )
         return State(jit_mode=True, device="cpu", shape=field.shape, dtype=field.dtype)

@@ -10,6 +10,7 @@ import pytest
 from ffcv.cli.summary import summary
 from ffcv.fields import IntField
 from ffcv.plugin import registry
+from tests.beton.building import without_block
 from tests.support import unpack_fixture
 
 
@@ -101,23 +102,28 @@ def test_field_that_fails_to_describe_itself_spoils_nothing(
     assert result.stdout.count("RuntimeError: no luck") == 2
 
 
-def test_broken_pointers_are_counted(ffcv, beton: Path) -> None:
-    content = bytearray(beton.read_bytes())
+def test_broken_pointers_are_counted(ffcv, beton: Path, tmp_path: Path) -> None:
     from ffcv.reader import Reader
 
     with Reader(beton) as reader:
         start = 24 + 1041 * reader.num_fields
         offset = reader.metadata.dtype.fields["f1"][1]
         stride = reader.metadata.dtype.itemsize
-    for sample in (3, 7):
-        place = start + sample * stride + offset
-        content[place : place + 8] = (2**63).to_bytes(8, "little")
-    beton.write_bytes(content)
-    box = summary(beton)["fields"][1]
+    plain = without_block(tmp_path / "plain.beton", beton)
+    for path in (plain, beton):
+        content = bytearray(path.read_bytes())
+        for sample in (3, 7):
+            place = start + sample * stride + offset
+            content[place : place + 8] = (2**63).to_bytes(8, "little")
+        path.write_bytes(content)
+    box = summary(plain)["fields"][1]
     assert (box["broken_pointers"], box["data_bytes"]) == (2, 18 * 16)
-    result = ffcv("info", beton)
+    result = ffcv("info", plain)
     assert result.exit_code == 1
     assert "2 samples point to no region" in result.stdout
+    result = ffcv("info", beton)
+    assert result.exit_code == 1
+    assert "the records of samples 0 to 19 do not match their checksum" in result.stderr
 
 
 def test_long_metadata_is_cut_in_text(ffcv, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -24,6 +23,7 @@ from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.reader import Reader
 from ffcv.transforms import ImageMixup, LabelMixup, RandomHorizontalFlip, ToTensor, ToTorchImage
 from ffcv.writer import DatasetWriter
+from tests.beton.building import without_block
 
 pytestmark = pytest.mark.filterwarnings("ignore:samples of epoch:RuntimeWarning")
 
@@ -275,10 +275,10 @@ def images(tmp_path_factory):
 
 
 class Damager:
-    """Breaks samples of a copy of a file."""
+    """Breaks samples of a copy of a file, which has no checksums that would notice that first."""
 
     def __init__(self, path, copy) -> None:
-        shutil.copy(path, copy)
+        without_block(copy, path)
         self.bytes = np.memmap(copy, np.uint8, "r+")
         with Reader(path) as reader:
             records, start = reader.metadata, records_start(reader.num_fields)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARG_TYPE", "Field", "Malloc", "record_problem", "takes"]
+__all__ = ["ARG_TYPE", "Field", "Location", "Malloc", "record_problem", "takes"]
 
 ARG_TYPE = np.dtype([("", "<u1", 1024)])
 """The room that a field has in the file's header for its own description."""
@@ -18,6 +18,19 @@ ARG_TYPE = np.dtype([("", "<u1", 1024)])
 Malloc = Callable[[int], tuple[int, NDArray[np.uint8]]]
 """``malloc(size) -> (pointer, buffer)``: ask for ``size`` bytes of the file. The pointer goes into
 the record as it is; the buffer is a zeroed uint8 array to be filled before ``encode`` returns."""
+
+
+class Location(NamedTuple):
+    """Where a sample's record lies, as far as the record can tell.
+
+    Attributes:
+        field: the field, as that file describes it.
+        pointers: ``(k,)`` uint64: of the regions that ``encode`` asked for, in the order in which
+            it did; fewer where an empty one was not stored.
+    """
+
+    field: Field
+    pointers: NDArray[np.uint64]
 
 
 class Field(ABC):
@@ -101,6 +114,42 @@ class Field(ABC):
             Values that JSON can hold, by what they are called.
         """
         return {}
+
+    def relocate(self, record: NDArray[Any], source: Location, target: Location) -> None:
+        """Make a record that was copied from another file one of this file.
+
+        Files are merged, cut and put into another order without decoding a value: the bytes of the
+        regions are copied as they are, and so is the record, in which this function changes what
+        refers to the file that it came from. The default does so for a field whose record holds
+        pointers only where :attr:`pointer` says. Override it where there are others, or where a
+        record refers to something that all samples of the field share, as a number in a table
+        that :meth:`to_binary` stores does.
+
+        Args:
+            record: array of one :attr:`metadata_type` record, to be changed.
+            source: where the record came from.
+            target: where it is to lie. ``target.pointers`` has the new pointer of each of
+                ``source.pointers``, in the same order; ``target.field`` is this field.
+
+        Raises:
+            ValueError: the record cannot become one of this file.
+
+        Example:
+            >>> from ffcv.fields import BytesField
+            >>> field, record = BytesField(), np.array([(4096, 3)], "<u8,<u8")
+            >>> record.dtype.names = ("ptr", "size")
+            >>> old, new = (Location(field, np.array([p], np.uint64)) for p in (4096, 9000))
+            >>> field.relocate(record, old, new)
+            >>> record["ptr"].tolist()
+            [9000]
+        """
+        if self.pointer is None:
+            return
+        pointer = record[self.pointer] if self.pointer else record
+        where = np.flatnonzero(source.pointers == pointer[0])
+        # What points to none of them is a value for which nothing was stored.
+        if len(where):
+            pointer[0] = target.pointers[where[0]]
 
     def side_index_entry(self, record: Any, data: NDArray[np.uint8]) -> bytes:
         """A few bytes by which a decoder finds its way in the stored data of one sample.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.beton.field import Field
+from ffcv.beton.field import ARG_TYPE, Field, Location
 from ffcv.beton.side_index import NoEntry, SideIndex, compute_entry
 from ffcv.pipeline import Stored
 
-__all__ = ["OUTPUT", "PATH", "Encoded", "GuardedArray", "Regions", "encode_values"]
+__all__ = ["OUTPUT", "PATH", "Encoded", "GuardedArray", "Regions", "encode_values", "relocated"]
 
 PATH, OUTPUT = "<memory>", "value"
 """What messages call the file, and the field or output of a loader."""
@@ -79,13 +79,19 @@ class Encoded:
         records: ``(N,)`` of ``field.metadata_type``.
         regions: where their data lies.
         indexed: whether decoders get the field's side index, if it has one.
+        owned: for each record, the pointers of the regions that its value asked for.
     """
 
     def __init__(
-        self, field: Field, records: NDArray[Any], regions: Regions, indexed: bool = True
+        self,
+        field: Field,
+        records: NDArray[Any],
+        regions: Regions,
+        indexed: bool = True,
+        owned: Sequence[Sequence[int]] = (),
     ) -> None:
         self.field, self.records, self.regions = field, records, regions
-        self.indexed = indexed
+        self.indexed, self.owned = indexed, owned
 
     def stored(self, ids: NDArray[np.int64] | None = None) -> Stored:
         """What a decoder's ``declare`` gets.
@@ -151,10 +157,54 @@ class Encoded:
 def encode_values(field: Field, values: Sequence[Any]) -> Encoded:
     """Encode ``values`` one after the other, as a writer does."""
     records = np.zeros(len(values), field.metadata_type)
-    regions = Regions()
+    regions, owned = Regions(), list[list[int]]()
     for i, value in enumerate(values):
+        before = len(regions.by_pointer)
         field.encode(records[i : i + 1], value, regions.malloc)
-    return Encoded(field, records, regions)
+        owned.append(list(regions.by_pointer)[before:])
+    return Encoded(field, records, regions, owned=owned)
+
+
+def relocated(encoded: Encoded) -> Encoded:
+    """The same values in another file, in which regions lie elsewhere and in another order.
+
+    Its field is made of the description of the first one's, as that of a file is.
+
+    Raises:
+        ValueError: a record still refers to a region of the first file.
+    """
+    field = type(encoded.field).from_binary(_description(encoded.field))
+    records, regions = encoded.records.copy(), Regions()
+    regions.malloc(encoded.regions.flat().size)  # no old pointer is one of the new ones
+    owned: list[list[int]] = [[] for _ in records]
+    for i in reversed(range(len(records))):
+        old = encoded.owned[i]
+        for pointer in old:
+            content = encoded.regions.by_pointer[pointer]
+            moved, buffer = regions.malloc(content.size)
+            buffer[:] = content
+            owned[i].append(moved)
+        source, target = (np.array(pointers, np.uint64) for pointers in (old, owned[i]))
+        before = records[i : i + 1].tobytes()
+        field.relocate(records[i : i + 1], Location(encoded.field, source), Location(field, target))
+        _refuse_left(before, records[i : i + 1].tobytes(), old, owned[i])
+    return Encoded(field, records, regions, encoded.indexed, owned)
+
+
+def _refuse_left(before: bytes, after: bytes, old: Sequence[int], new: Sequence[int]) -> None:
+    """Refuse a record in which a pointer did not become another one."""
+    for pointer, moved in zip(old, new, strict=True):
+        was, is_now = (int(value).to_bytes(8, "little") for value in (pointer, moved))
+        if was in before and is_now not in after:
+            raise ValueError(
+                f"relocate left the record as it was, in which {pointer} refers to another file"
+            )
+
+
+def _description(field: Field) -> NDArray[np.uint8]:
+    """What a file holds of a field, ``(1024,)`` uint8."""
+    given = np.asarray(field.to_binary()).tobytes()
+    return np.frombuffer(given.ljust(ARG_TYPE.itemsize, b"\0"), np.uint8)
 
 
 class GuardedArray:

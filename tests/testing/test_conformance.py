@@ -65,6 +65,24 @@ def test_entries_that_depend_on_the_place_are_noticed(quick_failures):
         suite.test_side_index_entries_depend_on_what_is_stored_only()
 
 
+class Rooted(Strings):
+    """Its records go on referring to the file that they came from."""
+
+    @staticmethod
+    def from_binary(binary):
+        return Rooted()
+
+    def relocate(self, record, source, target):
+        pass
+
+
+def test_records_that_cannot_be_moved_are_noticed(quick_failures):
+    suite = StringsSuite()
+    suite.fields = lambda: [Rooted()]
+    with pytest.raises(ValueError, match="refers to another file"):
+        suite.test_records_can_be_moved_to_another_file()
+
+
 def test_decoders_that_give_something_else_with_a_side_index_are_noticed(quick_failures):
     suite = StringsSuite()
     suite.tell = True

@@ -29,7 +29,7 @@ from ffcv.testing.fences import first_failure
 from ffcv.testing.files import read_values, write_values
 from ffcv.testing.harness import decode
 from ffcv.testing.hostile import hostile_samples, problem_with
-from ffcv.testing.memory import Encoded, GuardedArray, encode_values
+from ffcv.testing.memory import Encoded, GuardedArray, encode_values, relocated
 
 __all__ = ["FieldConformance"]
 
@@ -176,6 +176,18 @@ class FieldConformance:
             first, second = encode_values(field, values), encode_values(field, values)
             assert first.records.tobytes() == second.records.tobytes()
             assert first.regions.flat().tobytes() == second.regions.flat().tobytes()
+
+        self._each(body)
+
+    def test_records_can_be_moved_to_another_file(self) -> None:
+        """Copied to another place, and relocated, a record and its regions are the same value."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            encoded = encode_values(field, values)
+            moved = relocated(encoded)
+            assert self._decoded(moved.field, moved).tobytes() == (
+                self._decoded(field, encoded).tobytes()
+            ), "relocate made another value of the record"
 
         self._each(body)
 

@@ -304,7 +304,8 @@ class _SampleEpoch(EpochProgram):
         for place in range(len(indices)):
             this, one = slice(place, place + 1), dict[int, SampleError]()
             self.run(worker, indices[this], None, memory[this], None, one)
-            failed.update({place: error for error in one.values()})
+            if one:
+                failed[place] = one[0]
         return memory
 
     def _raised(

@@ -14,6 +14,7 @@ from ffcv.pipeline import Operation, State
 from ffcv.pipeline.execution import BYTE_RANGE
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.reader import Reader
+from tests.beton.building import without_block
 
 CHOSEN = np.array([71, 3, 3, 98, 0])
 
@@ -77,8 +78,9 @@ def test_all_that_is_announced_belongs_to_the_sample(mixed):
 def test_a_record_that_points_nowhere_announces_nothing(mixed, tmp_path):
     with Reader(mixed) as reader:
         pointer = reader.metadata["f1"][3].tobytes()
-    damaged, nowhere = tmp_path / "damaged.beton", (1 << 40).to_bytes(8, "little")
-    damaged.write_bytes(mixed.read_bytes().replace(pointer, nowhere, 1))
+    nowhere = (1 << 40).to_bytes(8, "little")
+    damaged = without_block(tmp_path / "damaged.beton", mixed)
+    damaged.write_bytes(damaged.read_bytes().replace(pointer, nowhere, 1))
     with of_mixed(damaged, pipelines={"image": None}) as loader:
         assert loader._graph.byte_ranges(CHOSEN)["sample"].tolist() == [71, 98, 0]
         with pytest.raises(SampleError, match="sample 3"):

@@ -131,7 +131,7 @@ class Entry:
         words = (types.int64,) * len(self._parameters)
         run = cache.load_emitted(name, source).run
         entry = cache.keep(CFunc(run, (words, types.int64), {}, JIT_OPTIONS), name)
-        with cache.process_lock(name), _compiling_all_the_same():
+        with cache.compiling, cache.process_lock(name), _compiling_all_the_same():
             entry.compile()
         return entry
 

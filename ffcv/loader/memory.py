@@ -64,8 +64,11 @@ class _Lease:
         self._buffer, self._free = buffer, free
 
     def __del__(self) -> None:
-        # Finalizers run anywhere, also inside a locked section: an append is all that is safe.
-        self._free.append(self._buffer)
+        # Finalizers run anywhere, also inside a locked section: an append is all that is safe. What
+        # a signal handler raises may leave an object half made.
+        free = getattr(self, "_free", None)
+        if free is not None:
+            free.append(self._buffer)
 
 
 class BufferPool:

@@ -34,9 +34,8 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
         skipped: Skipped,
         streams: PassStreams,
     ) -> None:
-        self._loader, self._engine, self._epoch = loader, engine, epoch
-        self._run = Run(epoch)
-        self.skipped, self._streams = skipped, streams
+        self._loader, self._epoch, self._run = loader, epoch, Run(epoch)
+        self._engine, self.skipped, self._streams = engine, skipped, streams
         self._process = os.getpid()
         engine.start(self._run)
 

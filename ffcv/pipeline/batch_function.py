@@ -83,7 +83,7 @@ class BatchFunction:
         name = f"batch_{digest(source, content, repr(types))}"
         part = njit(pipeline_class=PartCompiler)(self.function)
         run = cache.keep(cache.load_emitted(name, source, {"function": part}).run, name)
-        with cache.process_lock(name):
+        with cache.compiling, cache.process_lock(name):
             try:
                 compile_types(run, types, self.where)
             except CompilationError:

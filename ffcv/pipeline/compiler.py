@@ -98,7 +98,7 @@ class _Planned:
         injected = {kernel.name: kernel.function for kernel in kernels if not kernel.import_line}
         module = cache.load_emitted(name, source, injected)
         run = cache.keep(module.stage, name if on_disk else None)
-        with cache.process_lock(name):
+        with cache.compiling, cache.process_lock(name):
             functions = [self._compile(i, kernel) for i, kernel in enumerate(kernels)]
             compile_types(run, _types_of((0, 0, *self.arguments)), f"output {self.output!r}")
         in_python = functools.cache(functools.partial(self.in_python, functions))

@@ -93,7 +93,8 @@ class Watch(Uncopyable):
         self._let_go()
 
     def __del__(self) -> None:
-        self.release()
+        if hasattr(self, "_places"):  # what a signal handler raised may have left it half made
+            self.release()
 
     def _let_go(self) -> None:
         if not self._readers:

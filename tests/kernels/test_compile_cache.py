@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -9,13 +11,14 @@ import stat
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from ffcv.fields import IntField
-from ffcv.kernels.cache import store
+from ffcv.kernels.cache import locking, store
 from ffcv.writer import DatasetWriter
 
 PROGRAM = """
@@ -318,3 +321,47 @@ def test_the_line_leaves_a_progress_bar_alone(tmp_path, numbers):
     assert lines[0].startswith("ffcv: compiling")
     assert lines[0].endswith("leaves this line out)")
     assert any("2/2" in part for part in shown)
+
+
+def interrupted(number: int, name: str) -> BaseException | None:
+    """Take a lock; the line of its code with this number raises, as a signal handler would."""
+    lines = itertools.count()
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename not in (locking.__file__, contextlib.__file__):
+            return None
+        if event == "line" and next(lines) == number:
+            raise RuntimeError("now")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with locking.compiling, locking.process_lock(name):
+            pass
+    except RuntimeError as error:
+        return error  # which keeps all frames, and so all objects, alive
+    finally:
+        sys.settrace(before)
+    return None
+
+
+# Finalizers are interrupted as well, and Python says so.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_signal_handler_raises_anywhere_leaves_no_lock_that_one_waits_for():
+    name, errors = f"interrupted{os.getpid()}", []
+
+    def take():
+        with locking.compiling, locking.process_lock(name):
+            pass
+
+    for number in itertools.count():
+        error = interrupted(number, name)
+        if error is None:
+            break
+        errors.append(error)
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        thread.join(60)
+        assert not thread.is_alive(), f"it waits for itself after line {number}"
+    assert len(errors) > 20

@@ -75,7 +75,7 @@ class Reader:
             self.num_fields = self.file.header.num_fields
             self.page_size = self.file.header.page_size
             self.field_names = [descriptor.name for descriptor in self.file.descriptors]
-            self.handlers = self._build_handlers(custom_handlers)
+            self.handlers = self._build_handlers(self._known(custom_handlers))
             types = [handler.metadata_type for handler in self.handlers.values()]
             self.record_dtype = self.file.record_layout(types)
         except BaseException:
@@ -128,7 +128,6 @@ class Reader:
         self.file.close()
 
     def _build_handlers(self, custom: Mapping[str, type[Field]]) -> dict[str, Field]:
-        self._refuse_unknown(custom)
         extension = self.file.extension
         known = extension.fields if extension else (FieldManifest(),) * self.num_fields
         return {
@@ -136,7 +135,15 @@ class Reader:
             for descriptor, entry in zip(self.file.descriptors, known, strict=True)
         }
 
-    def _refuse_unknown(self, custom: Mapping[str, type[Field]]) -> None:
+    def _known(self, custom: Any) -> Mapping[str, type[Field]]:
+        """The classes that the user gave, all of them for fields of this file."""
+        if custom is None:
+            return {}
+        if not isinstance(custom, Mapping):
+            raise ArgumentError(
+                f"{self.file.path}: expected a dict from names of fields to their classes, got "
+                f"{custom!r}"
+            )
         for name in custom:
             if name not in self.field_names:
                 raise ArgumentError(
@@ -144,6 +151,7 @@ class Reader:
                     f"its fields are {', '.join(self.field_names)}"
                     f"{did_you_mean(name, self.field_names)}"
                 )
+        return custom
 
     def _find_class(
         self,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numba.core import config
 
+from ffcv.beton.values import unmasked
 from ffcv.compat.compiler import Compiler
 from ffcv.errors import ArgumentError, EmptyPassError
 from ffcv.processors import available_cores
@@ -132,7 +133,10 @@ def indices_of(indices: Any, num_samples: int, what: str) -> NDArray[np.int64]:
     """
     if indices is None:
         return np.arange(num_samples, dtype=np.int64)
-    chosen = np.asarray(indices)
+    try:
+        chosen = np.asarray(unmasked(indices))
+    except ValueError as error:  # lists of several lengths, or masked values
+        raise ArgumentError(f"{what}: {error}") from error
     if chosen.size == 0 and chosen.ndim == 1:
         return np.empty(0, np.int64)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":

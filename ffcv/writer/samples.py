@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.values import unmasked
 from ffcv.errors import ArgumentError, DatasetError
 
 __all__ = ["IndexedDataset", "SampleSplitter", "dataset_length", "sample_order"]
@@ -75,7 +76,10 @@ def sample_order(
 
 
 def _checked(indices: Sequence[int] | NDArray[Any], length: int) -> NDArray[np.int64]:
-    given = np.asarray(indices)
+    try:
+        given = np.asarray(unmasked(indices))
+    except ValueError as error:  # lists of several lengths, or masked values
+        raise ArgumentError(f"indices: {error}") from error
     if given.size == 0 and given.ndim == 1:
         return np.empty(0, np.int64)
     if given.ndim != 1 or given.dtype.kind not in "iu":

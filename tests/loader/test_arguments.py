@@ -178,3 +178,22 @@ def test_what_the_environment_says_of_compiling_is_understood_or_refused(numbers
     monkeypatch.setenv("FFCV_JIT", "0")
     with Loader(numbers, 10, 1) as loader:
         assert "compiled" not in loader.explain()
+
+
+@pytest.mark.parametrize(
+    ("indices", "words"),
+    [
+        (np.ma.array([3, 4, 5], mask=[False, True, False]), r"position \(1,\) is masked"),
+        ([[1], [2, 3]], "inhomogeneous"),
+    ],
+)
+def test_indices_that_are_no_row_of_numbers(numbers, indices, words):
+    with pytest.raises(ArgumentError, match=f"^indices: .*{words}"):
+        Loader(numbers, 2, indices=indices)
+
+
+def test_no_custom_fields_and_such_as_are_no_dict(numbers):
+    Loader(numbers, 10, custom_fields=None).close()
+    for given in ([], 5, IntField):
+        with pytest.raises(ArgumentError, match="expected a dict from names of fields"):
+            Loader(numbers, 10, custom_fields=given)

@@ -123,6 +123,8 @@ def test_indices(path):
 @pytest.mark.parametrize(
     ("indices", "words"),
     [
+        (np.ma.array([1, 2], mask=[True, False]), r"position \(0,\) is masked"),
+        ([[1], [1, 2]], "inhomogeneous"),
         ([0, 3], "contain 3, but the dataset has 3 samples: expected 0 to 2"),
         ([-1], "contain -1"),
         ([0.5], "flat sequence of integers, got float64"),

@@ -33,19 +33,21 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
-IMPORTS_TORCH = re.compile(r"^ *(import|from) (torch|transform_support)\b", re.MULTILINE)
+NEEDS_TORCH = re.compile(
+    r"^ *(import|from) (torch|transform_support)\b|\bTo(Device|Tensor|TorchImage)\b", re.MULTILINE
+)
 
 
 def pytest_report_header() -> str:
     """Say what is left out."""
-    return "" if HAS_TORCH else "torch is not installed: files of tests that import it are left out"
+    return "" if HAS_TORCH else "torch is not installed: files of tests that need it are left out"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out tests that need torch where it is not installed, as in ``dev.py versions``."""
     if HAS_TORCH or not collection_path.name.startswith("test_"):
         return None
-    return bool(IMPORTS_TORCH.search(collection_path.read_text("utf-8"))) or None
+    return bool(NEEDS_TORCH.search(collection_path.read_text("utf-8"))) or None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

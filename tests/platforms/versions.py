@@ -22,14 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENTS = ROOT / ".venv-versions"
 LOWEST = 11
 
-TESTS = (
-    *("tests/golden", "tests/kernels", "tests/platforms", "tests/beton/test_builder.py"),
-    *("tests/beton/test_extension.py", "tests/beton/test_reader.py", "tests/cli", "tests/plugin"),
-    *("tests/loader/test_batches.py", "tests/loader/test_errors.py", "tests/loader/test_forks.py"),
-    *("tests/loader/test_outputs.py", "tests/pipeline/test_compiler.py"),
-    *("tests/images/test_decoders.py", "tests/images/jpeg/test_jpeg_decoder.py"),
-)
-"""Those of them that need torch are skipped, see ``tests/conftest.py``."""
+FOLDERS = "beton", "cli", "fields", "golden", "kernels", "loader", "pipeline", "platforms", "plugin"
+TESTS = ("-m", "not slow", *(f"tests/{folder}" for folder in FOLDERS))
+"""Files of those that need torch are left out, see ``tests/conftest.py``."""
 
 SHOWN = "numpy", "numba", "llvmlite", "pillow", "opencv-python-headless"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -100,7 +99,7 @@ class CommandGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise  # these are click's to deal with
         except Exception:
-            traceback.print_exc(file=sys.stderr)
+            click.echo(traceback.format_exc(), err=True)
             ctx.exit(BROKEN)
 
     def _places(self) -> dict[str, Place]:

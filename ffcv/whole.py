@@ -8,7 +8,7 @@ from typing import Any
 
 from ffcv.errors import ArgumentError
 
-__all__ = ["at_least", "whole"]
+__all__ = ["at_least", "between", "whole"]
 
 
 def whole(value: Any) -> int:
@@ -60,4 +60,31 @@ def at_least(name: str, value: Any, low: int, meaning: str = "") -> int:
     if number < low:
         words = f"a whole number of at least {low}{meaning and f' ({meaning})'}"
         raise ArgumentError(f"{name}: expected {words}, got {value!r}")
+    return number
+
+
+def between(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number with ``low <= number <= high``, for fields and operations.
+
+    Args:
+        name: what the user calls it.
+        value: what the user gave.
+        low: the least that will do.
+        high: the most.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is too small or too large.
+
+    Example:
+        >>> between("jpeg_quality", 101, 1, 100)
+        Traceback (most recent call last):
+        ValueError: jpeg_quality: expected 1 to 100, got 101
+    """
+    try:
+        number = whole(value)
+    except TypeError as error:
+        raise TypeError(f"{name}: {error}") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
     return number

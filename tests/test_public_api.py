@@ -19,9 +19,10 @@ def test_changes_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def close(self, wait: bool = True) -> None:
         """Another signature."""
 
+    before = public_api.changes()
     monkeypatch.setattr(Reader, "close", close)
     monkeypatch.setattr(public_api.importlib.import_module("ffcv.kernels"), "__all__", ["kernel"])
-    changes = public_api.changes()
+    changes = [line for line in public_api.changes() if line not in before]
     assert "-ffcv.reader.Reader: def close(self) -> None" in changes
     assert "+ffcv.reader.Reader: def close(self, wait: bool = True) -> None" in changes
     assert "-ffcv.kernels: def is_compiled() -> bool" in changes
@@ -31,13 +32,15 @@ def test_changes_are_told_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_peoples_names_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     import ffcv.transforms
 
+    before = public_api.listing()
+
     class Theirs:
         __module__ = "ffcv_of_somebody"
 
     monkeypatch.setattr(ffcv.transforms, "Theirs", Theirs, raising=False)
     names = [*ffcv.transforms.__all__, "Theirs"]
     monkeypatch.setattr(ffcv.transforms, "__all__", names, raising=False)
-    assert not public_api.changes()
+    assert public_api.listing() == before
 
 
 @pytest.mark.parametrize("module", public_api.MODULES)

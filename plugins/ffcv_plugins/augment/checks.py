@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ffcv.pipeline.dtypes import bfloat16, dtype_name, is_half
 from ffcv.pipeline.state import State
-from ffcv.whole import whole
+from ffcv.whole import between
 
 __all__ = [
     "bounds",
@@ -39,13 +39,7 @@ def probability(name: str, value: SupportsFloat) -> float:
 
 def size(name: str, value: Any) -> int:
     """``value`` as a number of pixels from 0 to 2**31 - 1."""
-    try:
-        number = whole(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer number of pixels, not {value!r}") from None
-    if not 0 <= number <= _LARGEST_SIZE:
-        raise ValueError(f"{name} must be from 0 to {_LARGEST_SIZE} pixels, not {value!r}")
-    return number
+    return between(name, value, 0, _LARGEST_SIZE)
 
 
 def numbers(name: str, values: Any) -> tuple[float, ...]:

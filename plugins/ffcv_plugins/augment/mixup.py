@@ -17,7 +17,7 @@ import numpy as np
 
 from ffcv.kernels.random import beta, fork
 from ffcv.pipeline import AllocationQuery, Operation, State, kernel
-from ffcv.whole import whole
+from ffcv.whole import between
 from ffcv_plugins.augment.checks import check_arithmetic, numbers
 from ffcv_plugins.tensors import same_kind, torch_dtype
 
@@ -223,15 +223,7 @@ class MixupToOneHot(Operation):
         self._count()
 
     def _count(self) -> int:
-        try:
-            count = whole(self.num_classes)
-        except TypeError:
-            raise TypeError(
-                f"MixupToOneHot: num_classes must be an integer, not {self.num_classes!r}"
-            ) from None
-        if count < 1:
-            raise ValueError(f"MixupToOneHot: num_classes must be at least 1, and is {count}")
-        return count
+        return between("MixupToOneHot: num_classes", self.num_classes, 1, 2**31)
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """``(num_classes,)`` float32. Raises ``ValueError`` unless it gets ``(3,)`` floats."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from numbers import Real
 from typing import Any
 
+from ffcv.whole import between as as_integer
 from ffcv.whole import whole
 from ffcv_plugins.images.layout import LARGEST_SIDE
 
@@ -19,17 +20,6 @@ __all__ = [
     "as_region",
     "as_size",
 ]
-
-
-def as_integer(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number with ``low <= number <= high``."""
-    try:
-        number = whole(value)
-    except TypeError as error:
-        raise TypeError(f"{name}: {error}") from None
-    if not low <= number <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
-    return number
 
 
 def as_integer_or_none(name: str, value: Any, low: int) -> int | None:

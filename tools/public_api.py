@@ -170,7 +170,7 @@ def _member(name: str, value: Any) -> Iterator[str]:
     elif isinstance(value, property):
         result = inspect.signature(value.fget).return_annotation if value.fget else "Any"
         yield f"{name}: {result}{'' if value.fset else ' (read only)'}"
-    elif inspect.isroutine(value):
+    elif inspect.isfunction(value):
         yield f"def {name}{_signature(value)}"
     else:
         yield name

@@ -20,7 +20,7 @@ from single import SIZE, Task, tasks
 
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import allocate as allocate_decoder
-from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.epilogue.record import Epilogue, record
 from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
 from ffcv_plugins.raster.resizing.workspace import allocate as allocate_resizer
 
@@ -35,7 +35,7 @@ class Stages:
         self.resizer = allocate_resizer(LARGEST, LARGEST, (SIZE, SIZE))
         self.pixels = np.empty(3 * LARGEST * LARGEST, np.uint8)
         self.sample = np.empty((SIZE, SIZE, 3), np.uint8)
-        self.finish = record(Finish(), SIZE, SIZE, self.sample.ctypes.data)
+        self.epilogue = record(Epilogue(), SIZE, SIZE, self.sample.ctypes.data)
 
     def planes(self, task: Task, size: int, with_index: bool = True) -> None:
         """Luma and chroma of the crop, ``size`` pixels a side for each block."""
@@ -61,7 +61,7 @@ class Stages:
         self.rgb(task, with_index)
         _, _, (_, _, height, width) = task
         source = self.pixels.ctypes.data, 3 * width
-        work = self.resizer.table.ctypes.data, self.finish.ctypes.data
+        work = self.resizer.table.ctypes.data, self.epilogue.ctypes.data
         assert resize_rgb_entry(*source, 0, 0, height, width, *work) == 0
 
 

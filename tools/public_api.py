@@ -47,6 +47,7 @@ MODULES = (
     "ffcv.cli.report",
     "ffcv_plugins.images.functions",
     "ffcv_plugins.images.codec",
+    "ffcv_plugins.raster.epilogue",
     "ffcv",
 )
 """Public modules. A name that several of them have is shown where it comes first."""

@@ -21,7 +21,7 @@ from ffcv.kernels.fingerprint import digest, fingerprint
 from ffcv.pipeline.emit import STORED, Call, Reading, emit_stage, signature_of
 from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.kernel_arrays import sample_type
-from ffcv.pipeline.kernel_checks import check_arity, check_result, kernel_function
+from ffcv.pipeline.kernel_checks import check_arity, check_result, epilogue_of, kernel_function
 from ffcv.pipeline.kernel_code import AllocatesError, KernelCode, compile_types, options
 from ffcv.pipeline.signature import KernelSignature
 from ffcv.pipeline.stage_code import StageArguments, StageCode
@@ -148,8 +148,10 @@ class _Planned:
         kinds = {"key": types.uint64, "index": types.int64}
         kinds["params"] = typeof(self.arguments.params[position])
         if "workspace" in signature.parameters:
-            owner = position if stage.steps[position].note is None else 0
-            kinds["workspace"] = typeof(self.arguments.workspaces[owner])
+            kinds["workspace"] = typeof(self.arguments.workspaces[position])
+        if "epilogue" in signature.parameters:
+            decoder = stage.steps[0].operation
+            kinds["epilogue"] = typeof(epilogue_of(decoder, self.arguments.workspaces[0]))
         if "record" in signature.parameters:
             kinds["record"], kinds["data"] = self._stored_types()
         if "source" in signature.parameters:

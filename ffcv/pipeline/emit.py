@@ -99,8 +99,8 @@ def signature_of(step: Step, has_workspace: bool = False) -> KernelSignature:
         step: the step.
         has_workspace: whether its operation has a workspace.
     """
-    if step.note is not None:
-        return KernelSignature.of_note()
+    if step.fused is not None:
+        return KernelSignature.of_fused()
     return KernelSignature.of(step.operation, has_workspace)
 
 
@@ -189,11 +189,11 @@ class _Body:
                 source, self.place = self.place, self._destination(-1, self.stage.source)
                 yield f"copy_sample({source}, {self.place})"
         # A decoder is told all that it does before it begins.
-        notes = [i for i, step in enumerate(self.stage.steps) if step.note is not None]
-        for position in notes:
-            yield self._call(position, workspace="workspaces[0]")
+        fused = [i for i, step in enumerate(self.stage.steps) if step.fused is not None]
+        for position in fused:
+            yield self._call(position)
         for position in range(len(self.stage.steps)):
-            if position not in notes:
+            if position not in fused:
                 yield from self._step(position)
 
     def _destination(self, position: int, state: State) -> str:
@@ -229,5 +229,6 @@ class _Body:
             "key": f"sample_key(bases[{position}], sample)",
             "index": "sample",
             "workspace": f"workspaces[{position}]",
+            "epilogue": "workspaces[0].epilogue",
         }
         return signature.call(kernel, {**given, **arguments})

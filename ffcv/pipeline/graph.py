@@ -30,7 +30,7 @@ __path__: list[str] = []  # see ffcv.compat.absent
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 
-__all__ = ["BatchStage", "OperationIds", "Pipeline", "SampleStage", "Step", "fold", "plan_pipeline"]
+__all__ = ["BatchStage", "OperationIds", "Pipeline", "SampleStage", "Step", "fuse", "plan_pipeline"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Step:
         position: its place in the pipeline, from 1.
         state: what comes out of it.
         memory: what a batch operation asked for.
-        note: for an operation that the decoder does: the kernel that tells it so; see
-            ``SampleDecoder.fold``.
+        fused: for an operation that the decoder does: the kernel that tells it so; see
+            ``SampleDecoder.fuse_operation``.
     """
 
     operation: Any
@@ -52,7 +52,7 @@ class Step:
     position: int
     state: State
     memory: Allocation = None
-    note: Callable[..., Any] | None = None
+    fused: Callable[..., Any] | None = None
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class SampleStage:
 
     def state_after(self, position: int) -> State:
         """What the step at this position writes, with all that it does for steps after it."""
-        while position + 1 < len(self.steps) and self.steps[position + 1].note is not None:
+        while position + 1 < len(self.steps) and self.steps[position + 1].fused is not None:
             position += 1
         return self.steps[position].state
 
@@ -196,7 +196,7 @@ def _describe(operation: Any) -> str:
     return name_of(operation)
 
 
-def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
+def fuse(stage: SampleStage, past_cache: bool) -> SampleStage:
     """Let the stage's decoder do what it can of the operations behind it.
 
     Args:
@@ -209,10 +209,10 @@ def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
     steps = [replace(stage.steps[0], operation=decoder)]
     for step in stage.steps[1:]:
         # Of the class: the user's object may have an attribute of that name for other ends.
-        note = type(decoder).fold(decoder, step.operation, steps[-1].state, step.state)
-        if note is None:
+        fused = type(decoder).fuse_operation(decoder, step.operation, steps[-1].state, step.state)
+        if fused is None:
             break
-        steps.append(replace(step, note=note))
+        steps.append(replace(step, fused=fused))
     if past_cache and len(steps) == len(stage.steps):
         type(decoder).write_past_cache(decoder)
     return replace(stage, steps=(*steps, *stage.steps[len(steps) :]))

@@ -11,14 +11,34 @@ from ffcv.pipeline.attributes import kernel_of
 from ffcv.pipeline.graph import Step
 from ffcv.pipeline.signature import KernelSignature
 
-__all__ = ["check_arity", "check_result", "kernel_function"]
+__all__ = ["check_arity", "check_result", "epilogue_of", "kernel_function"]
 
 
 def kernel_function(step: Step) -> FunctionType:
-    """What the stage calls for a step: its kernel, or its note when the decoder does it."""
-    if step.note is None:
+    """What the stage calls for a step: its kernel, or the one that has the decoder do it."""
+    if step.fused is None:
         return kernel_of(step.operation)
-    return python_function(step.note)  # type: ignore[no-any-return]
+    return python_function(step.fused)  # type: ignore[no-any-return]
+
+
+def epilogue_of(decoder: Any, workspace: Any) -> Any:
+    """The member of a decoder's workspace that operations write into which it does.
+
+    Args:
+        decoder: the decoder.
+        workspace: what its ``workspace()`` gave.
+
+    Raises:
+        CompilationError: it takes over operations, but has no such member.
+    """
+    found = getattr(workspace, "epilogue", None)
+    if found is None:
+        name = type(decoder).__name__
+        raise CompilationError(
+            f"{name}.fuse_operation takes over operations, which write what is to be done into the "
+            f"member 'epilogue' of its workspace, but {name}.workspace() gives none"
+        )
+    return found
 
 
 def check_arity(where: str, function: FunctionType, signature: KernelSignature) -> None:

@@ -185,7 +185,7 @@ class SampleDecoder(KernelOperation):
             ValueError, TypeError: the field or what the file holds does not fit, in words.
         """
 
-    def fold(
+    def fuse_operation(
         self, operation: SampleOperation, before: State, after: State
     ) -> Callable[..., Any] | None:
         """Take over what the next operation does, so that it needs no pass of its own.
@@ -199,9 +199,10 @@ class SampleDecoder(KernelOperation):
             after: what comes out, and so out of this decoder if it takes it over.
 
         Returns:
-            A kernel ``note(workspace, params, key)``, called for each sample before the decoder's
-            own, with the decoder's workspace and the operation's parameters and key: it leaves a
-            note of what is to be done. Or ``None``, and the operation runs by itself.
+            A kernel ``f(epilogue, params, key)``, called for each sample before the decoder's own,
+            with the member ``epilogue`` of the decoder's workspace and the operation's parameters
+            and key: it writes there what is to be done. Or ``None``, and the operation runs by
+            itself.
         """
         return None
 
@@ -209,9 +210,9 @@ class SampleDecoder(KernelOperation):
         """Learn that samples are better written past the cache, which they leave before anything
         reads them.
 
-        It is called after :meth:`fold` and before ``workspace``, where batches are large and no
-        operation of the same stage follows that the decoder has not taken over. The results must be
-        the very same. By default a decoder does nothing about it.
+        It is called after :meth:`fuse_operation` and before ``workspace``, where batches are large
+        and no operation of the same stage follows that the decoder has not taken over. The results
+        must be the very same. By default a decoder does nothing about it.
         """
 
     def assist(self, record: Any, data: NDArray[np.uint8], workspace: Any) -> None:

@@ -16,7 +16,7 @@ from ffcv.pipeline.attributes import error_codes, flag
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.emit import scratch_states, writes_bytes
 from ffcv.pipeline.execution import BYTE_RANGE, EpochProgram, Program
-from ffcv.pipeline.graph import SampleStage, Step, fold
+from ffcv.pipeline.graph import SampleStage, Step, fuse
 from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.raising import Told, described, raise_instead
@@ -113,7 +113,7 @@ class SampleProgram(Program):
     ) -> None:
         self.path, self.output, self.source, self.jit = path, output, source, jit
         self.where = f"output {output!r}"
-        self.stage = fold(stage, past_cache) if jit else stage
+        self.stage = fuse(stage, past_cache) if jit else stage
         self.state, self.steps = self.stage.state, self.stage.steps
         self.memory = AllocationQuery(self.state.shape, self.state.dtype)
         self.manner = "per sample, compiled" if jit else "eager"
@@ -155,7 +155,7 @@ class SampleProgram(Program):
 
     def remarks(self, step: Step) -> list[str]:
         """How the operation is done, and what it says of itself."""
-        if step.note is not None:
+        if step.fused is not None:
             return ["by the decoder, in its own pass"]
         with Told(f"step {step.position} ({step.name}), remarks()"):
             words = type(step.operation).remarks(step.operation) if self.jit else []
@@ -167,9 +167,15 @@ class SampleProgram(Program):
         assert self.code is not None
         return self.code.source
 
-    def worker_memory(self, worker: int) -> WorkerMemory:
-        """The memory of one worker, made when it first asks."""
-        memory = self._memory.get(worker)
+    def worker_memory(self, worker: int, anew: bool = False) -> WorkerMemory:
+        """The memory of one worker, made when it first asks.
+
+        Args:
+            worker: which.
+            anew: whether to make another one, because a kernel raised: what it and others had
+                written for the sample is still in the workspaces.
+        """
+        memory = None if anew else self._memory.get(worker)
         if memory is None:
             try:
                 memory = self._spare.pop()  # made to learn its size; atomic, so needs no lock
@@ -257,21 +263,18 @@ class _SampleEpoch(EpochProgram):
                     raise
                 return self._run_what_is_there(worker, indices, memory, failed, damage)
         own = program.worker_memory(worker)
-        if program.source is not None:
-            source = (program.source.storage, program.source.records, own.buffer)
-        else:
-            source = batch_view(np.ascontiguousarray(source))
-        target = program.target_view(memory)
-        arguments = StageArguments(
-            indices, source, target, self.bases, self.params, own.workspaces, own.scratch
-        )
+        arguments = self._arguments(own, indices, source, memory)
         slot, stop, assisted = 0, len(indices), -1
         while slot < stop:
             error: SampleError | None
             try:
                 slot, step, code = self.code.run(slot, stop, *arguments)
             except BaseException as raised:
+                own = self.program.worker_memory(worker, anew=True)
+                arguments = self._arguments(own, indices, source, memory)
                 slot, error = self._raised(raised, slot, arguments, own)
+                own = self.program.worker_memory(worker, anew=True)
+                arguments = self._arguments(own, indices, source, memory)
             else:
                 if slot == stop:
                     break
@@ -307,6 +310,20 @@ class _SampleEpoch(EpochProgram):
             if one:
                 failed[place] = one[0]
         return memory
+
+    def _arguments(
+        self, own: WorkerMemory, indices: NDArray[np.int64], source: Any, memory: Any
+    ) -> StageArguments:
+        """What the stage's function gets besides the slots."""
+        stored = self.program.source
+        if stored is not None:
+            source = (stored.storage, stored.records, own.buffer)
+        else:
+            source = batch_view(np.ascontiguousarray(source))
+        target = self.program.target_view(memory)
+        return StageArguments(
+            indices, source, target, self.bases, self.params, own.workspaces, own.scratch
+        )
 
     def _raised(
         self,

@@ -17,7 +17,7 @@ __all__ = ["KernelSignature", "assists"]
 
 _DECODER = ("record", "data", "destination", "params", "key")
 _OPERATION = ("source", "destination", "params", "key")
-_NOTE = ("workspace", "params", "key")
+_FUSED = ("epilogue", "params", "key")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class KernelSignature:
     Attributes:
         parameters: what it gets, in order. ``source``: the sample; ``record`` and ``data``: what
             is stored of it; ``destination``: where the result goes; ``params``; ``key``: what
-            random numbers come from; ``index``: the sample's index; ``workspace``.
+            random numbers come from; ``index``: the sample's index; ``workspace``; ``epilogue``:
+            where a fused operation writes what the decoder is to do.
         returns_code: whether it returns 0, or one of its operation's codes where it failed.
         inplace: whether ``source`` and ``destination`` are one array.
         raw_bytes: whether ``destination`` is the sample's bytes, whatever its dtype and shape.
@@ -65,9 +66,9 @@ class KernelSignature:
         )
 
     @classmethod
-    def of_note(cls) -> KernelSignature:
-        """Of the kernel by which a decoder learns what it does for an operation behind it."""
-        return cls(_NOTE)
+    def of_fused(cls) -> KernelSignature:
+        """Of the kernel by which an operation has the decoder do what it does."""
+        return cls(_FUSED)
 
     @property
     def moves(self) -> bool:

@@ -110,5 +110,5 @@ def test_factors_that_are(factor):
 
 def test_arrays_are_changed_alike():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    np.testing.assert_array_equal(colors.grey_array(image), luma(image))
+    np.testing.assert_array_equal(colors.gray_array(image), luma(image))
     np.testing.assert_array_equal(colors.blend_array(image, 1.3, 17), blended(image, 1.3, 17))

@@ -92,7 +92,7 @@ class TestNormalising:
     def test_interleaved(self, width, kind, constants, end):
         row, expected = pixels(width), normalized(pixels(width), constants, kind)
         record = normalization(*constants, kind)
-        out = run("normalise_row", row, expected.nbytes, width, 0, kind, record, end=end)
+        out = run("normalize_row", row, expected.nbytes, width, 0, kind, record, end=end)
         np.testing.assert_array_equal(out.view(expected.dtype).reshape(-1, 3), expected)
 
     def test_planes(self, width, kind, constants, end):
@@ -100,7 +100,7 @@ class TestNormalising:
         plane = (width + 3) * expected.itemsize
         record = normalization(*constants, kind)
         nbytes = 2 * plane + width * expected.itemsize
-        out = run("normalise_row", row, nbytes, width, plane, kind, record, end=end)
+        out = run("normalize_row", row, nbytes, width, plane, kind, record, end=end)
         for c in range(3):
             begin = c * plane
             line = out[begin : begin + width * expected.itemsize].view(expected.dtype)
@@ -125,7 +125,7 @@ def test_constants_that_vectors_cannot_use_go_through_the_table(kind):
     record[IS_EXACT] = 0
     row = pixels(50)
     expected = normalized(row, IMAGENET, kind)
-    out = run("normalise_row", row, expected.nbytes, 50, 0, kind, record)
+    out = run("normalize_row", row, expected.nbytes, 50, 0, kind, record)
     np.testing.assert_array_equal(out.view(expected.dtype).reshape(-1, 3), expected)
 
 
@@ -135,7 +135,7 @@ def test_any_constants_give_the_bits_of_the_table(kind, mean, std, seed):
     row = pixels(40, seed)
     record, table = normalization(mean, std, kind), result_table(mean, std, kind)
     size = 4 if kind == FLOAT32 else 2
-    out = run("normalise_row", row, 120 * size, 40, 0, kind, record)
+    out = run("normalize_row", row, 120 * size, 40, 0, kind, record)
     expected = table[[0, 1, 2], row]
     np.testing.assert_array_equal(out.view(f"u{size}").reshape(-1, 3), expected)
 

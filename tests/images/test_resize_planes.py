@@ -10,7 +10,7 @@ from image_reference import picture
 from PIL import Image
 from resize_support import BUFFERS, make_planes, resize_planes
 
-from ffcv_plugins.raster.finish import Finish
+from ffcv_plugins.raster.epilogue.record import Epilogue
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.arrays import Plane, resize_array, resize_planes_array
 from ffcv_plugins.raster.resizing.rgb import BAD_REGION, BAD_SIZE, TOO_SMALL
@@ -44,7 +44,7 @@ def test_gives_what_numpy_gives_and_touches_nothing_else(
 ):
     image_size, box, factors, scale = case
     planes = make_planes(seed, image_size, factors, scale, box, gray=gray, margin=margin)
-    arguments = planes, factors, scale, box, size, method, Finish(mirror=mirror)
+    arguments = planes, factors, scale, box, size, method, Epilogue(mirror=mirror)
     code, sample = resize_planes(*arguments, at_end=at_end)
     assert code == 0
     np.testing.assert_array_equal(sample, resize_planes_array(*arguments))

@@ -12,7 +12,7 @@ from PIL import Image
 from resize_support import BUFFERS, address, fenced_sample, resize_rgb
 
 from ffcv.kernels.entry import compiled_entries
-from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.epilogue.record import Epilogue, record
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.arrays import resize_array
 from ffcv_plugins.raster.resizing.rgb import (
@@ -71,10 +71,10 @@ def test_gives_what_numpy_gives_and_touches_nothing_else(
     method, at_end, region, size, mirror, seed
 ):
     (height, width), box = region
-    image, finish = noise(height, width, seed), Finish(mirror=mirror)
-    code, sample = resize_rgb(image, box, size, method, finish, at_end=at_end)
+    image, epilogue = noise(height, width, seed), Epilogue(mirror=mirror)
+    code, sample = resize_rgb(image, box, size, method, epilogue, at_end=at_end)
     assert code == 0
-    np.testing.assert_array_equal(sample, resize_array(image, box, size, method, finish))
+    np.testing.assert_array_equal(sample, resize_array(image, box, size, method, epilogue))
 
 
 @METHODS
@@ -129,11 +129,11 @@ def test_hard_edges_are_within_two_levels_of_pillow(method, image_size, size):
 @pytest.mark.parametrize("width", [1, 2, 5, 6, 11, 16, 64, 65, 131])
 @pytest.mark.parametrize("height", [31, 32, 33, 64, 100])
 def test_rows_first_in_bands_of_any_size(method, height, width):
-    image, mirror = edges(300, width), Finish(mirror=True)
-    for size, finish in (((height, width + 3), None), ((height, max(width - 2, 1)), mirror)):
-        code, sample = resize_rgb(image, (0, 0, 300, width), size, method, finish)
+    image, mirror = edges(300, width), Epilogue(mirror=True)
+    for size, epilogue in (((height, width + 3), None), ((height, max(width - 2, 1)), mirror)):
+        code, sample = resize_rgb(image, (0, 0, 300, width), size, method, epilogue)
         assert code == 0
-        expected = resize_array(image, (0, 0, 300, width), size, method, finish)
+        expected = resize_array(image, (0, 0, 300, width), size, method, epilogue)
         np.testing.assert_array_equal(sample, expected)
 
 
@@ -215,7 +215,7 @@ def test_one_colour_stays_that_colour(method, value, region, size):
 def test_mirroring_is_flipping_the_result(method, region, size):
     image = noise(*region[0])
     _, plain = resize_rgb(image, region[1], size, method)
-    _, mirrored = resize_rgb(image, region[1], size, method, Finish(mirror=True))
+    _, mirrored = resize_rgb(image, region[1], size, method, Epilogue(mirror=True))
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])
 
 
@@ -256,7 +256,7 @@ def test_the_size_of_a_band_is_checked(method):
 def test_a_workspace_for_another_output_is_an_error():
     image, work = noise(50, 60), allocate(50, 60, (20, 20))
     for size in [(20, 21), (21, 20), (300, 300)]:
-        sample, words = fenced_sample(size, Finish())
+        sample, words = fenced_sample(size, Epilogue())
         code = resize_rgb_entry(
             *(address(image), 180, 0, 0, 50, 60, address(work.table), address(words))
         )
@@ -271,9 +271,11 @@ def test_a_workspace_for_another_output_is_an_error():
 @given(region=regions(150))
 def test_copies(mirror, at_end, region):
     image, (y, x, h, w) = noise(*region[0]), region[1]
-    finish = Finish(mirror=mirror)
+    epilogue = Epilogue(mirror=mirror)
     for copy in (True, False):
-        code, sample = resize_rgb(image, region[1], (h, w), finish=finish, at_end=at_end, copy=copy)
+        code, sample = resize_rgb(
+            image, region[1], (h, w), epilogue=epilogue, at_end=at_end, copy=copy
+        )
         assert code == 0
         expected = image[y : y + h, x : x + w]
         np.testing.assert_array_equal(sample, expected[:, ::-1] if mirror else expected)
@@ -289,7 +291,7 @@ def test_copying_needs_the_samples_size():
 @pytest.mark.parametrize("entry", [resize_rgb_entry, copy_rgb_entry])
 def test_sizes_that_no_image_has(entry, box):
     image, work = noise(20, 20), allocate(20, 20, (10, 10))
-    _, words = fenced_sample((10, 10), Finish())
+    _, words = fenced_sample((10, 10), Epilogue())
     arguments = address(work.table), address(words)
     assert entry(address(image), 60, *box, *arguments) == BAD_SIZE
     words[2:4] = box[2:]
@@ -299,7 +301,7 @@ def test_sizes_that_no_image_has(entry, box):
 
 def test_rows_that_overlap():
     image, work = noise(20, 20), allocate(20, 20, (10, 10))
-    _, words = fenced_sample((10, 10), Finish())
+    _, words = fenced_sample((10, 10), Epilogue())
     arguments = 0, 0, 20, 20, address(work.table), address(words)
     assert resize_rgb_entry(address(image), 59, *arguments) == BAD_SIZE
     assert resize_rgb_entry(address(image), -60, *arguments) == BAD_SIZE
@@ -308,10 +310,10 @@ def test_rows_that_overlap():
 def test_what_was_made_without_compilation_cannot_run_compiled():
     image, sample = noise(20, 20), np.zeros((10, 10, 3), np.uint8)
     work = allocate(20, 20, (10, 10))
-    words = record(Finish(), 10, 10, address(sample))
+    words = record(Epilogue(), 10, 10, address(sample))
     with compiled_entries(False):
         plain_work = allocate(20, 20, (10, 10))
-        plain_words = record(Finish(), 10, 10, address(sample))
+        plain_words = record(Epilogue(), 10, 10, address(sample))
     for table, chosen in [(plain_work.table, words), (work.table, plain_words)]:
         code = resize_rgb_entry(
             *(address(image), 60, 0, 0, 20, 20, address(table), address(chosen))

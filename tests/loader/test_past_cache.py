@@ -82,7 +82,7 @@ def compare(monkeypatch, pictures):
         [SimpleRGBImageDecoder()],
         [SimpleRGBImageDecoder(), RandomHorizontalFlip()],
     ],
-    ids=["crop", "all folded", "uneven rows", "resized", "whole", "whole, flipped"],
+    ids=["crop", "all fused", "uneven rows", "resized", "whole", "whole, flipped"],
 )
 def test_the_bytes_are_the_same(compare, steps, workers):
     assert compare({"image": steps}, num_workers=workers) == 1

@@ -231,6 +231,10 @@ def test_an_attribute_that_hides_a_method(rows, name):
 
 ATTRIBUTES = {
     "fold": 3,
+    "fuse_operation": 4,
+    "fuse_into_epilogue": "never",
+    "uses_epilogue": 5,
+    "epilogue": [1],
     "errors": ["none so far"],
     "inplace": "is a word",
     "with_index": None,
@@ -292,7 +296,7 @@ class Inverted(SampleOperation):
         return state
 
 
-class FoldAsMethod(Inverted):
+class NamesakeMethod(Inverted):
     def __init__(self):
         pass
 
@@ -301,7 +305,7 @@ class FoldAsMethod(Inverted):
 
 
 class FlipInItsOwnWay(RandomHorizontalFlip):
-    """Derives from what a decoder folds, but has another kernel."""
+    """Derives from what is fused into a decoder, but has another kernel."""
 
     kernel = staticmethod(Inverted.kernel)
     inplace = False
@@ -309,6 +313,22 @@ class FlipInItsOwnWay(RandomHorizontalFlip):
 
 class OfClass(RandomHorizontalFlip):
     fold = 3
+
+
+class FlipWithNamesake(RandomHorizontalFlip):
+    """Of a cross-validation, whose folds have nothing to do with ours."""
+
+    def fold(self, number):
+        raise AssertionError("it is not ours to call")
+
+
+class DecoderWithNamesake(CenterCropRGBImageDecoder):
+    fold = 2
+
+
+class DecoderWithNamesakeMethod(CenterCropRGBImageDecoder):
+    def fold(self):
+        raise AssertionError("it is not ours to call")
 
 
 def center(*steps, decoder=CenterCropRGBImageDecoder):
@@ -319,10 +339,11 @@ def center(*steps, decoder=CenterCropRGBImageDecoder):
     "steps",
     [
         lambda: [Inverted()],
-        lambda: [FoldAsMethod()],
+        lambda: [NamesakeMethod()],
         lambda: [FlipInItsOwnWay(1.0)],
         lambda: [with_attributes(RandomHorizontalFlip(0.5)), with_attributes(Cutout(8))],
         lambda: [OfClass(1.0), RandomBrightness(0.5), with_attributes(RandomBrightness(0.3))],
+        lambda: [FlipWithNamesake(0.5), Cutout(8)],
         lambda: [with_attributes(NormalizeImage(np.full(3, 9.0), np.full(3, 7.0), np.float32))],
     ],
 )
@@ -332,6 +353,17 @@ def test_images_are_the_same_with_and_without_compilation(pictures, steps):
         with Loader(
             pictures, 2, 1, seed=1, jit=jit, pipelines={"image": center(*steps())}
         ) as loader:
+            got.append(np.asarray(next(iter(loader))[0]))
+    assert got[0].tobytes() == got[1].tobytes()
+
+
+@pytest.mark.parametrize("decoder", [DecoderWithNamesake, DecoderWithNamesakeMethod])
+def test_a_decoder_class_with_something_else_called_fold(pictures, decoder):
+    steps = center(RandomHorizontalFlip(0.5), Cutout(8), decoder=decoder)
+    got = []
+    for jit in (True, False):
+        with Loader(pictures, 2, 1, seed=1, jit=jit, pipelines={"image": steps}) as loader:
+            assert loader.explain().count("by the decoder") == (2 if jit else 0)
             got.append(np.asarray(next(iter(loader))[0]))
     assert got[0].tobytes() == got[1].tobytes()
 

@@ -12,7 +12,8 @@ from typing import Protocol
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "contrib" / "ffcv-audio"
+CONTRIB = Path(__file__).resolve().parents[2] / "contrib"
+OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
 
 WRITE = """
 import sys
@@ -99,6 +100,11 @@ def python(tmp_path: Path) -> Python:
     return run
 
 
+def _copy(source: Path, target: Path) -> None:
+    """What somebody would check out."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+
+
 def _script(folder: Path, name: str, source: str) -> Path:
     path = folder / name
     path.write_text(textwrap.dedent(source), "utf-8")
@@ -110,11 +116,10 @@ def test_a_strangers_plugin(python: Python, tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     pytest.importorskip("pip")
     source = tmp_path / "source"
-    shutil.copytree(SOURCE, source, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    _copy(CONTRIB / "ffcv-audio", source)
     file = tmp_path / "sounds.beton"
 
-    offline = ("--no-index", "--no-deps", "--no-build-isolation", "--disable-pip-version-check")
-    python("-m", "pip", "install", *offline, source)
+    python("-m", "pip", "install", *OFFLINE, source)
     listing = python("-m", "ffcv.cli", "plugins")
     assert "audio (ffcv-audio 0.1.0), loaded" in listing
     assert "WaveformField" in listing
@@ -132,3 +137,14 @@ def test_a_strangers_plugin(python: Python, tmp_path: Path) -> None:
     info = python("-m", "ffcv.cli", "info", file, status=1)
     assert "sound: WaveformField (of ffcv-audio)" in info
     assert "pip install ffcv-audio" in info
+
+
+@pytest.mark.slow
+def test_a_strangers_operations_and_decoder_are_fused(python: Python, tmp_path: Path) -> None:
+    """Its own tests compare what is fused, with decoders and operations of ours too."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    source = tmp_path / "source"
+    _copy(CONTRIB / "ffcv-palette", source)
+    python("-m", "pip", "install", *OFFLINE, source)
+    assert " passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")

@@ -7,8 +7,7 @@ from typing import ClassVar
 from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment import color_kernels as kernels
 from ffcv_plugins.augment.checks import check_rgb_bytes, numbers, probability
-from ffcv_plugins.augment.notes import note_brightness, note_saturation
-from ffcv_plugins.raster.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.epilogue import FusableOperation, Fusion, Phase
 
 __all__ = ["RandomBrightness", "RandomContrast", "RandomSaturation"]
 
@@ -41,7 +40,7 @@ class _ColorJitter(SampleOperation):
         return kernels.ColorParams(magnitude, probability(f"{name}: p", self.p))
 
 
-class RandomBrightness(_ColorJitter, Foldable):
+class RandomBrightness(_ColorJitter, FusableOperation):
     """Make images brighter or darker, each by a factor of its own. In place.
 
     The factor is drawn as by torchvision's ``ColorJitter``: uniformly from
@@ -63,9 +62,9 @@ class RandomBrightness(_ColorJitter, Foldable):
 
     kernel = staticmethod(kernels.brightness)
 
-    def fold(self, before: State) -> Fold:
+    def fuse_into_epilogue(self, before: State) -> Fusion:
         """Values can be changed while pixels are written."""
-        return Fold(Turn.COLOR, note_brightness)
+        return Fusion(Phase.COLOR, kernels.fuse_brightness)
 
 
 class RandomContrast(_ColorJitter):
@@ -97,7 +96,7 @@ class RandomContrast(_ColorJitter):
         return kernels.allocate()
 
 
-class RandomSaturation(_ColorJitter, Foldable):
+class RandomSaturation(_ColorJitter, FusableOperation):
     """Make the colours of images stronger or weaker, each by a factor of its own. In place.
 
     The factor is drawn as by torchvision's ``ColorJitter``: uniformly from
@@ -120,6 +119,6 @@ class RandomSaturation(_ColorJitter, Foldable):
 
     kernel = staticmethod(kernels.saturation)
 
-    def fold(self, before: State) -> Fold:
+    def fuse_into_epilogue(self, before: State) -> Fusion:
         """Pixels can be changed while they are written."""
-        return Fold(Turn.COLOR, note_saturation)
+        return Fusion(Phase.COLOR, kernels.fuse_saturation)

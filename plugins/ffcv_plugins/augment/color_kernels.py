@@ -4,7 +4,7 @@ Each blends the image with another one: ``factor * image + (1 - factor) * other`
 rounded to the nearest integer and held between 0 and 255. Draws: 0 whether, 1 the factor.
 
 Compiled, an image is one long row to ``ffcv_plugins.raster.colors``, whose kernels keep to it. Its
-greys are added up 16 pixels at a time while that many are left, and one by one from there.
+grays are added up 16 pixels at a time while that many are left, and one by one from there.
 """
 
 from __future__ import annotations
@@ -26,14 +26,17 @@ from ffcv.kernels.vectors import (
     widen,
 )
 from ffcv_plugins.raster.colors import (
+    BRIGHTNESS,
+    SATURATION,
     blend_array,
     blend_row,
-    grey_array,
-    grey_of,
-    greys_of,
+    gray_array,
+    gray_of,
+    grays_of,
     is_quick,
     saturate_row,
 )
+from ffcv_plugins.raster.epilogue import add_color
 
 __all__ = [
     "ColorParams",
@@ -41,8 +44,8 @@ __all__ = [
     "allocate",
     "brightness",
     "contrast",
-    "draw_factor",
-    "is_chosen",
+    "fuse_brightness",
+    "fuse_saturation",
     "saturation",
 ]
 
@@ -66,49 +69,63 @@ def allocate() -> ContrastWorkspace:
 
 
 @kernel
-def is_chosen(key: Any, params: ColorParams) -> bool:
+def _is_chosen(key: Any, params: ColorParams) -> bool:
     """Whether this image is changed at all."""
     return uniform(key, 0) < params.probability
 
 
 @kernel
-def draw_factor(key: Any, params: ColorParams) -> float:
+def _draw_factor(key: Any, params: ColorParams) -> float:
     """The image's share, uniform between ``1 - magnitude``, at least 0, and ``1 + magnitude``."""
     low = max(0.0, 1.0 - params.magnitude)
     return low + (1.0 + params.magnitude - low) * uniform(key, 1)
 
 
 @kernel
+def fuse_brightness(epilogue: Any, params: ColorParams, key: Any) -> None:
+    """Have the decoder blend with black."""
+    if _is_chosen(key, params):
+        add_color(epilogue, BRIGHTNESS, _draw_factor(key, params))
+
+
+@kernel
+def fuse_saturation(epilogue: Any, params: ColorParams, key: Any) -> None:
+    """Have the decoder blend with the gray image."""
+    if _is_chosen(key, params):
+        add_color(epilogue, SATURATION, _draw_factor(key, params))
+
+
+@kernel
 def brightness(source: Any, destination: Any, params: ColorParams, key: Any) -> None:
     """Blend with black."""
-    if is_chosen(key, params):
-        _blend_with_one(destination, draw_factor(key, params), 0)
+    if _is_chosen(key, params):
+        _blend_with_one(destination, _draw_factor(key, params), 0)
 
 
 @kernel
 def contrast(
     source: Any, destination: Any, params: ColorParams, key: Any, workspace: ContrastWorkspace
 ) -> None:
-    """Blend with the mean of the grey image, rounded to an integer."""
-    if not is_chosen(key, params):
+    """Blend with the mean of the gray image, rounded to an integer."""
+    if not _is_chosen(key, params):
         return
     if is_compiled():
-        _add_greys(destination, workspace.sums)
+        _add_grays(destination, workspace.sums)
     else:
-        _add_greys_with_numpy(destination, workspace.sums)
+        _add_grays_with_numpy(destination, workspace.sums)
     total, pixels = 0, destination.size // 3
     for i in range(workspace.sums.shape[0]):
         total += workspace.sums[i]
     mean = (2 * total + pixels) // (2 * pixels)
-    _blend_with_one(destination, draw_factor(key, params), mean)
+    _blend_with_one(destination, _draw_factor(key, params), mean)
 
 
 @kernel
 def saturation(source: Any, destination: Any, params: ColorParams, key: Any) -> None:
-    """Blend with the grey image."""
-    if not is_chosen(key, params):
+    """Blend with the gray image."""
+    if not _is_chosen(key, params):
         return
-    factor = draw_factor(key, params)
+    factor = _draw_factor(key, params)
     if is_compiled():
         image = address_of(destination)
         saturate_row(image, image, destination.size // 3, factor, is_quick(factor))
@@ -132,24 +149,24 @@ def _blend_with_numpy(image: Any, factor: float, other: int) -> None:
 
 @python_only
 def _saturate_with_numpy(image: Any, factor: float) -> None:
-    image[...] = blend_array(image, factor, grey_array(image)[..., None])
+    image[...] = blend_array(image, factor, gray_array(image)[..., None])
 
 
 @kernel
-def _add_greys(image: Any, sums: Any) -> None:
+def _add_grays(image: Any, sums: Any) -> None:
     """Add the luma of all pixels up, in sixteen parts."""
     pixels, start = image.size // 3, address_of(image)
     whole = pixels - pixels % 16
     total = widen(splat_i32x16(0))
     for i in range(0, whole, 16):
         red, green, blue = deinterleave3(load_u8x48(start + 3 * i))
-        total = total + widen(greys_of(red, green, blue))
+        total = total + widen(grays_of(red, green, blue))
     store(address_of(sums), total)
     for at in range(start + 3 * whole, start + 3 * pixels, 3):
-        sums[0] += grey_of(load_u8(at), load_u8(at + 1), load_u8(at + 2))
+        sums[0] += gray_of(load_u8(at), load_u8(at + 1), load_u8(at + 2))
 
 
 @python_only
-def _add_greys_with_numpy(image: Any, sums: Any) -> None:
+def _add_grays_with_numpy(image: Any, sums: Any) -> None:
     sums[:] = 0
-    sums[0] = grey_array(image).sum()
+    sums[0] = gray_array(image).sum()

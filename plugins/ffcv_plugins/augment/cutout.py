@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ffcv.pipeline import SampleOperation, State
+from ffcv.pipeline import State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_fill, check_image, fill_values, size
-from ffcv_plugins.augment.notes import note_cutout
-from ffcv_plugins.raster.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.epilogue import FusableOperation, Fusion, Phase
 
 __all__ = ["Cutout"]
 
 
-class Cutout(SampleOperation, Foldable):
+class Cutout(FusableOperation):
     """Fill a square at a random place of each image. In place.
 
     The square lies inside the image, each place being equally likely. After DeVries and Taylor,
@@ -59,9 +58,9 @@ class Cutout(SampleOperation, Foldable):
         check_fill("Cutout", self.fill, channels, state)
         return state
 
-    def fold(self, before: State) -> Fold:
+    def fuse_into_epilogue(self, before: State) -> Fusion:
         """Squares can be filled while pixels are written."""
-        return Fold(Turn.FILL, note_cutout)
+        return Fusion(Phase.FILL, kernels.fuse_cutout)
 
     def params(self) -> kernels.CutoutParams:
         """Size and fill."""

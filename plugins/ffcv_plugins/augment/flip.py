@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from ffcv.pipeline import SampleOperation, State
+from ffcv.pipeline import State
 from ffcv_plugins.augment import geometry_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, probability
-from ffcv_plugins.augment.notes import note_flip
-from ffcv_plugins.raster.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.epilogue import FusableOperation, Fusion, Phase
 
 __all__ = ["RandomHorizontalFlip"]
 
 
-class RandomHorizontalFlip(SampleOperation, Foldable):
+class RandomHorizontalFlip(FusableOperation):
     """Mirror images left to right, each with the same probability. In place.
 
     Takes and gives ``(H, W, C)`` or ``(H, W)`` of any number type.
@@ -39,9 +38,9 @@ class RandomHorizontalFlip(SampleOperation, Foldable):
         check_image("RandomHorizontalFlip", state)
         return state
 
-    def fold(self, before: State) -> Fold:
+    def fuse_into_epilogue(self, before: State) -> Fusion:
         """Mirroring can be done while pixels are written."""
-        return Fold(Turn.MIRROR, note_flip)
+        return Fusion(Phase.MIRROR, kernels.fuse_flip)
 
     def params(self) -> kernels.FlipParams:
         """The probability."""

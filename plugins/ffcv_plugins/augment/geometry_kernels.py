@@ -2,7 +2,8 @@
 
 Images are ``(H, W, C)`` or ``(H, W)`` arrays of any number type, C-contiguous; float16 and bfloat16
 arrive as uint16 arrays of their bits, because compiled code has no such numbers. Each draw has a
-fixed position.
+fixed position, and is made by one function for both ways in which an operation is done: by its own
+kernel, or by a decoder whose epilogue it is fused into.
 
 Compiled, pixels are moved as bytes, by address. No address leaves its image: a place is named by a
 row and a column that were held within the image's height and width before, the last byte that is
@@ -20,6 +21,12 @@ from numpy.typing import NDArray
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.kernels.random import integer, uniform
 from ffcv.kernels.vectors import address_of
+from ffcv_plugins.raster.epilogue import (
+    fill_rectangle,
+    sample_height,
+    sample_width,
+    set_mirror,
+)
 from ffcv_plugins.raster.rows import copy_row, fill_row, mirror_row
 
 __all__ = [
@@ -28,6 +35,8 @@ __all__ = [
     "TranslateParams",
     "cutout",
     "flip_horizontally",
+    "fuse_cutout",
+    "fuse_flip",
     "translate",
 ]
 
@@ -59,9 +68,21 @@ def _channels(image: Any) -> int:
 
 
 @kernel
+def _is_mirrored(params: FlipParams, key: Any) -> bool:
+    """Draws: 0 whether."""
+    return uniform(key, 0) < params.probability
+
+
+@kernel
+def fuse_flip(epilogue: Any, params: FlipParams, key: Any) -> None:
+    """Have the decoder mirror the image with the given probability."""
+    set_mirror(epilogue, _is_mirrored(params, key))
+
+
+@kernel
 def flip_horizontally(source: Any, destination: Any, params: FlipParams, key: Any) -> None:
-    """Mirror the image with the given probability, in place. Draws: 0 whether."""
-    if uniform(key, 0) >= params.probability:
+    """Mirror the image with the given probability, in place."""
+    if not _is_mirrored(params, key):
         return
     if not is_compiled():
         _mirror_with_numpy(destination)
@@ -105,12 +126,26 @@ def _mirror_values(image: Any) -> None:
 
 
 @kernel
-def cutout(source: Any, destination: Any, params: CutoutParams, key: Any) -> None:
-    """Fill a square that lies inside the image, in place. Draws: 0 its top, 1 its left edge."""
-    height, width = destination.shape[0], destination.shape[1]
+def _draw_square(height: int, width: int, params: CutoutParams, key: Any) -> tuple[int, int, int]:
+    """Top, left edge and side of a square inside an image. Draws: 0 its top, 1 its left edge."""
     size = max(0, min(params.size, height, width))
     top = integer(key, 0, 0, height - size + 1)
-    left = integer(key, 1, 0, width - size + 1)
+    return top, integer(key, 1, 0, width - size + 1), size
+
+
+@kernel
+def fuse_cutout(epilogue: Any, params: CutoutParams, key: Any) -> None:
+    """Have the decoder fill a square."""
+    top, left, size = _draw_square(sample_height(epilogue), sample_width(epilogue), params, key)
+    red, green, blue = _rgb(params.fill)
+    fill_rectangle(epilogue, top, left, top + size, left + size, red, green, blue)
+
+
+@kernel
+def cutout(source: Any, destination: Any, params: CutoutParams, key: Any) -> None:
+    """Fill a square that lies inside the image, in place."""
+    height, width = destination.shape[0], destination.shape[1]
+    top, left, size = _draw_square(height, width, params, key)
     if is_compiled():
         _fill(destination, top * width + left, size, size, params.fill)
     else:
@@ -118,35 +153,42 @@ def cutout(source: Any, destination: Any, params: CutoutParams, key: Any) -> Non
 
 
 @kernel
-def _fill(image: Any, start: int, count: int, rows: int, colour: Any) -> None:
-    """Give ``count`` pixels one colour, and as many in each of the next rows.
+def _rgb(fill: Any) -> tuple[int, int, int]:
+    """A fill of one or three values as bytes of a pixel."""
+    step = min(fill.shape[0] - 1, 1)
+    return int(fill[0]), int(fill[step]), int(fill[2 * step])
+
+
+@kernel
+def _fill(image: Any, start: int, count: int, rows: int, fill: Any) -> None:
+    """Give ``count`` pixels one color, and as many in each of the next rows.
 
     Args:
         image: the image.
         start: the first of these pixels, counted in the whole image.
         count: how many; they may go on in the next row.
         rows: in how many rows.
-        colour: ``(C,)`` or ``(1,)`` float64.
+        fill: ``(C,)`` or ``(1,)`` float64.
     """
-    width, channels, step = image.shape[1], _channels(image), min(colour.shape[0] - 1, 1)
+    width, channels, step = image.shape[1], _channels(image), min(fill.shape[0] - 1, 1)
     if image.itemsize == 1 and channels == 3:
-        red, green, blue = int(colour[0]), int(colour[step]), int(colour[2 * step])
+        red, green, blue = _rgb(fill)
         for y in range(rows):
             fill_row(address_of(image) + 3 * (start + y * width), count, red, green, blue)
         return
     values = image.reshape(-1)
     for y in range(rows):
         for c in range(channels):
-            value = colour[c * step]
+            value = fill[c * step]
             first = (start + y * width) * channels + c
             for i in range(count):
                 values[np.uintp(first + i * channels)] = value
 
 
 @python_only
-def _fill_with_numpy(image: Any, part: Any, colour: Any) -> None:
+def _fill_with_numpy(image: Any, part: Any, fill: Any) -> None:
     top, bottom, left, right = part
-    image[top:bottom, left:right] = colour
+    image[top:bottom, left:right] = fill
 
 
 @kernel
@@ -189,9 +231,9 @@ def _copy_shifted(source: Any, destination: Any, first: int, last: int, shift: i
 
 @python_only
 def _translate_with_numpy(
-    source: Any, destination: Any, part: Any, down: int, right: int, colour: Any
+    source: Any, destination: Any, part: Any, down: int, right: int, fill: Any
 ) -> None:
     top, bottom, left, stop = part
-    destination[...] = colour
+    destination[...] = fill
     window = source[top + down : bottom + down, left + right : stop + right]
     destination[top:bottom, left:stop] = window

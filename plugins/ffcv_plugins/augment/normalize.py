@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import Operation, SampleOperation, State
+from ffcv.pipeline import Operation, State
 from ffcv.pipeline.dtypes import dtype_name, is_half
 from ffcv_plugins.augment import normalize_kernels as kernels
 from ffcv_plugins.augment.checks import check_image, numbers
-from ffcv_plugins.augment.notes import note_normalization
-from ffcv_plugins.raster.folding import Fold, Foldable, Turn
+from ffcv_plugins.raster.epilogue import FusableOperation, Fusion, Phase
 from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 from ffcv_plugins.tensors import is_integer, numpy_dtype, same_kind
 
@@ -26,7 +25,7 @@ _RESULTS = ("float16", "bfloat16", "float32", "float64")
 _KINDS = {"float16": FLOAT16, "bfloat16": BFLOAT16, "float32": FLOAT32}
 
 
-class NormalizeImage(SampleOperation, Foldable, Operation):
+class NormalizeImage(FusableOperation, Operation):
     """``(image - mean * max_value) / (std * max_value)``, by channel.
 
     It can stand among the sample operations, on NumPy images ``(H, W, C)`` or ``(H, W)``, and also
@@ -161,11 +160,11 @@ class NormalizeImage(SampleOperation, Foldable, Operation):
         self._state = state
         return replace(state, dtype=result)
 
-    def fold(self, before: State) -> Fold | None:
+    def fuse_into_epilogue(self, before: State) -> Fusion | None:
         """Bytes can become float16, bfloat16 and float32 while pixels are written."""
         if self._kind == UINT8 or len(self._numbers()[0]) not in (1, 3):
             return None
-        return Fold(Turn.NORMALIZE, note_normalization, self._kind)
+        return Fusion(Phase.NORMALIZE, kernels.fuse_normalization, kind=self._kind)
 
     def params(self) -> kernels.NormalizeParams:
         """The numbers for one row of the image, and what quicker ways to the results need."""

@@ -15,10 +15,17 @@ from numpy.typing import NDArray
 from ffcv.kernels import is_compiled, kernel, python_only
 from ffcv.kernels.vectors import address_of
 from ffcv.pipeline.dtypes import bfloat16, to_bfloat16
+from ffcv_plugins.raster.epilogue import set_normalization
 from ffcv_plugins.raster.normalization import FLOAT32
-from ffcv_plugins.raster.rows import normalise_row
+from ffcv_plugins.raster.rows import normalize_row
 
-__all__ = ["NormalizeParams", "lookup_table", "normalize", "normalize_to_bits"]
+__all__ = [
+    "NormalizeParams",
+    "fuse_normalization",
+    "lookup_table",
+    "normalize",
+    "normalize_to_bits",
+]
 
 
 class NormalizeParams(NamedTuple):
@@ -28,7 +35,7 @@ class NormalizeParams(NamedTuple):
     table: ``(C, 256)`` or ``(1, 256)``: for results of 16 bits, those of what a byte becomes;
         otherwise of no meaning.
     kind: of the results, see ``ffcv_plugins.raster.normalization``; 0 for float64.
-    constants: what ``normalise_row`` needs, or nothing where it does not serve, uint8.
+    constants: what ``normalize_row`` needs, or nothing where it does not serve, uint8.
     """
 
     means: NDArray[np.float64]
@@ -45,6 +52,12 @@ def lookup_table(
     with np.errstate(over="ignore"):
         values = (np.arange(256, dtype=np.float64) - mean[:, None]) / std[:, None]
         return to_bfloat16(values) if dtype == bfloat16 else values.astype(dtype)
+
+
+@kernel
+def fuse_normalization(epilogue: Any, params: NormalizeParams, key: Any) -> None:
+    """Have the decoder normalize."""
+    set_normalization(epilogue, params.constants)
 
 
 @kernel
@@ -104,7 +117,7 @@ def _look_up_with_numpy(pixels: Any, results: Any, table: Any) -> None:
 def _normalize_rgb(source: Any, destination: Any, kind: int, constants: Any) -> int:
     """Normalise bytes, three by three; returns how many of them it has done."""
     pixels = source.size // 3
-    normalise_row(
+    normalize_row(
         address_of(source), address_of(destination), pixels, 0, kind, address_of(constants)
     )
     return 3 * pixels

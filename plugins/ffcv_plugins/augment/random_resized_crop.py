@@ -14,7 +14,8 @@ from ffcv.pipeline import SampleOperation, State
 from ffcv_plugins.augment.checks import bounds, check_rgb_bytes
 from ffcv_plugins.augment.checks import size as as_size
 from ffcv_plugins.raster.crops import random_resized_crop
-from ffcv_plugins.raster.finish import DESTINATION, Finish, record
+from ffcv_plugins.raster.epilogue import open_epilogue
+from ffcv_plugins.raster.epilogue.record import allocate as allocate_epilogue
 from ffcv_plugins.raster.resizing.eager import resize_with_numpy
 from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
 from ffcv_plugins.raster.resizing.weights import BILINEAR
@@ -39,7 +40,7 @@ class CropParams(NamedTuple):
 class CropWorkspace(NamedTuple):
     """What resizing needs: the record of its result, int64, and scratch."""
 
-    finish: NDArray[np.int64]
+    epilogue: NDArray[np.int64]
     resizer: ResizeWorkspace
 
 
@@ -62,10 +63,10 @@ def crop(
         pixels = source.reshape(-1)
         resize_with_numpy(pixels, rows, columns, y, x, height, width, destination, BILINEAR)
         return
-    workspace.finish[DESTINATION] = address_of(destination)
-    work, finish = address_of(workspace.resizer.table), address_of(workspace.finish)
+    open_epilogue(workspace.epilogue, destination)
+    work, epilogue = address_of(workspace.resizer.table), address_of(workspace.epilogue)
     image = address_of(source), 3 * columns
-    call_entry(params.resize_at, (image[0], image[1], y, x, height, width, work, finish))
+    call_entry(params.resize_at, (image[0], image[1], y, x, height, width, work, epilogue))
 
 
 class RandomResizedCrop(SampleOperation):
@@ -148,4 +149,4 @@ class RandomResizedCrop(SampleOperation):
     def workspace(self) -> CropWorkspace:
         """What resizing needs."""
         size = self._sides()
-        return CropWorkspace(record(Finish(), *size), allocate(*self._source, size))
+        return CropWorkspace(allocate_epilogue(*size), allocate(*self._source, size))

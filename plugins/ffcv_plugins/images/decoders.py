@@ -10,16 +10,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import SampleDecoder, SampleOperation, State, Stored
+from ffcv.pipeline import SampleOperation, State, Stored
 from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
 from ffcv_plugins.images.choice import known_codec
 from ffcv_plugins.images.layout import RECORD
 from ffcv_plugins.images.source import ImageSource
 from ffcv_plugins.images.statistics import is_credible, sizes_seen
-from ffcv_plugins.raster.finish import IS_PLANAR, KIND, MOST_COLORS, Finish, record
-from ffcv_plugins.raster.folding import Turn, fold_of
-from ffcv_plugins.raster.normalization import UINT8
+from ffcv_plugins.raster.epilogue import EpilogueDecoder
 from ffcv_plugins.raster.resizing.planes import resize_planes_entry
 from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
 from ffcv_plugins.raster.resizing.weights import FILTERS
@@ -58,7 +56,7 @@ def resizes_planes(mode: str, interpolation: str) -> bool:
     return as_choice("mode", mode, MODES) == MODES["fast"] and interpolation != "nearest"
 
 
-class _ImageDecoder(SampleDecoder):
+class _ImageDecoder(EpilogueDecoder):
     """What all image decoders have in common.
 
     Attributes:
@@ -77,11 +75,6 @@ class _ImageDecoder(SampleDecoder):
 
     _source: ImageSource
     _size: tuple[int, int] = (1, 1)
-    _turn: int = 0
-    _colors: int = 0
-    _kind: int = UINT8
-    _is_planar: bool = False
-    _is_past_cache: bool = False
 
     def declare(self, stored: Stored) -> State:
         """The declared size, uint8 RGB. Also notes how much scratch the field's images need.
@@ -115,41 +108,13 @@ class _ImageDecoder(SampleDecoder):
     def _shape(self, stored: Stored) -> tuple[int, int]:
         """Height and width of what comes out."""
 
-    def fold(
-        self, operation: SampleOperation, before: State, after: State
-    ) -> Callable[..., Any] | None:
-        """Do what the operation asks for while pixels are written, if its turn comes then."""
-        if self.kernel.__module__ != kernels.__name__:
-            return None  # a kernel of the user's, which knows nothing of notes
-        found = fold_of(operation, before)
-        if found is None or not self._is_time_for(found.turn):
-            return None
-        self._turn = found.turn
-        self._colors += found.turn == Turn.COLOR
-        if found.kind != UINT8:
-            self._kind = found.kind
-        self._is_planar = self._is_planar or found.planar
-        return found.note
-
-    def _is_time_for(self, turn: Turn) -> bool:
-        """Whether something can be done behind all that is folded already."""
-        if turn == Turn.COLOR == self._turn:
-            return self._colors < MOST_COLORS
-        return turn > self._turn
-
-    def write_past_cache(self) -> None:
-        """Do so if it is bytes pixel by pixel that are written."""
-        self._is_past_cache = self._kind == UINT8 and not self._is_planar
-
     def workspace(self) -> kernels.ImageWorkspace:
         """Room for the pixels of one image, for decoding it and for resizing."""
         seen = self._source.statistics
-        finish = record(Finish(past_cache=self._is_past_cache), *self._size)
-        finish[KIND], finish[IS_PLANAR] = self._kind, self._is_planar
         return kernels.ImageWorkspace(
             np.zeros(2, np.uint64),
             np.empty(3 * seen.encoded_pixels, np.uint8),
-            finish,
+            self.make_epilogue(*self._size),
             self._source.memories(),
             allocate(seen.height, seen.width, self._size, self.interpolation),
         )
@@ -183,8 +148,7 @@ class _ImageDecoder(SampleDecoder):
 
     def remarks(self) -> list[str]:
         """Who decodes, and whether what comes out is written past the cache."""
-        past_cache = ["written past the cache"] if self._is_past_cache else []
-        return [*self._source.describe(), *past_cache]
+        return [*self._source.describe(), *super().remarks()]
 
 
 class SimpleRGBImageDecoder(_ImageDecoder):
@@ -200,15 +164,16 @@ class SimpleRGBImageDecoder(_ImageDecoder):
     """
 
     kernel = staticmethod(kernels.simple)
+    uses_epilogue = True
 
     def __init__(self, *, codec: str | None = None) -> None:
         self.codec = None if codec is None else known_codec(codec)
 
     def params(self) -> kernels.WholeParams:
         """Whether the pixels are only copied."""
-        return kernels.WholeParams(self._source_params(), self._turn == 0)
+        return kernels.WholeParams(self._source_params(), not self.does_operations())
 
-    def fold(
+    def fuse_operation(
         self, operation: SampleOperation, before: State, after: State
     ) -> Callable[..., Any] | None:
         """As other decoders do, except for small raw images.
@@ -218,7 +183,7 @@ class SimpleRGBImageDecoder(_ImageDecoder):
         height, width = self._size
         if not self._source.is_encoded and height * width <= _SMALL:
             return None
-        return super().fold(operation, before, after)
+        return super().fuse_operation(operation, before, after)
 
     def _shape(self, stored: Stored) -> tuple[int, int]:
         sizes = sizes_seen(stored.records, most=4)
@@ -301,6 +266,7 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """
 
     kernel = staticmethod(kernels.random_resized)
+    uses_epilogue = True
 
     def __init__(
         self,
@@ -354,6 +320,7 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """
 
     kernel = staticmethod(kernels.center)
+    uses_epilogue = True
 
     def __init__(
         self,

@@ -17,7 +17,7 @@ from ffcv_plugins.images.decoded import DECODED
 from ffcv_plugins.images.decoders import DEFAULT_MODE, Interpolation, Mode, resizes_planes
 from ffcv_plugins.images.kernels import block_size
 from ffcv_plugins.images.library import decode_by_library
-from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.epilogue.record import Epilogue, record
 from ffcv_plugins.raster.resizing.planes import resize_planes_entry
 from ffcv_plugins.raster.resizing.rgb import resize_rgb_entry
 from ffcv_plugins.raster.resizing.weights import FILTERS
@@ -206,10 +206,10 @@ def _decode_planes(
     decoded = state[: DECODED.itemsize // 8].view(DECODED)[0]
     planes = state.ctypes.data + places(DECODED, "planes")[0]
     pixels = np.empty((*out, 3), np.uint8)
-    finish = record(Finish(), *out, pixels.ctypes.data)
+    epilogue = record(Epilogue(), *out, pixels.ctypes.data)
     problem = resize_planes_entry(
         planes, *(int(decoded[name]) for name in ("components", "across", "down")), 8 // size,
-        *box, _scratch.workspace(box, out, interpolation), finish.ctypes.data,
+        *box, _scratch.workspace(box, out, interpolation), epilogue.ctypes.data,
     )  # fmt: skip
     _check_resized(problem)
     return pixels
@@ -251,9 +251,11 @@ def resize(
     out = as_size(size, "size")
     as_choice("interpolation", interpolation, FILTERS)
     pixels = np.empty((*out, 3), np.uint8)
-    finish = record(Finish(), *out, pixels.ctypes.data)
+    epilogue = record(Epilogue(), *out, pixels.ctypes.data)
     work = _scratch.workspace(box, out, interpolation)
-    problem = resize_rgb_entry(image.ctypes.data, image.strides[0], *box, work, finish.ctypes.data)
+    problem = resize_rgb_entry(
+        image.ctypes.data, image.strides[0], *box, work, epilogue.ctypes.data
+    )
     _check_resized(problem)
     return pixels
 

@@ -3,11 +3,11 @@
 A kernel finds out which part of an image is kept, and :func:`_deliver` brings it into its slot of
 the batch: raw pixels, and what compiled codecs decode, in compiled code alone; everything else from
 pixels that a library has decoded before (see ``SampleDecoder.assist``). Whatever becomes of a
-sample, the changes of colour that were noted for it are gone afterwards.
+sample, what operations have written into the epilogue for it is gone afterwards.
 
 Entry points are given addresses of the record's region, together with its length; of arrays of the
 workspace, whose sizes stand in their own tables; and of the destination, which is as large as the
-finishing record says.
+epilogue's record says.
 """
 
 from __future__ import annotations
@@ -21,13 +21,20 @@ from numpy.typing import NDArray
 from ffcv.kernels import is_compiled, kernel
 from ffcv.kernels.entry import call_entry
 from ffcv.kernels.structs import places
-from ffcv.kernels.vectors import address_of, fence, load_i64
+from ffcv.kernels.vectors import address_of, load_i64
 from ffcv.pipeline import ASSIST
 from ffcv_plugins.images.decoded import DECODED
 from ffcv_plugins.images.layout import RAW
 from ffcv_plugins.images.source import Memories
 from ffcv_plugins.raster.crops import center_crop, random_resized_crop
-from ffcv_plugins.raster.finish import COLORS, DESTINATION, HEIGHT, PAST_CACHE, WIDTH
+from ffcv_plugins.raster.epilogue import (
+    EPILOGUE_ERRORS,
+    close_epilogue,
+    open_epilogue,
+    sample_height,
+    sample_width,
+)
+from ffcv_plugins.raster.epilogue.words import PAST_CACHE
 from ffcv_plugins.raster.resizing.eager import resize_with_numpy
 from ffcv_plugins.raster.resizing.workspace import ResizeWorkspace
 from ffcv_plugins.raster.rows import copy_row, stream_row
@@ -57,6 +64,7 @@ ERRORS: Mapping[int, str] = {
     _EMPTY: "its record claims a width or a height of 0",
     _OTHER_SIZE: "it has another size than the images had when the loader was made",
     _NO_ROOM: "the scratch memory for resizing is too small for it, which is a defect of ffcv",
+    **EPILOGUE_ERRORS,
 }
 """What the codes mean that the kernels of this module return."""
 
@@ -74,14 +82,14 @@ class ImageWorkspace(NamedTuple):
     Attributes:
         decoded: whose pixels the library has left: ``(1, data_ptr)``, or ``(0, …)`` for none.
         pixels: uint8, room for the pixels of the largest image that a codec decodes.
-        finish: what is done with finished rows, see ``raster.finish``; int64.
+        epilogue: what is done with finished rows, see ``raster.epilogue``; int64.
         memories: memory of the codecs.
         resizer: memory of resizing.
     """
 
     decoded: NDArray[np.uint64]
     pixels: NDArray[np.uint8]
-    finish: NDArray[np.int64]
+    epilogue: NDArray[np.int64]
     memories: Memories
     resizer: ResizeWorkspace
 
@@ -201,8 +209,8 @@ def _resize(
     source: Any, pitch: Any, y: Any, x: Any, h: Any, w: Any, params: Any, workspace: Any
 ) -> int:
     """Resize a part of an RGB image into the destination."""
-    work, finish = address_of(workspace.resizer.table), address_of(workspace.finish)
-    problem = call_entry(params.resize_at, (source, pitch, y, x, h, w, work, finish))
+    work, epilogue = address_of(workspace.resizer.table), address_of(workspace.epilogue)
+    problem = call_entry(params.resize_at, (source, pitch, y, x, h, w, work, epilogue))
     return 0 if problem == 0 else _NO_ROOM
 
 
@@ -219,8 +227,8 @@ def _through_planes(
 ) -> int:
     """Decode a part of an image, resize its components, and convert colors then."""
     mode = np.int64(record["mode"])
-    state, finish = workspace.memories.states[mode], address_of(workspace.finish)
-    size = block_size(h, w, workspace.finish[HEIGHT], workspace.finish[WIDTH])
+    state, epilogue = workspace.memories.states[mode], address_of(workspace.epilogue)
+    size = block_size(h, w, sample_height(workspace.epilogue), sample_width(workspace.epilogue))
     stream, length = address_of(data), np.int64(data.shape[0])
     arguments = (state, stream, length, y, x, h, w, size, entry[0], entry[1])
     if call_entry(params.codecs[mode]["planes"], arguments) != 0 or not _has_size(state, record):
@@ -228,7 +236,7 @@ def _through_planes(
     planes, number = state + _PLANES, load_i64(state + _COMPONENTS)
     across, down = load_i64(state + _ACROSS), load_i64(state + _DOWN)
     work = address_of(workspace.resizer.table)
-    box = (planes, number, across, down, 8 // size, y, x, h, w, work, finish)
+    box = (planes, number, across, down, 8 // size, y, x, h, w, work, epilogue)
     return 0 if call_entry(params.resize_planes_at, box) == 0 else _NO_ROOM
 
 
@@ -268,22 +276,16 @@ def _deliver(
     if not is_compiled():
         resize_with_numpy(pixels, height, width, y, x, h, w, destination, params.method)
         return 0
-    workspace.finish[DESTINATION] = address_of(destination)
+    code = open_epilogue(workspace.epilogue, destination)
+    if code != 0:
+        return code
     if is_encoded:
         entry = _index_entry(params, sample)
-        same = h == workspace.finish[HEIGHT] and w == workspace.finish[WIDTH]
+        same = h == sample_height(workspace.epilogue) and w == sample_width(workspace.epilogue)
         if params.codecs[mode]["planes"] != 0 and not same:
             return _through_planes(record, data, y, x, h, w, params, entry, workspace)
         return _through_pixels(record, data, y, x, h, w, params, entry, workspace)
     return _resize(address_of(pixels), 3 * width, y, x, h, w, params, workspace)
-
-
-@kernel
-def _end(workspace: Any) -> None:
-    """Leave nothing of this sample to the next one, and nothing on its way to memory."""
-    workspace.finish[COLORS] = 0
-    if is_compiled() and workspace.finish[PAST_CACHE]:
-        fence()
 
 
 @kernel
@@ -294,16 +296,18 @@ def simple(
     source = params.source
     code = _check(record, data, source, workspace)
     height, width = np.int64(record["height"]), np.int64(record["width"])
-    if code == 0 and (height != workspace.finish[HEIGHT] or width != workspace.finish[WIDTH]):
+    if code == 0 and (
+        height != sample_height(workspace.epilogue) or width != sample_width(workspace.epilogue)
+    ):
         code = _OTHER_SIZE
     if code == 0 and params.is_plain and record["mode"] == RAW and is_compiled():
-        if workspace.finish[PAST_CACHE]:
+        if workspace.epilogue[PAST_CACHE]:
             stream_row(address_of(data), address_of(destination), data.shape[0])
         else:
             copy_row(address_of(data), address_of(destination), data.shape[0])
     elif code == 0:
         code = _deliver(record, data, 0, 0, height, width, destination, source, sample, workspace)
-    _end(workspace)
+    close_epilogue(workspace.epilogue)
     return code
 
 
@@ -324,7 +328,7 @@ def random_resized(
             key,
         )
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    _end(workspace)
+    close_epilogue(workspace.epilogue)
     return code
 
 
@@ -338,5 +342,5 @@ def center(
         height, width = np.int64(record["height"]), np.int64(record["width"])
         y, x, h, w = center_crop(height, width, params.ratio)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
-    _end(workspace)
+    close_epilogue(workspace.epilogue)
     return code

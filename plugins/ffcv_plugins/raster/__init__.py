@@ -2,6 +2,6 @@
 
 * ``rows`` and ``colors`` are kernels for one row, ``normalization`` their constants.
 * ``crops`` chooses parts of images, ``resizing`` resizes them.
-* ``finish`` is what happens to a row then: look-up table, filled rectangles, normalising, layout;
-  ``folding`` is how an operation asks a decoder to do that in its place.
+* ``epilogue`` is what a decoder does to a row before it leaves the cache, and how operations are
+  fused into that. It is public: plugins of others import from it.
 """

@@ -2,7 +2,7 @@
 
 Each value is blended with another one, ``factor * value + (1 - factor) * other`` in float64, held
 between 0 and 255 and rounded to the nearest integer, halves upwards. ``other`` is an integer: one
-number for all values (black for brightness, a mean for contrast), or the grey of the pixel.
+number for all values (black for brightness, a mean for contrast), or the gray of the pixel.
 
 **A quicker way to the same bytes.** That sum is ``other + factor * (value - other)``; ``other`` is
 an integer, so only the product needs rounding, and apart from their signs there are 255 products.
@@ -47,15 +47,15 @@ __all__ = [
     "SATURATION",
     "blend_array",
     "blend_row",
-    "grey_array",
-    "grey_of",
-    "greys_of",
+    "gray_array",
+    "gray_of",
+    "grays_of",
     "is_quick",
     "saturate_row",
 ]
 
 BRIGHTNESS, SATURATION = 0, 1
-"""Kinds of changes: pixels are blended with black, or with their grey."""
+"""Kinds of changes: pixels are blended with black, or with their gray."""
 
 _LARGEST_FACTOR = 64.0
 """With it products are at most 16,320, so that they fit int16 together with any byte."""
@@ -115,7 +115,7 @@ def blend_row(
 
 @kernel
 def saturate_row(source: int, target: int, pixels: int, factor: float, quick: bool) -> None:
-    """Blend each pixel with its grey.
+    """Blend each pixel with its gray.
 
     Args:
         source: address of the row.
@@ -143,11 +143,11 @@ def _blended(values: Any, others: Any, factor: float) -> Any:
 
 @kernel
 def _saturated(pixels: Any, factor: float) -> Any:
-    """16 pixels, blended with their greys."""
+    """16 pixels, blended with their grays."""
     red, green, blue = deinterleave3(pixels)
-    grey = narrow(greys_of(red, green, blue))
+    gray = narrow(grays_of(red, green, blue))
     return interleave3(
-        _blended(red, grey, factor), _blended(green, grey, factor), _blended(blue, grey, factor)
+        _blended(red, gray, factor), _blended(green, gray, factor), _blended(blue, gray, factor)
     )
 
 
@@ -155,7 +155,7 @@ def _saturated(pixels: Any, factor: float) -> Any:
 def _saturate_exactly(source: int, target: int, factor: float) -> None:
     """One pixel, all of which is read before any of it is written."""
     red, green, blue = load_u8(source), load_u8(source + 1), load_u8(source + 2)
-    rest = (1.0 - factor) * grey_of(red, green, blue)
+    rest = (1.0 - factor) * gray_of(red, green, blue)
     store_u8(target, _nearest_byte(factor * red + rest))
     store_u8(target + 1, _nearest_byte(factor * green + rest))
     store_u8(target + 2, _nearest_byte(factor * blue + rest))
@@ -167,19 +167,19 @@ def _nearest_byte(value: float) -> int:
 
 
 @kernel
-def greys_of(red: Any, green: Any, blue: Any) -> Any:
+def grays_of(red: Any, green: Any, blue: Any) -> Any:
     """Luma of 16 pixels, as int32, rounded as in Pillow."""
     reds, greens, blues = widen(widen(red)), widen(widen(green)), widen(widen(blue))
     return signed((reds * _RED + greens * _GREEN + blues * _BLUE + 32768) >> 16)
 
 
 @kernel
-def grey_of(red: int, green: int, blue: int) -> int:
+def gray_of(red: int, green: int, blue: int) -> int:
     """Luma of one pixel, likewise."""
     return (_RED * red + _GREEN * green + _BLUE * blue + 32768) >> 16
 
 
-def grey_array(image: NDArray[np.uint8]) -> NDArray[np.int64]:
+def gray_array(image: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Luma of RGB bytes ``(…, 3)``."""
     luma: NDArray[np.int64] = (image.astype(np.int64) * (_RED, _GREEN, _BLUE)).sum(-1)
     return (luma + 32768) >> 16

@@ -23,8 +23,10 @@ __all__ = [
     "FLOAT16",
     "FLOAT32",
     "IS_EXACT",
+    "KIND_OF",
     "MEANS",
     "MEANS32",
+    "NBYTES",
     "RESTS32",
     "TABLE",
     "UINT8",
@@ -44,10 +46,11 @@ _LAYOUT = np.dtype(
         ("rests32", np.float32, 48),
         ("factors32", np.float32, 48),
         ("is_exact", np.int64),
+        ("kind", np.int64),
         ("table", np.uint32, (3, 256)),
     ]
 )
-"""Constants of one normalisation in memory. They stand 16 times in a row: R, G, B, R, G, B, …
+"""Constants of one normalization in memory. They stand 16 times in a row: R, G, B, R, G, B, …
 The table has the bits of the results, in the lower half where they have 16."""
 
 
@@ -61,13 +64,16 @@ def _offset(name: str) -> int:
 
 MEANS, FACTORS = _offset("means"), _offset("factors")
 MEANS32, RESTS32, FACTORS32 = map(_offset, ("means32", "rests32", "factors32"))
-IS_EXACT, TABLE = _offset("is_exact"), _offset("table")
+IS_EXACT, KIND_OF, TABLE = map(_offset, ("is_exact", "kind", "table"))
 """Where the parts begin, in bytes."""
+
+NBYTES = _LAYOUT.itemsize
+"""Bytes of all of them."""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a tiny std makes results infinite
 def normalization(mean: Any, std: Any, kind: int) -> NDArray[np.uint8]:
-    """Constants for ``ffcv_plugins.raster.rows.normalise_row``, which takes their address.
+    """Constants for ``ffcv_plugins.raster.rows.normalize_row``, which takes their address.
 
     Args:
         mean: what to subtract from bytes: one number, or three.
@@ -76,12 +82,12 @@ def normalization(mean: Any, std: Any, kind: int) -> NDArray[np.uint8]:
 
     Example:
         >>> normalization(127.5, 127.5, FLOAT32).shape
-        (4424,)
+        (4432,)
     """
     mean, std = (np.broadcast_to(np.asarray(part, np.float64), 3) for part in (mean, std))
     table = result_table(mean, std, kind)
     record = np.zeros(1, _LAYOUT)
-    record["table"] = table
+    record["table"], record["kind"] = table, kind
     if kind == FLOAT32:
         factor = 1.0 / std
         record["means"], record["factors"] = np.tile(mean, 16), np.tile(factor, 16)

@@ -58,7 +58,7 @@ __all__ = [
     "fill_row",
     "lookup_row",
     "mirror_row",
-    "normalise_row",
+    "normalize_row",
     "split_row",
     "stream_row",
 ]
@@ -143,18 +143,18 @@ def lookup_row(source: int, target: int, pixels: int, tables: int) -> None:
 
 @kernel
 def fill_row(target: int, pixels: int, red: int, green: int, blue: int) -> None:
-    """Give all pixels one colour."""
+    """Give all pixels one color."""
     if pixels < 16:
         for i in range(pixels):
             store_u8(target + 3 * i, red)
             store_u8(target + 3 * i + 1, green)
             store_u8(target + 3 * i + 2, blue)
         return
-    colour = interleave3(splat_u8x16(red), splat_u8x16(green), splat_u8x16(blue))
+    color = interleave3(splat_u8x16(red), splat_u8x16(green), splat_u8x16(blue))
     done = 0
     while done < pixels:
         done = min(done, pixels - 16)
-        store(target + 3 * done, colour)
+        store(target + 3 * done, color)
         done += 16
 
 
@@ -177,7 +177,7 @@ def split_row(source: int, target: int, pixels: int, plane: int) -> None:
 
 
 @kernel
-def normalise_row(
+def normalize_row(
     source: int, target: int, pixels: int, plane: int, kind: int, constants: int
 ) -> None:
     """``(value - mean) / std`` by channel, as floating-point numbers rounded once from float64.
@@ -193,20 +193,20 @@ def normalise_row(
     """
     size = 4 if kind == FLOAT32 else 2
     if pixels < 16 or load_u8(constants + IS_EXACT) == 0:
-        _normalise_by_table(source, target, pixels, plane, size, constants)
+        _normalize_by_table(source, target, pixels, plane, size, constants)
         return
     done = 0
     while done < pixels:
         done = min(done, pixels - 16)
         if plane:
-            _normalise_planes(source + 3 * done, target + size * done, plane, kind, constants)
+            _normalize_planes(source + 3 * done, target + size * done, plane, kind, constants)
         else:
-            _normalise_pixels(source + 3 * done, target + 3 * size * done, kind, constants)
+            _normalize_pixels(source + 3 * done, target + 3 * size * done, kind, constants)
         done += 16
 
 
 @kernel
-def _normalise_by_table(
+def _normalize_by_table(
     source: int, target: int, pixels: int, plane: int, size: int, constants: int
 ) -> None:
     """One number at a time; ``size`` is that of the results in bytes."""
@@ -221,7 +221,7 @@ def _normalise_by_table(
 
 
 @kernel
-def _normalise_planes(source: int, target: int, plane: int, kind: int, constants: int) -> None:
+def _normalize_planes(source: int, target: int, plane: int, kind: int, constants: int) -> None:
     """16 pixels to three rows."""
     red, green, blue = deinterleave3(load_u8x48(source))
     for c in range(3):
@@ -238,7 +238,7 @@ def _normalise_planes(source: int, target: int, plane: int, kind: int, constants
 
 
 @kernel
-def _normalise_pixels(source: int, target: int, kind: int, constants: int) -> None:
+def _normalize_pixels(source: int, target: int, kind: int, constants: int) -> None:
     """16 pixels to 48 numbers in the same order, as the constants stand."""
     for part in range(3):
         values = load_u8x16(source + 16 * part)

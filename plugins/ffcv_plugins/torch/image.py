@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ffcv.kernels import is_compiled, kernel, python_only
-from ffcv.pipeline import Operation, SampleOperation, State
-from ffcv_plugins.raster.folding import Fold, Foldable, Turn, note_nothing
+from ffcv.pipeline import Operation, State
+from ffcv_plugins.raster.epilogue import FusableOperation, Fusion, Phase, set_nothing
 from ffcv_plugins.tensors import require_tensor
 
 __all__ = ["ToTorchImage"]
@@ -38,7 +38,7 @@ def _to_planes_with_numpy(source: Any, destination: Any) -> None:
     destination[...] = source.transpose(2, 0, 1)
 
 
-class ToTorchImage(SampleOperation, Foldable, Operation):
+class ToTorchImage(FusableOperation, Operation):
     """Turn images ``(H, W, C)`` into ``(C, H, W)``, which torch's layers want.
 
     It stands behind ToTensor. With ``channels_last=False`` it can also stand among the operations
@@ -75,9 +75,9 @@ class ToTorchImage(SampleOperation, Foldable, Operation):
             require_tensor("ToTorchImage", state)
         return replace(state, shape=_channels_first(state))
 
-    def fold(self, before: State) -> Fold:
+    def fuse_into_epilogue(self, before: State) -> Fusion:
         """Pixels can be written channel by channel."""
-        return Fold(Turn.LAYOUT, note_nothing, planar=True)
+        return Fusion(Phase.LAYOUT, set_nothing)
 
     def declare_state_and_memory(self, previous_state: State) -> tuple[State, None]:
         """``(C, H, W)`` from ``(H, W, C)``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from guarded import guarded, guarded_copy
 
-from ffcv_plugins.raster.finish import Finish, record
+from ffcv_plugins.raster.epilogue.record import Epilogue, record
 from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.arrays import Plane, plane_table
@@ -44,13 +44,13 @@ class FencedWorkspace:
         self.buffers.append(buffer)
 
 
-def fenced_sample(size, finish, at_end=True):
+def fenced_sample(size, epilogue, at_end=True):
     """An empty sample and its record."""
-    shape = (3, *size) if finish.planar else (*size, 3)
-    dtype = np.dtype(DTYPES[finish.kind])
+    shape = (3, *size) if epilogue.planar else (*size, 3)
+    dtype = np.dtype(DTYPES[epilogue.kind])
     sample = guarded(3 * size[0] * size[1] * dtype.itemsize, at_end)
     sample[:] = 0x5A
-    return sample.view(dtype).reshape(shape), record(finish, *size, address(sample))
+    return sample.view(dtype).reshape(shape), record(epilogue, *size, address(sample))
 
 
 def fenced_region(image, box, at_end=True):
@@ -68,7 +68,7 @@ def resize_rgb(
     box,
     size,
     method="bilinear",
-    finish=None,
+    epilogue=None,
     *,
     at_end=True,
     room=None,
@@ -77,7 +77,7 @@ def resize_rgb(
 ):
     """Run ``resize_rgb`` or ``copy_rgb``; returns its code and the sample."""
     kept, source = fenced_region(image, box, at_end)
-    sample, words = fenced_sample(size, finish or Finish(), at_end)
+    sample, words = fenced_sample(size, epilogue or Epilogue(), at_end)
     work = FencedWorkspace(room or box[2:], size, method, at_end)
     if halved is not None:
         work.halve(halved)
@@ -94,7 +94,7 @@ def resize_planes(
     box,
     size,
     method="bilinear",
-    finish=None,
+    epilogue=None,
     *,
     at_end=True,
     room=None,
@@ -102,7 +102,7 @@ def resize_planes(
     components=None,
 ):
     """Run ``resize_planes``; returns its code and the sample."""
-    sample, words = fenced_sample(size, finish or Finish(), at_end)
+    sample, words = fenced_sample(size, epilogue or Epilogue(), at_end)
     work = FencedWorkspace(room or box[2:], size, method, at_end)
     if halved is not None:
         work.halve(halved)

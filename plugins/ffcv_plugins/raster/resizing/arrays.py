@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv_plugins.raster.colors import SATURATION, blend_array, grey_array
-from ffcv_plugins.raster.finish import Finish, check
+from ffcv_plugins.raster.colors import SATURATION, blend_array, gray_array
+from ffcv_plugins.raster.epilogue.record import Epilogue, check
 from ffcv_plugins.raster.normalization import FLOAT16, FLOAT32, TABLE
 from ffcv_plugins.raster.resizing.planes import BLUE_CB, COLOR_BITS, GREEN_CB, GREEN_CR, RED_CR
 from ffcv_plugins.raster.resizing.weights import (
@@ -20,7 +20,7 @@ from ffcv_plugins.raster.resizing.weights import (
     rows_come_first,
 )
 
-__all__ = ["Plane", "finish_array", "plane_table", "resize_array", "resize_planes_array"]
+__all__ = ["Plane", "epilogue_array", "plane_table", "resize_array", "resize_planes_array"]
 
 
 class Plane(NamedTuple):
@@ -62,7 +62,7 @@ def resize_array(
     box: tuple[int, int, int, int],
     output_size: tuple[int, int],
     method: str = "bilinear",
-    finish: Finish | None = None,
+    epilogue: Epilogue | None = None,
 ) -> NDArray[Any]:
     """Resize a region of an RGB image, as ``resize_rgb`` does.
 
@@ -71,7 +71,7 @@ def resize_array(
         box: the region's first row, first column, height and width.
         output_size: ``(height, width)`` of the result.
         method: name of a filter, see ``weights.FILTERS``.
-        finish: what happens to the pixels in the end; nothing where it is not given.
+        epilogue: what happens to the pixels in the end; nothing where it is not given.
 
     Returns:
         ``(height, width, 3)`` or ``(3, height, width)``, uint8, float16, float32, or uint16 with
@@ -82,20 +82,20 @@ def resize_array(
         >>> resize_array(image, (0, 0, 4, 4), (1, 2)).tolist()
         [[[7, 7, 7], [7, 7, 7]]]
     """
-    finish = finish or Finish()
+    epilogue = epilogue or Epilogue()
     y, x, height, width = box
     pixels = image[y : y + height, x : x + width]
     if (height, width) == tuple(output_size):
-        pixels = pixels[:, :: -1 if finish.mirror else 1]
+        pixels = pixels[:, :: -1 if epilogue.mirror else 1]
     else:
         code = FILTERS[method]
-        columns = make_axis(code, output_size[1], 0, width, mirror=finish.mirror)
+        columns = make_axis(code, output_size[1], 0, width, mirror=epilogue.mirror)
         rows = make_axis(code, output_size[0], 0, height)
         if rows_come_first(code, height, width, *output_size):
             pixels = _rounded(_rounded(pixels, rows).swapaxes(0, 1), columns).swapaxes(0, 1)
         else:
             pixels = _rounded(_rounded(pixels.swapaxes(0, 1), columns).swapaxes(0, 1), rows)
-    return finish_array(pixels, finish)
+    return epilogue_array(pixels, epilogue)
 
 
 def resize_planes_array(
@@ -105,7 +105,7 @@ def resize_planes_array(
     box: tuple[int, int, int, int],
     output_size: tuple[int, int],
     method: str = "bilinear",
-    finish: Finish | None = None,
+    epilogue: Epilogue | None = None,
 ) -> NDArray[Any]:
     """Resize a region of a JPEG's planes, as ``resize_planes`` does.
 
@@ -116,20 +116,20 @@ def resize_planes_array(
         box: first row, first column, height and width of the region in the image.
         output_size: ``(height, width)`` of the result.
         method: name of a filter, see ``weights.FILTERS``.
-        finish: what happens to the pixels in the end; nothing where it is not given.
+        epilogue: what happens to the pixels in the end; nothing where it is not given.
 
     Returns:
         as :func:`resize_array`.
     """
-    finish = finish or Finish()
+    epilogue = epilogue or Epilogue()
     fine = []
     for index, plane in enumerate(planes):
         across, down = (scale * factor if index else scale for factor in factors)
-        columns = _plane_axis(method, output_size[1], box[1], box[3], across, finish.mirror)
+        columns = _plane_axis(method, output_size[1], box[1], box[3], across, epilogue.mirror)
         rows = _plane_axis(method, output_size[0], box[0], box[2], down, False)
         samples = plane.samples[box[0] // down - plane.top :, box[1] // across - plane.left :]
         fine.append(_fine(_rounded(samples.T, columns).T, rows))
-    return finish_array(_grey(fine[0]) if len(fine) == 1 else _color(*fine), finish)
+    return epilogue_array(_gray(fine[0]) if len(fine) == 1 else _color(*fine), epilogue)
 
 
 def _plane_axis(
@@ -174,7 +174,7 @@ def _narrow_sums(samples: NDArray[np.uint8], axis: Axis) -> NDArray[np.int64]:
     return sums
 
 
-def _grey(luma: NDArray[np.int64]) -> NDArray[np.uint8]:
+def _gray(luma: NDArray[np.int64]) -> NDArray[np.uint8]:
     return np.repeat((luma[:, :, None] + 128) >> 8, 3, axis=2).astype(np.uint8)
 
 
@@ -189,27 +189,27 @@ def _color(
     return (np.stack([r, g, b], axis=2) >> COLOR_BITS).clip(0, 255).astype(np.uint8)
 
 
-def finish_array(pixels: NDArray[np.uint8], finish: Finish) -> NDArray[Any]:
-    """What ``finish_row`` does to each row of ``(H, W, 3)`` uint8, which is mirrored already.
+def epilogue_array(pixels: NDArray[np.uint8], epilogue: Epilogue) -> NDArray[Any]:
+    """What ``apply_epilogue`` does to each row of ``(H, W, 3)`` uint8, which is mirrored already.
 
     Raises:
-        ValueError: see ``finish.check``.
+        ValueError: see ``epilogue.record.check``.
     """
-    check(finish)
-    if finish.lookup is not None:
-        pixels = finish.lookup[np.arange(3), pixels]
+    check(epilogue)
+    if epilogue.table is not None:
+        pixels = epilogue.table[np.arange(3), pixels]
     pixels = pixels.copy()
-    for kind, factor in finish.colors:
-        grey = grey_array(pixels)[..., None]
-        pixels = blend_array(pixels, factor, grey if kind == SATURATION else 0)
-    for top, left, bottom, right, *color in finish.rectangles:
+    for kind, factor in epilogue.colors:
+        gray = gray_array(pixels)[..., None]
+        pixels = blend_array(pixels, factor, gray if kind == SATURATION else 0)
+    for top, left, bottom, right, *color in epilogue.rectangles:
         pixels[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)] = color
-    if finish.constants is not None:
-        pixels = _normalised(pixels, finish.kind, finish.constants)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if finish.planar else pixels
+    if epilogue.constants is not None:
+        pixels = _normalized(pixels, epilogue.kind, epilogue.constants)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)) if epilogue.planar else pixels
 
 
-def _normalised(pixels: NDArray[np.uint8], kind: int, constants: NDArray[np.uint8]) -> NDArray[Any]:
+def _normalized(pixels: NDArray[np.uint8], kind: int, constants: NDArray[np.uint8]) -> NDArray[Any]:
     bits = constants[TABLE:].view(np.uint32).reshape(3, 256)[np.arange(3), pixels]
     if kind == FLOAT32:
         return bits.view(np.float32)

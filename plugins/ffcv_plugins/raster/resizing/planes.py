@@ -31,7 +31,7 @@ from ffcv.kernels.vectors import (
     widen,
 )
 from ffcv.pipeline import kernel
-from ffcv_plugins.raster.finish import FINISH_ROW, HEIGHT, MIRROR, WIDTH, word
+from ffcv_plugins.raster.epilogue.words import APPLY, HEIGHT, MIRROR, WIDTH, word
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.axis import prepare_axis
 from ffcv_plugins.raster.resizing.rgb import (
@@ -98,7 +98,7 @@ def resize_planes(
     height: int,
     width: int,
     work: int,
-    finish: int,
+    epilogue: int,
 ) -> int:
     """Resize a region of a JPEG's planes into a sample.
 
@@ -114,22 +114,22 @@ def resize_planes(
         height: its rows.
         width: its columns.
         work: address of a workspace's table.
-        finish: address of the sample's record, see ``finish``.
+        epilogue: address of the sample's record, see ``raster.epilogue``.
 
     Returns:
         0, ``TOO_SMALL``, ``BAD_SIZE``, ``BAD_REGION`` or ``NOT_COMPILED``; other than 0, the sample
         is not complete.
     """
-    out_height, out_width = word(finish, HEIGHT), word(finish, WIDTH)
+    out_height, out_width = word(epilogue, HEIGHT), word(epilogue, WIDTH)
     if not are_sides(height, width) or not are_sides(out_height, out_width):
         return BAD_SIZE
     if components not in (1, 3) or h < 1 or v < 1 or scale < 1:
         return BAD_REGION
-    finish_row, advance = word(finish, FINISH_ROW), load_i64(work + w.ADVANCE)
-    if not finish_row or not advance:
+    apply, advance = word(epilogue, APPLY), load_i64(work + w.ADVANCE)
+    if not apply or not advance:
         return NOT_COMPILED
     for index in range(components):
-        code = _prepare(work, planes, index, h, v, scale, y, x, height, width, finish)
+        code = _prepare(work, planes, index, h, v, scale, y, x, height, width, epilogue)
         if code:
             return code
     row_bytes = w.round_up(out_width, 64)
@@ -144,10 +144,10 @@ def resize_planes(
             find_rows(component, row, tap_rows)
             sum_rows_finely(component, row, tap_rows, line + (3 + 2 * index) * row_bytes)
         if components == 1:
-            _to_grey(line, row_bytes)
+            _to_gray(line, row_bytes)
         else:
             _to_color(line, row_bytes)
-        call_entry(finish_row, (finish, line, line, row))
+        call_entry(apply, (epilogue, line, line, row))
     return 0
 
 
@@ -163,7 +163,7 @@ def _prepare(
     x: int,
     height: int,
     width: int,
-    finish: int,
+    epilogue: int,
 ) -> int:
     """Set up one component."""
     plane, across, down = planes + _PLANE_BYTES * index, scale, scale
@@ -173,9 +173,9 @@ def _prepare(
     high_y, high_x = (y + height + down - 1) // down, (x + width + across - 1) // across
     if not _holds(plane, low_y, low_x, high_y, high_x):
         return BAD_REGION
-    out_width, mirror = word(finish, WIDTH), word(finish, MIRROR)
+    out_width, mirror = word(epilogue, WIDTH), word(epilogue, MIRROR)
     if index < 2:  # both components of chroma have the same axes
-        axis, out_height = 2 * index, word(finish, HEIGHT)
+        axis, out_height = 2 * index, word(epilogue, HEIGHT)
         code = prepare_axis(work, axis, out_width, x, width, across, low_x, high_x, mirror)
         code |= prepare_axis(work, axis + 1, out_height, y, height, down, low_y, high_y, 0)
         if code:
@@ -201,12 +201,12 @@ def _holds(plane: int, low_y: int, low_x: int, high_y: int, high_x: int) -> bool
 
 
 @kernel
-def _to_grey(line: int, row_bytes: int) -> None:
+def _to_gray(line: int, row_bytes: int) -> None:
     """Round luma, and write it three times."""
     for offset in range(0, row_bytes, 32):
         luma = load_u16x32(line + 3 * row_bytes + 2 * offset)
-        grey = narrow((luma + 128) >> 8)
-        store(line + 3 * offset, interleave3(grey, grey, grey))
+        gray = narrow((luma + 128) >> 8)
+        store(line + 3 * offset, interleave3(gray, gray, gray))
 
 
 @kernel

@@ -3,7 +3,7 @@
 **Memory.** Of the source no byte is read in front of the region's first one or behind its last one,
 ``source + (y + height - 1) * pitch + 3 * (x + width)``; between them rows may be read beyond the
 region's sides. ``horizontal`` says how, for the buffers of the workspace see ``ring`` and
-``vertical``, and for the sample ``finish``.
+``vertical``, and for the sample ``raster.epilogue``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from __future__ import annotations
 from ffcv.kernels.entry import Entry, call_entry
 from ffcv.kernels.vectors import load_i64
 from ffcv.pipeline import kernel
-from ffcv_plugins.raster.finish import (
+from ffcv_plugins.raster.epilogue.words import (
+    APPLY,
     DESTINATION,
-    FINISH_ROW,
     HEIGHT,
     MIRROR,
     PAST_CACHE,
@@ -52,7 +52,7 @@ LARGEST_SIDE = 65535
 
 @kernel
 def resize_rgb(
-    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, finish: int
+    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, epilogue: int
 ) -> int:
     """Resize a region of an interleaved RGB image into a sample.
 
@@ -64,63 +64,63 @@ def resize_rgb(
         height: its rows.
         width: its columns.
         work: address of a workspace's table.
-        finish: address of the sample's record, see ``finish``.
+        epilogue: address of the sample's record, see ``raster.epilogue``.
 
     Returns:
         0, ``TOO_SMALL``, ``BAD_SIZE`` or ``NOT_COMPILED``; other than 0, the sample is not
         complete.
     """
-    out_height, out_width = word(finish, HEIGHT), word(finish, WIDTH)
+    out_height, out_width = word(epilogue, HEIGHT), word(epilogue, WIDTH)
     if not are_sides(height, width) or not are_sides(out_height, out_width):
         return BAD_SIZE
     if pitch < 3 * width:
         return BAD_SIZE
     if height == out_height and width == out_width:
-        return copy_rgb(source, pitch, y, x, height, width, work, finish)
-    finish_row, advance = word(finish, FINISH_ROW), load_i64(work + w.ADVANCE)
-    if not finish_row or not advance:
+        return copy_rgb(source, pitch, y, x, height, width, work, epilogue)
+    apply, advance = word(epilogue, APPLY), load_i64(work + w.ADVANCE)
+    if not apply or not advance:
         return NOT_COMPILED
     begin = source + y * pitch + 3 * x
-    if _prepare(work, begin, pitch, height, width, finish):
+    if _prepare(work, begin, pitch, height, width, epilogue):
         return TOO_SMALL
     component, method = work + w.COMPONENTS, load_i64(work + w.METHOD)
     if rows_come_first(method, height, width, out_height, out_width):
-        return _resize_in_bands(begin, pitch, width, work, finish)
+        return _resize_in_bands(begin, pitch, width, work, epilogue)
     tap_rows, line = load_i64(work + w.TAP_ROWS), load_i64(work + w.LINE)
     for row in range(out_height):
         if call_entry(advance, (work, component, row)):
             return TOO_SMALL
         find_rows(component, row, tap_rows)
         sum_rows(component, row, tap_rows, line)
-        call_entry(finish_row, (finish, line, line, row))
+        call_entry(apply, (epilogue, line, line, row))
     return 0
 
 
 @kernel
-def _resize_in_bands(begin: int, pitch: int, width: int, work: int, finish: int) -> int:
+def _resize_in_bands(begin: int, pitch: int, width: int, work: int, epilogue: int) -> int:
     """Make output rows of the source's width first; returns the entry point's code."""
     if prepare_band(work, width):
         return TOO_SMALL
     component, line = work + w.COMPONENTS, load_i64(work + w.LINE)
-    finish_row, advance = word(finish, FINISH_ROW), load_i64(work + w.ADVANCE)
+    apply, advance = word(epilogue, APPLY), load_i64(work + w.ADVANCE)
     ring, ring_pitch = load_i64(component + w.RING), load_i64(component + w.RING_PITCH)
-    out_height = word(finish, HEIGHT)
+    out_height = word(epilogue, HEIGHT)
     for start in range(0, out_height, w.STRIP_ROWS):
         count = min(w.STRIP_ROWS, out_height - start)
         fill_band(work, begin, pitch, width, start, count)
         if call_entry(advance, (work, component, 0)):
             return TOO_SMALL
         for row in range(count):
-            call_entry(finish_row, (finish, ring + row * ring_pitch, line, start + row))
+            call_entry(apply, (epilogue, ring + row * ring_pitch, line, start + row))
     return 0
 
 
 @kernel
-def _prepare(work: int, begin: int, pitch: int, height: int, width: int, finish: int) -> int:
+def _prepare(work: int, begin: int, pitch: int, height: int, width: int, epilogue: int) -> int:
     """Set up the axes and the ring, and see that a line fits."""
-    out_width, mirror = word(finish, WIDTH), word(finish, MIRROR)
+    out_width, mirror = word(epilogue, WIDTH), word(epilogue, MIRROR)
     code = prepare_axis(work, 0, out_width, 0, width, 1, 0, width, mirror)
-    code |= prepare_axis(work, 1, word(finish, HEIGHT), 0, height, 1, 0, height, 0)
+    code |= prepare_axis(work, 1, word(epilogue, HEIGHT), 0, height, 1, 0, height, 0)
     if code:
         return code
     end = begin + (height - 1) * pitch + 3 * width
@@ -130,22 +130,22 @@ def _prepare(work: int, begin: int, pitch: int, height: int, width: int, finish:
 
 @kernel
 def copy_rgb(
-    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, finish: int
+    source: int, pitch: int, y: int, x: int, height: int, width: int, work: int, epilogue: int
 ) -> int:
     """Make a sample of a region that has its size. Arguments and codes are ``resize_rgb``'s."""
-    if height != word(finish, HEIGHT) or width != word(finish, WIDTH):
+    if height != word(epilogue, HEIGHT) or width != word(epilogue, WIDTH):
         return BAD_SIZE
     if not are_sides(height, width):
         return BAD_SIZE
     if 3 * width > load_i64(work + w.LINE + 8):
         return TOO_SMALL
-    finish_row = word(finish, FINISH_ROW)
-    if not finish_row:
+    apply = word(epilogue, APPLY)
+    if not apply:
         return NOT_COMPILED
-    line, target = load_i64(work + w.LINE), word(finish, DESTINATION)
+    line, target = load_i64(work + w.LINE), word(epilogue, DESTINATION)
     pixels = source + y * pitch + 3 * x
-    plain, mirror = is_plain(finish), word(finish, MIRROR)
-    past_cache = word(finish, PAST_CACHE)
+    plain, mirror = is_plain(epilogue), word(epilogue, MIRROR)
+    past_cache = word(epilogue, PAST_CACHE)
     for row in range(height):
         if plain and past_cache:
             stream_row(pixels, target + 3 * width * row, 3 * width)
@@ -153,9 +153,9 @@ def copy_rgb(
             copy_row(pixels, target + 3 * width * row, 3 * width)
         elif mirror:
             mirror_row(pixels, line, width)
-            call_entry(finish_row, (finish, line, line, row))
+            call_entry(apply, (epilogue, line, line, row))
         else:
-            call_entry(finish_row, (finish, pixels, line, row))
+            call_entry(apply, (epilogue, pixels, line, row))
         pixels += pitch
     return 0
 

@@ -11,17 +11,17 @@ from image_reference import picture
 from resize_support import resize_planes, resize_rgb
 
 from ffcv_plugins.raster.colors import BRIGHTNESS, SATURATION
-from ffcv_plugins.raster.finish import Color, Finish, Rectangle, record
+from ffcv_plugins.raster.epilogue.record import Color, Epilogue, Rectangle, record
 from ffcv_plugins.raster.normalization import BFLOAT16, FLOAT16, FLOAT32, UINT8, normalization
 from ffcv_plugins.raster.resizing.arrays import (
     Plane,
-    finish_array,
+    epilogue_array,
     resize_array,
     resize_planes_array,
 )
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-LOOKUP = np.random.default_rng(5).integers(0, 256, (3, 256), dtype=np.uint8)
+TABLE = np.random.default_rng(5).integers(0, 256, (3, 256), dtype=np.uint8)
 RECTANGLES = (
     Rectangle(3, 5, 20, 40, 1, 2, 3),
     Rectangle(-4, -7, 9, 12, 200, 100, 0),
@@ -32,12 +32,12 @@ COLORS = Color(BRIGHTNESS, 1.2345), Color(SATURATION, 0.6789), Color(BRIGHTNESS,
 KINDS = [UINT8, FLOAT16, BFLOAT16, FLOAT32]
 
 
-def make_finish(kind, planar, mirror, lookup, rectangles, colors):
-    return Finish(
+def make_epilogue(kind, planar, mirror, table, rectangles, colors):
+    return Epilogue(
         mirror=mirror,
         kind=kind,
         planar=planar,
-        lookup=LOOKUP if lookup else None,
+        table=TABLE if table else None,
         constants=None if kind == UINT8 else normalization(MEAN, STD, kind),
         rectangles=RECTANGLES if rectangles else (),
         colors=COLORS if colors else (),
@@ -52,12 +52,12 @@ def recolored(pixels, color):
     return np.floor(blended.clip(0, 255) + 0.5).astype(np.uint8)
 
 
-def expected_bits(pixels, kind, planar, lookup, rectangles, colors):
+def expected_bits(pixels, kind, planar, table, rectangles, colors):
     """``pixels`` are mirrored already."""
     pixels = pixels.copy()
-    if lookup:
+    if table:
         for c in range(3):
-            pixels[..., c] = LOOKUP[c][pixels[..., c]]
+            pixels[..., c] = TABLE[c][pixels[..., c]]
     for color in COLORS if colors else ():
         pixels = recolored(pixels, color)
     if rectangles:
@@ -79,37 +79,37 @@ def expected_bits(pixels, kind, planar, lookup, rectangles, colors):
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "start"])
 @pytest.mark.parametrize("rectangles", [False, True])
 @pytest.mark.parametrize("colors", [False, True])
-@pytest.mark.parametrize("lookup", [False, True])
+@pytest.mark.parametrize("table", [False, True])
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("planar", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
 class TestEveryCombination:
-    def test_of_a_resized_image(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
+    def test_of_a_resized_image(self, kind, planar, mirror, table, rectangles, colors, at_end):
         image, box, size = picture(90, 120), (5, 7, 80, 111), (49, 101)
-        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
-        pixels = resize_array(image, box, size, finish=Finish(mirror=mirror))
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
-        code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end)
+        epilogue = make_epilogue(kind, planar, mirror, table, rectangles, colors)
+        pixels = resize_array(image, box, size, epilogue=Epilogue(mirror=mirror))
+        expected = expected_bits(pixels, kind, planar, table, rectangles, colors)
+        code, sample = resize_rgb(image, box, size, epilogue=epilogue, at_end=at_end)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
-        np.testing.assert_array_equal(resize_array(image, box, size, finish=finish), expected)
+        np.testing.assert_array_equal(resize_array(image, box, size, epilogue=epilogue), expected)
 
-    def test_of_a_copy(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
+    def test_of_a_copy(self, kind, planar, mirror, table, rectangles, colors, at_end):
         image, box, size = picture(60, 110), (2, 3, 49, 101), (49, 101)
-        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
+        epilogue = make_epilogue(kind, planar, mirror, table, rectangles, colors)
         pixels = image[2:51, 3:104][:, :: -1 if mirror else 1]
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
-        code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=True)
+        expected = expected_bits(pixels, kind, planar, table, rectangles, colors)
+        code, sample = resize_rgb(image, box, size, epilogue=epilogue, at_end=at_end, copy=True)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
 
-    def test_of_planes(self, kind, planar, mirror, lookup, rectangles, colors, at_end):
+    def test_of_planes(self, kind, planar, mirror, table, rectangles, colors, at_end):
         image, box, size = picture(90, 120), (5, 8, 80, 110), (49, 101)
         planes = [Plane(np.ascontiguousarray(image[:, :, c])) for c in range(3)]
-        finish = make_finish(kind, planar, mirror, lookup, rectangles, colors)
-        pixels = resize_planes_array(planes, (1, 1), 1, box, size, finish=Finish(mirror=mirror))
-        expected = expected_bits(pixels, kind, planar, lookup, rectangles, colors)
-        code, sample = resize_planes(planes, (1, 1), 1, box, size, finish=finish, at_end=at_end)
+        epilogue = make_epilogue(kind, planar, mirror, table, rectangles, colors)
+        pixels = resize_planes_array(planes, (1, 1), 1, box, size, epilogue=Epilogue(mirror=mirror))
+        expected = expected_bits(pixels, kind, planar, table, rectangles, colors)
+        code, sample = resize_planes(planes, (1, 1), 1, box, size, epilogue=epilogue, at_end=at_end)
         assert code == 0
         np.testing.assert_array_equal(sample, expected)
 
@@ -120,15 +120,15 @@ class TestEveryCombination:
 )
 def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
     image = picture(20, 50)
-    finish = Finish(rectangles=(Rectangle(*rectangle, 9, 8, 7),))
-    code, sample = resize_rgb(image, (0, 0, 20, width), (20, width), finish=finish, copy=True)
+    epilogue = Epilogue(rectangles=(Rectangle(*rectangle, 9, 8, 7),))
+    code, sample = resize_rgb(image, (0, 0, 20, width), (20, width), epilogue=epilogue, copy=True)
     assert code == 0
     top, left, bottom, right = rectangle
     rows, columns = np.arange(20)[:, None], np.arange(width)[None]
     inside = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
     expected = np.where(inside[:, :, None], np.uint8([9, 8, 7]), image[:, :width])
     np.testing.assert_array_equal(sample, expected)
-    np.testing.assert_array_equal(finish_array(image[:, :width], finish), expected)
+    np.testing.assert_array_equal(epilogue_array(image[:, :width], epilogue), expected)
 
 
 @given(
@@ -151,7 +151,7 @@ def test_rectangles_never_reach_beyond_the_sample(width, rectangle):
 )
 def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, past_cache, at_end):
     image = picture(45, 75, seed=sum(size))
-    finish = Finish(
+    epilogue = Epilogue(
         mirror=mirror,
         kind=kind,
         planar=planar,
@@ -161,32 +161,30 @@ def test_samples_of_any_size(size, kind, planar, mirror, filled, colors, copy, p
         past_cache=past_cache and kind == UINT8 and not planar,
     )
     box = (3, 2, *size) if copy else (1, 1, 41, 53)
-    code, sample = resize_rgb(image, box, size, finish=finish, at_end=at_end, copy=copy)
+    code, sample = resize_rgb(image, box, size, epilogue=epilogue, at_end=at_end, copy=copy)
     assert code == 0
-    expected = resize_array(image, box, size, finish=finish)
+    expected = resize_array(image, box, size, epilogue=epilogue)
     np.testing.assert_array_equal(sample.view(np.uint8), expected.view(np.uint8))
-    pixels = resize_array(image, box, size, finish=Finish(mirror=mirror))
+    pixels = resize_array(image, box, size, epilogue=Epilogue(mirror=mirror))
     for color in colors:
         pixels = recolored(pixels, color)
-    plain = finish._replace(colors=(), mirror=False)
-    np.testing.assert_array_equal(finish_array(pixels, plain), expected)
+    plain = epilogue._replace(colors=(), mirror=False)
+    np.testing.assert_array_equal(epilogue_array(pixels, plain), expected)
 
 
 @pytest.mark.parametrize(
-    ("finish", "message"),
+    ("epilogue", "message"),
     [
-        (Finish(colors=(Color(BRIGHTNESS, 1.0),) * 5), "at most 4 changes of colour, not 5"),
-        (Finish(colors=(Color(2, 1.0),)), "kind 0 or 1"),
-        (Finish(rectangles=(Rectangle(0, 0, 1, 1),) * 5), "at most 4 rectangles, not 5"),
-        (Finish(kind=FLOAT32), "constants"),
-        (Finish(planar=True, past_cache=True), "past the cache"),
-        (Finish(constants=normalization(0, 1, FLOAT16)), "constants"),
-        (Finish(lookup=np.zeros((256, 3), np.uint8)), r"lookup must be \(3, 256\) uint8"),
-        (Finish(lookup=np.zeros((3, 256), np.int8)), r"lookup must be \(3, 256\) uint8"),
+        (Epilogue(colors=(Color(2, 1.0),)), "kind 0 or 1"),
+        (Epilogue(kind=FLOAT32), "constants"),
+        (Epilogue(planar=True, past_cache=True), "past the cache"),
+        (Epilogue(constants=normalization(0, 1, FLOAT16)), "constants"),
+        (Epilogue(table=np.zeros((256, 3), np.uint8)), r"table must be \(3, 256\) uint8"),
+        (Epilogue(table=np.zeros((3, 256), np.int8)), r"table must be \(3, 256\) uint8"),
     ],
 )
-def test_parts_that_do_not_fit(finish, message):
+def test_parts_that_do_not_fit(epilogue, message):
     with pytest.raises(ValueError, match=message):
-        record(finish, 5, 5)
+        record(epilogue, 5, 5)
     with pytest.raises(ValueError, match=message):
-        finish_array(np.zeros((5, 5, 3), np.uint8), finish)
+        epilogue_array(np.zeros((5, 5, 3), np.uint8), epilogue)

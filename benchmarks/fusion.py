@@ -1,6 +1,6 @@
 """What it saves that decoders do the operations behind them while they write pixels.
 
-    python folding.py [--rounds 20]
+    python fusion.py [--rounds 20]
 
 Crops of 128 photographs to 224 × 224, one sample at a time in one thread. Both ways take turns,
 sample by sample, so that what else the machine does falls on both; given are means over the samples
@@ -81,14 +81,14 @@ CASES: dict[str, Callable[[], list[Any]]] = {
 class Way:
     """A pipeline, ready to make its samples one by one."""
 
-    def __init__(self, steps: list[Any], folds: bool) -> None:
+    def __init__(self, steps: list[Any], fuses: bool) -> None:
         steps = [RandomResizedCropRGBImageDecoder((224, 224)), *steps]
 
-        def fold(stage: SampleStage, past_cache: bool) -> SampleStage:
+        def fuse(stage: SampleStage, past_cache: bool) -> SampleStage:
             # Both ways write into the cache.
-            return graph.fold(stage, past_cache=False) if folds else stage
+            return graph.fuse(stage, past_cache=False) if fuses else stage
 
-        with mock.patch.object(sample_program, "fold", fold):
+        with mock.patch.object(sample_program, "fuse", fuse):
             options = {"seed": 0, "pipelines": {"image": steps, "label": None}}
             self.loader = Loader(str(beton("jpeg")), SAMPLES, 1, **options)
         program = self.loader._graph.nodes[0].program
@@ -122,9 +122,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
-    print(f"{'behind the crop':40} folded    apart   (µs a sample)")
+    print(f"{'behind the crop':40}  fused    apart   (µs a sample)")
     for name, make in CASES.items():
-        ways = [Way(make(), folds) for folds in (True, False)]
+        ways = [Way(make(), fuses) for fuses in (True, False)]
         times = microseconds(ways, rounds)
         assert ways[0].batch.tobytes() == ways[1].batch.tobytes()
         print(f"{name:40} {times[0]:6.0f} {times[1]:8.0f}", flush=True)

@@ -1,0 +1,91 @@
+"""The words of an epilogue's record, by which compiled code finds what is to be done.
+
+A record is one int64 array. Behind the words that are named here lie the changes of color, the
+rectangles, and scratch for one row. How many there are room for stands in the record, so that one
+may be as large as its pipeline needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ffcv.kernels import kernel
+from ffcv.kernels.vectors import load_i64
+
+__all__ = [
+    "APPLY",
+    "BAD_NORMALIZATION",
+    "BAD_SIZE",
+    "BAD_TABLE",
+    "COLOR",
+    "COLORS",
+    "COLOR_ROOM",
+    "COLOR_WORDS",
+    "CONSTANTS",
+    "DESTINATION",
+    "EPILOGUE_ERRORS",
+    "HEIGHT",
+    "IS_PLANAR",
+    "KIND",
+    "LINE",
+    "MIRROR",
+    "NO_ROOM",
+    "PAST_CACHE",
+    "PROBLEM",
+    "RECTANGLE",
+    "RECTANGLES",
+    "RECTANGLE_ROOM",
+    "RECTANGLE_WORDS",
+    "TABLE",
+    "WIDTH",
+    "is_plain",
+    "word",
+]
+
+APPLY, DESTINATION, HEIGHT, WIDTH = range(4)
+"""Addresses of the compiled ``apply_epilogue`` and of the sample, and its size in pixels."""
+
+MIRROR, TABLE, CONSTANTS, KIND, IS_PLANAR, PAST_CACHE = range(4, 10)
+"""Whether left and right are exchanged; addresses of a table and of a normalization, or 0; the kind
+of numbers, see ``raster.normalization``; whether channels are apart; and whether rows are written
+past the cache."""
+
+COLORS, COLOR_ROOM, RECTANGLES, RECTANGLE_ROOM = range(10, 14)
+"""How many changes of color and how many rectangles there are, and how many there is room for."""
+
+RECTANGLE, LINE, PROBLEM = range(14, 17)
+"""Where the rectangles and the scratch begin, as numbers of words; and what was wrong with what an
+operation asked for, a key of ``EPILOGUE_ERRORS`` or 0."""
+
+COLOR = 17
+"""Where the changes of color begin."""
+
+COLOR_WORDS, RECTANGLE_WORDS = 3, 7
+"""A change of color: its kind, the bits of its factor, and whether that is quick, see
+``raster.colors``. A rectangle: top, left, bottom, right, red, green and blue."""
+
+NO_ROOM, BAD_TABLE, BAD_NORMALIZATION, BAD_SIZE = range(101, 105)
+
+EPILOGUE_ERRORS: Mapping[int, str] = {
+    NO_ROOM: "an operation that it does in its own pass adds more rectangles or changes of color "
+    "than the count of its Fusion says, or a change of an unknown kind",
+    BAD_TABLE: "an operation that it does in its own pass sets a table that is not (3, 256) uint8",
+    BAD_NORMALIZATION: "an operation that it does in its own pass normalizes, but sets no "
+    "constants that raster.normalization made for the kind of its Fusion",
+    BAD_SIZE: "its epilogue was made for images of another size",
+}
+"""What the codes mean that ``open_epilogue`` returns; a decoder has them among its ``errors``."""
+
+
+@kernel
+def word(epilogue: int, index: int) -> int:
+    """A word of the record at an address."""
+    return load_i64(epilogue + 8 * index)
+
+
+@kernel
+def is_plain(epilogue: int) -> bool:
+    """Whether rows of bytes stay as they are; of the record at an address."""
+    changed = word(epilogue, MIRROR) | word(epilogue, KIND) | word(epilogue, IS_PLANAR)
+    changed |= word(epilogue, TABLE) | word(epilogue, COLORS) | word(epilogue, RECTANGLES)
+    return changed == 0

@@ -29,7 +29,7 @@ class AllocationQuery:
     Attributes:
         shape: shape for *one sample*; the loader puts the batch dimension in front.
         dtype: a ``numpy.dtype`` for an array, or a ``torch.dtype`` for a tensor.
-        device: where a tensor is to live; NumPy arrays know ``"cpu"`` only.
+        device: where a tensor is to live; NumPy arrays know ``"cpu"`` only, and ``None`` is that.
 
     Raises:
         ArgumentError: the shape holds something else than whole numbers from 0 on, or memory of
@@ -47,6 +47,8 @@ class AllocationQuery:
         object.__setattr__(self, "shape", shape)
         if isinstance(self.dtype, type | str):
             object.__setattr__(self, "dtype", np.dtype(self.dtype))
+        if self.device is None:  # as in FFCV 1.x, where it is the default
+            object.__setattr__(self, "device", "cpu")
         nbytes = math.prod(shape) * getattr(self.dtype, "itemsize", 1)
         if nbytes > _MOST_BYTES:
             raise ArgumentError(
@@ -57,7 +59,7 @@ class AllocationQuery:
     def missing_device(self) -> str | None:
         """What is wrong with the device, in words; ``None`` if this machine has it."""
         if isinstance(self.dtype, np.dtype):
-            on_cpu = str(self.device) == "cpu"
+            on_cpu = str(self.device).partition(":")[0] == "cpu"  # which torch also numbers
             return None if on_cpu else f"arrays of NumPy live on the CPU, not on {self.device}"
         import torch
 

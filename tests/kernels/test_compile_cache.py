@@ -192,6 +192,16 @@ def test_a_user_whom_the_system_does_not_know_has_no_cache(tmp_path, numbers):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_home_that_no_shell_has_filled_in(tmp_path, numbers):
+    run(
+        Path("~/mine"),
+        numbers,
+        before=f"import os\nos.chdir({str(tmp_path)!r})",
+        HOME=str(tmp_path),
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 def test_a_full_disk_is_said_once(tmp_path, numbers):
     got = run(tmp_path, numbers, "--full")
     assert (got["values"], got["misses"], len(got["warnings"])) == (RIGHT, 1, 1)

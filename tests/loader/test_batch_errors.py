@@ -357,6 +357,17 @@ def test_functions_and_memory_of_the_wrong_kind(numbers, step, words):
     assert len(str(caught.value)) < 400
 
 
+def keep(batch, memory):
+    return batch
+
+
+@pytest.mark.parametrize("device", [None, "cpu", torch.device("cpu"), torch.device("cpu", 0)])
+@pytest.mark.parametrize("dtype", ["u1", torch.uint8])
+def test_all_names_of_the_cpu_will_do_for_memory(numbers, dtype, device):
+    step = Step(keep, jit_mode=False, memory=AllocationQuery((2,), dtype, device))
+    assert len(load(numbers, step)) == 10
+
+
 @pytest.mark.parametrize(
     ("shape", "words"),
     [

@@ -37,7 +37,9 @@ def cache_directory() -> Path:
 
     try:
         chosen = os.environ.get("FFCV_CACHE_DIR")
-        directory = Path(chosen or platformdirs.user_cache_dir("ffcv"))
+        directory = (
+            Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("ffcv"))
+        )
         # Of a user without a home, as containers have them, some releases know no directory, and
         # others give one that begins with ~.
         is_known = chosen or not str(directory).startswith("~")

@@ -78,6 +78,19 @@ def test_doctests(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert not result.failed
 
 
+PLACE = re.compile(r"`((?:[\w-]+/)+(?:[\w-]+\.[a-z]+)?)`")
+DOCS = ROOT / "docs"
+MAPS = [DOCS / "architecture.md", DOCS / "jpeg.md", *sorted(DOCS.glob("decisions/*.md"))]
+
+
+@pytest.mark.parametrize("page", MAPS, ids=lambda page: page.stem)
+def test_places_on_the_map_exist(page: Path) -> None:
+    plugins = ROOT / "plugins" / "ffcv_plugins"
+    roots = [ROOT, ROOT / "ffcv", plugins, *(path for path in plugins.iterdir() if path.is_dir())]
+    places = PLACE.findall(page.read_text("utf-8"))
+    assert not [place for place in places if not any((root / place).exists() for root in roots)]
+
+
 PAGE = f"""Text
 ```python
 a = 1

@@ -118,8 +118,12 @@ def _exported(module: Any) -> Iterator[tuple[str, Any]]:
     for name in sorted(module.__all__):
         value = getattr(module, name)
         is_named = inspect.isclass(value) or inspect.isroutine(value)
-        if not is_named or _is_ours(getattr(value, "__module__", None)):
+        if not is_named or _is_ours(_module_of(value)):
             yield name, value
+
+
+def _module_of(value: Any) -> str | None:
+    return getattr(value, "__module__", None)
 
 
 def _is_ours(module: str | None) -> bool:
@@ -199,7 +203,8 @@ def _signature(function: Any) -> str:
         if issubclass(function, enum.Enum):
             return ""  # how one is made of its value differs between releases of Python
         makers = {function.__init__, function.__new__}
-        if not any(_is_ours(getattr(maker, "__module__", None)) for maker in makers):
+        is_named_tuple = issubclass(function, tuple) and hasattr(function, "_fields")
+        if not is_named_tuple and not any(_is_ours(_module_of(maker)) for maker in makers):
             return "()" if function.__init__ is object.__init__ else "(…)"
     try:
         signature = inspect.signature(function)

@@ -17,7 +17,7 @@ from ffcv.suggesting import did_you_mean
 if TYPE_CHECKING:
     from ffcv.plugin.registry import Registered
 
-__all__ = ["BROKEN", "INTERRUPTED", "CommandGroup", "Place", "command_of"]
+__all__ = ["BROKEN", "INTERRUPTED", "CommandGroup", "Place", "command_of", "name_of"]
 
 BROKEN = 3
 """Exit status: ffcv itself failed, by an exception that it does not raise on purpose."""
@@ -57,11 +57,11 @@ class CommandGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names of all commands."""
-        return [*self._places(), *(name for name in _provided() if name not in self._places())]
+        return [*self.places, *(name for name in _provided() if name not in self.places)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> Command | None:
         """Import one command; ``None`` if there is none of that name."""
-        place = self._places().get(cmd_name)
+        place = self.places.get(cmd_name)
         if place is None:
             registered = _provided().get(cmd_name)
             return command_of(registered) if registered else None
@@ -102,13 +102,15 @@ class CommandGroup(click.Group):
             click.echo(traceback.format_exc(), err=True)
             ctx.exit(BROKEN)
 
-    def _places(self) -> dict[str, Place]:
+    @property
+    def places(self) -> dict[str, Place]:
+        """Where our own commands are, by name."""
         return {name: place for places in self.sections.values() for name, place in places.items()}
 
     def _listing(self) -> Iterator[tuple[str, list[tuple[str, str]]]]:
         for title, places in self.sections.items():
             yield title, [(name, place.line) for name, place in places.items()]
-        others = {n: r for n, r in _provided().items() if n not in self._places()}
+        others = {n: r for n, r in _provided().items() if n not in self.places}
         if others:
             yield FROM_PLUGINS, [(n, str(r.contribution.summary)) for n, r in others.items()]
 
@@ -119,7 +121,12 @@ def _provided() -> dict[str, Registered]:
     from ffcv.plugin.records import Kind
 
     found = registry.contributions(Kind.COMMAND)
-    return {each.name.replace("_", "-"): each for each in found}
+    return {name_of(each): each for each in found}
+
+
+def name_of(registered: Registered) -> str:
+    """What a plugin's command is called by."""
+    return registered.name.replace("_", "-")
 
 
 def command_of(registered: Registered) -> Command:

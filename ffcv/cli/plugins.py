@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ffcv.cli import main
 from ffcv.cli.command import command
-from ffcv.cli.group import command_of
+from ffcv.cli.group import command_of, name_of
 from ffcv.cli.report import Line, Report, bad, heading
 from ffcv.cli.text import as_table
 from ffcv.errors import PluginError
@@ -53,10 +54,12 @@ def _absent(plugin: registry.Plugin) -> Iterator[registry.Problem]:
 
 
 def _import(registered: registry.Registered) -> None:
-    if registered.contribution.kind == Kind.COMMAND:
-        command_of(registered)
-    else:
+    if registered.contribution.kind != Kind.COMMAND:
         registry.load(registered)
+    elif name_of(registered) in main.places:
+        raise PluginError(f"{registered.name} is disabled: ffcv has a command of that name")
+    else:
+        command_of(registered)
 
 
 def _plugin(plugin: registry.Plugin) -> dict[str, Any]:

@@ -35,6 +35,7 @@ from ffcv.reader import Reader
 def ffcv_commands():
     return [
         Contribution("count_samples", Kind.COMMAND, "counting_plugin:count", "Count samples."),
+        Contribution("info", Kind.COMMAND, "counting_plugin:count", "Not what ours does."),
         Contribution("no_command", Kind.COMMAND, "counting_plugin:plain", "No command of ours."),
     ]
 
@@ -179,7 +180,11 @@ def test_what_a_plugin_calls_a_command_must_be_one(ffcv) -> None:
     assert "expected a command, made by ffcv.cli.command.command" in result.stderr
     result = ffcv("plugins")
     assert result.exit_code == 1
-    assert "no_command" in result.stdout.partition("problems")[2]
+    problems = result.stdout.partition("problems")[2]
+    assert "no_command" in problems
+    assert "info is disabled: ffcv has a command of that name" in problems
+    assert "What a .beton file holds." in ffcv("info", "--help").stdout
+    assert ffcv("--help").stdout.count("info") == 1
 
 
 def test_commands_need_examples() -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ffcv.pipeline.raising import raise_instead
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ffcv.loader.loader import Loader
+    from ffcv.loader.skipping import Skipped
 
 __all__ = ["check_condition", "fulfilling"]
 
@@ -33,11 +33,28 @@ def check_condition(output: str, condition: Any) -> None:
         )
 
 
-def fulfilling(look: Loader, output: str, condition: Callable[[Any], Any]) -> NDArray[np.int64]:
+class Look(Protocol):
+    """One pass over the values of one output."""
+
+    skipped: Skipped
+
+    @property
+    def fname(self) -> str:
+        """The file, for messages."""
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Indices of the samples, in the order in which they come."""
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        """Batches of the values alone."""
+
+
+def fulfilling(look: Look, output: str, condition: Callable[[Any], Any]) -> NDArray[np.int64]:
     """Positions of the samples whose value fulfils a condition.
 
     Args:
-        look: gives batches of the values alone, in the order of its ``indices``.
+        look: at the values.
         output: what they are called, for messages.
         condition: see :meth:`~ffcv.loader.Loader.filter`.
 
@@ -76,7 +93,7 @@ def fulfilling(look: Loader, output: str, condition: Callable[[Any], Any]) -> ND
     return np.compress(chosen, seen)
 
 
-def _seen(look: Loader) -> NDArray[np.int64]:
+def _seen(look: Look) -> NDArray[np.int64]:
     """Positions of the samples that were not skipped; behind those that came so far, of all."""
     return look.indices[~np.isin(look.indices, look.skipped.samples)]
 

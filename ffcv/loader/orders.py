@@ -8,7 +8,7 @@ import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ffcv.whole import at_least
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ffcv.loader.loader import Loader
+    from ffcv.reader import Reader
 
 __all__ = [
     "ORDER_MAP",
@@ -49,6 +49,36 @@ class OrderOption(Enum):
     """Random, but a few pages of the file at a time, for files larger than memory."""
 
 
+class OrderedLoader(Protocol):
+    """What an order may ask of the loader that it belongs to.
+
+    Attributes:
+        reader: the open file.
+        distributed: whether the processes of a job share the samples.
+        rank: this process's number in the distributed job, 0 when there is none.
+        world_size: how many processes share the samples, 1 when there is no job.
+        seed: decides all that is drawn.
+    """
+
+    reader: Reader
+    distributed: bool
+    rank: int
+    world_size: int
+    seed: int
+
+    @property
+    def fname(self) -> str:
+        """The file, for messages."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many samples are a batch."""
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Of the samples that may be visited, ``(N,)`` int64."""
+
+
 class TraversalOrder(ABC):
     """Says which samples an epoch visits, and in which order.
 
@@ -72,10 +102,10 @@ class TraversalOrder(ABC):
         order._made_with = args, kwargs
         return order
 
-    def __init__(self, loader: Loader) -> None:
+    def __init__(self, loader: OrderedLoader) -> None:
         # The loader owns its order. If this owned the loader in turn, a dropped one would keep its
         # threads and its file until the garbage collector happens to look at it.
-        self.loader: Loader = weakref.proxy(loader)
+        self.loader: OrderedLoader = weakref.proxy(loader)
         self.indices = loader.indices
         self.seed = loader.seed
         self.distributed = loader.distributed
@@ -88,13 +118,13 @@ class TraversalOrder(ABC):
         """A copy belongs to the copy of the loader, which says so."""
         return {name: value for name, value in self.__dict__.items() if name != "loader"}
 
-    def belonging_to(self, loader: Loader) -> TraversalOrder:
+    def belonging_to(self, loader: OrderedLoader) -> TraversalOrder:
         """A copy for another loader of the same samples."""
         order = copy.copy(self)
         order.loader = weakref.proxy(loader)
         return order
 
-    def over(self, loader: Loader) -> TraversalOrder:
+    def over(self, loader: OrderedLoader) -> TraversalOrder:
         """The same for a loader of other samples: made anew, with the arguments that this had."""
         args, kwargs = self._made_with
         return _made(type(self), loader, *args, **kwargs)
@@ -167,12 +197,12 @@ class QuasiRandom(TraversalOrder):
 
     visits_all = True
 
-    def __init__(self, loader: Loader, pages_at_once: int = 16) -> None:
+    def __init__(self, loader: OrderedLoader, pages_at_once: int = 16) -> None:
         super().__init__(loader)
         self.pages_at_once = at_least("pages_at_once", pages_at_once, 1)
         self._pages = _pages_of_samples(loader)[self.indices]
 
-    def over(self, loader: Loader) -> TraversalOrder:
+    def over(self, loader: OrderedLoader) -> TraversalOrder:
         """The same for a loader of other samples, with as many pages at once."""
         return type(self)(loader, self.pages_at_once)
 
@@ -192,7 +222,7 @@ ORDER_MAP: dict[OrderOption, type[TraversalOrder]] = {
 }
 
 
-def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
+def make_order(order: Any, loader: OrderedLoader, kwargs: Any) -> TraversalOrder:
     """The order of a loader.
 
     Args:
@@ -228,7 +258,9 @@ def make_order(order: Any, loader: Loader, kwargs: Any) -> TraversalOrder:
 _DRAW_SO = "Draw from np.random.default_rng((self.seed, epoch)), or with torch"
 
 
-def _made(kind: type[TraversalOrder], loader: Loader, *args: Any, **kwargs: Any) -> TraversalOrder:
+def _made(
+    kind: type[TraversalOrder], loader: OrderedLoader, *args: Any, **kwargs: Any
+) -> TraversalOrder:
     where = f"the order {kind.__name__} of {loader.fname}"
     warn_of_shared_draws(where, *kind.__mro__, remedy=_DRAW_SO)
     with Told(where):
@@ -256,7 +288,7 @@ def _generator(seed: int, epoch: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch))))
 
 
-def _pages_of_samples(loader: Loader) -> NDArray[np.int64]:
+def _pages_of_samples(loader: OrderedLoader) -> NDArray[np.int64]:
     """The page in which each sample's first data lies, ``(num_samples,)``."""
     reader = loader.reader
     samples, size = reader.num_samples, reader.page_size

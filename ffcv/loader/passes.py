@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sized
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ffcv.beton.opening import Uncopyable
 from ffcv.errors import EmptyPassError, LoaderClosedError
@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from ffcv.loader.device_copies import PassStreams
     from ffcv.loader.engine import Engine
     from ffcv.loader.epoch import Epoch
-    from ffcv.loader.loader import Loader
     from ffcv.loader.skipping import FinishedBatch, Skipped
 
 __all__ = ["LoaderIterator"]
+
+
+class Owner(Sized, Protocol):
+    """Whose pass it is; its length is how many batches there are at most."""
+
+    _has_warned: bool
 
 
 class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
@@ -28,7 +33,7 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
 
     def __init__(
         self,
-        loader: Loader,
+        loader: Owner,
         engine: Engine,
         epoch: Epoch,
         skipped: Skipped,

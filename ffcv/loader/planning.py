@@ -15,7 +15,8 @@ from ffcv.beton.tables import Table
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
 from ffcv.loader.outputs import hint, resolve_outputs
-from ffcv.pipeline.graph import OperationIds, Pipeline, plan_pipeline
+from ffcv.pipeline.checking import plan_pipeline
+from ffcv.pipeline.graph import OperationIds, Pipeline
 from ffcv.pipeline.sample import Stored
 from ffcv.pipeline.sample_program import StageSource
 from ffcv.storage.regions import Storage, memory_read

@@ -13,7 +13,7 @@ from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.pipeline.sample import ASSIST, SampleDecoder, SampleOperation, Stored
-from ffcv.pipeline.state import State
+from ffcv.pipeline.state import Layout, State
 
 if TYPE_CHECKING:
     from ffcv.pipeline.compiler import Compiler
@@ -33,6 +33,7 @@ __all__ = [
     "ASSIST",
     "AllocationQuery",
     "Compiler",
+    "Layout",
     "Operation",
     "PipelineSpec",
     "SampleDecoder",

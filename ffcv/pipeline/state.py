@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 from ffcv.pipeline.dtypes import dtype_name
 
-__all__ = ["State"]
+__all__ = ["Layout", "State"]
+
+
+class Layout(Enum):
+    """How the samples of a batch fill their shape, which is one for all of them."""
+
+    DENSE = "dense"
+    """Each fills it."""
+    PADDED = "padded"
+    """Some are shorter; what they leave is filled with zeros."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +35,16 @@ class State:
             imported torch. From this the loader knows which devices it works with.
         shape: shape of *one sample*, without the batch dimension, such as ``(224, 224, 3)``.
         dtype: a ``numpy.dtype``, or a ``torch.dtype`` for tensors.
+        layout: whether all samples fill the shape. ``dataclasses.replace`` hands it on; it does not
+            count when states are compared.
     """
 
     jit_mode: bool
     device: Any
     shape: tuple[int, ...]
     dtype: Any
+    # Operations that know nothing of layouts make states anew, which must not be a mismatch.
+    layout: Layout = field(default=Layout.DENSE, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -54,4 +68,5 @@ class State:
         shape = "×".join(map(str, self.shape)) or "scalar"
         kind = "tensor" if self.is_tensor else "array"
         place = "" if str(self.device) == "cpu" else f" on {self.device}"
-        return f"{kind} {shape} {dtype_name(self.dtype)}{place}"
+        layout = "" if self.layout is Layout.DENSE else f", {self.layout.value}"
+        return f"{kind} {shape} {dtype_name(self.dtype)}{place}{layout}"

@@ -7,13 +7,16 @@ import pytest
 from loader_support import AddNoise
 
 from ffcv.errors import SampleError
-from ffcv.fields.decoders import CenterCropRGBImageDecoder, IntDecoder
+from ffcv.fields import BytesField, IntField
+from ffcv.fields.decoders import BytesDecoder, CenterCropRGBImageDecoder, IntDecoder
 from ffcv.loader import Loader
 from ffcv.loader.explain import in_bytes
-from ffcv.pipeline import Operation, State
+from ffcv.pipeline import Operation, SampleOperation, State, kernel
 from ffcv.pipeline.execution import BYTE_RANGE
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.reader import Reader
+from ffcv.transforms import ToTensor
+from ffcv.writer import DatasetWriter
 from tests.beton.building import without_block
 
 CHOSEN = np.array([71, 3, 3, 98, 0])
@@ -112,3 +115,33 @@ def test_the_plan_says_how_much_is_read(mixed, numbers):
         assert loader._graph.byte_ranges(CHOSEN) is None
     with Loader(numbers, 2) as loader:
         assert "reads" not in loader.explain()
+
+
+@kernel
+def count_up(source, destination, params, key):
+    for i in range(destination.shape[0]):
+        destination[i] += 1
+
+
+class CountUp(SampleOperation):
+    """Works in place, and makes the state that it got anew, as it knows it."""
+
+    kernel = staticmethod(count_up)
+    inplace = True
+
+    def declare(self, state):
+        return State(state.jit_mode, state.device, state.shape, state.dtype)
+
+
+def test_the_plan_says_what_is_padded(tmp_path):
+    path = tmp_path / "texts.beton"
+    fields = {"text": BytesField(), "n": IntField()}
+    samples = [(np.arange(1, size, dtype=np.uint8), size) for size in (3, 9, 5)]
+    DatasetWriter(path, fields, num_workers=0).from_indexed_dataset(samples)
+    with Loader(path, 3, pipelines={"n": [IntDecoder(), ToTensor()]}) as loader:
+        assert "BytesDecoder → array 8 uint8, padded\n" in loader.explain()
+        assert "ToTensor → tensor 8 uint8, padded\n" in loader.explain()
+        assert loader.explain().count("padded") == 2
+    with Loader(path, 3, pipelines={"text": [BytesDecoder(), CountUp()], "n": None}) as loader:
+        ((text,),) = loader
+    assert text[0].tolist() == [2, 3, 1, 1, 1, 1, 1, 1]

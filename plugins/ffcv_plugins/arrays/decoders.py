@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.pipeline import SampleDecoder, State, Stored
+from ffcv.pipeline import Layout, SampleDecoder, State, Stored
 from ffcv_plugins.arrays.bytes_fields import BytesField
 from ffcv_plugins.arrays.fields import NDArrayField
 from ffcv_plugins.arrays.kernels import TOO_SHORT, copy_all, copy_and_clear_tail
@@ -76,7 +76,7 @@ class BytesDecoder(SampleDecoder):
             raise ValueError(
                 f"sample {sample} claims {longest} bytes, but the whole file has {stored.num_bytes}"
             )
-        return State(jit_mode=True, device="cpu", shape=(longest,), dtype=np.dtype(np.uint8))
+        return State(True, "cpu", (longest,), np.dtype(np.uint8), Layout.PADDED)
 
 
 def _longest(records: NDArray[Any]) -> tuple[int, int]:

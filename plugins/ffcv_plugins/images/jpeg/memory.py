@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.kernels.structs import point_to
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.bits import unstuffed_bytes
 from ffcv_plugins.images.jpeg.color import rgb_work_bytes
@@ -20,26 +21,13 @@ __all__ = ["DecoderMemory", "allocate", "buffers", "local_memory", "plane_bytes"
 
 _ROWS = 2
 _WORK_BYTES = 4096
-_BUFFERS = (
-    "huffman",
-    "definitions",
-    "quantisers",
-    "coefficients",
-    "zigzag",
-    "program",
-    "unstuffed",
-    "planes",
-    "work",
-    "rows",
-)
-"""In the order of their words in the state, from ``B_HUFFMAN`` on."""
 
 
 class DecoderMemory(NamedTuple):
     """Buffers of one worker, and the table of words that kernels find them through.
 
     Attributes:
-        state: int64, see ``state``; also that of a second row.
+        state: int64, a ``state.STATE``; also that of a second row.
         huffman: the eight tables, uint8.
         definitions: what the tables were made from, uint8.
         quantisers: four tables, ``(4, 64)`` int16.
@@ -93,7 +81,7 @@ def allocate(
     the largest height and the largest width takes.
     """
     memory = DecoderMemory(
-        state=np.zeros(_ROWS * s.WORDS, np.int64),
+        state=np.zeros(_ROWS, s.STATE).view(np.int64),
         huffman=np.zeros(8 * TABLE_BYTES, np.uint8),
         definitions=np.zeros(8 * DEFINITION_BYTES, np.uint8),
         quantisers=np.zeros((4, 64), np.int16),
@@ -111,10 +99,9 @@ def allocate(
 
 def buffers(memory: DecoderMemory) -> None:
     """Write the buffers' addresses and sizes into the state."""
-    for number, name in enumerate(_BUFFERS):
-        array = getattr(memory, name)
-        memory.state[s.B_HUFFMAN + 2 * number] = array.ctypes.data
-        memory.state[s.B_HUFFMAN + 2 * number + 1] = array.nbytes
+    table = memory.state.view(s.STATE)[0]["buffers"]
+    for name in s.BUFFERS.names or ():
+        point_to(table[name], getattr(memory, name))
 
 
 class _Local(threading.local):

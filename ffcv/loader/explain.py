@@ -65,7 +65,7 @@ def _stage(number: int, program: Program, with_source: bool) -> list[str]:
 
 def _read(node: Node, indices: NDArray[np.int64]) -> list[str]:
     """How much of the file's data is read for a sample."""
-    if node.parent is not None:
+    if node.parent is not None or not len(indices):
         return []
     ranges = node.program.byte_ranges(indices)
     if ranges is None:

@@ -24,7 +24,8 @@ from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.batch_program import BatchDecoderProgram, BatchProgram
 from ffcv.pipeline.execution import BYTE_RANGE, EpochProgram, Program, allocate
 from ffcv.pipeline.graph import SampleStage
-from ffcv.pipeline.sample_program import SampleProgram, StageSource
+from ffcv.pipeline.sample_program import SampleProgram
+from ffcv.pipeline.stage_source import StageSource
 from ffcv.plugin import registry
 
 if TYPE_CHECKING:

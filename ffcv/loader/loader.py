@@ -354,10 +354,16 @@ class Loader:
     def explain(self, source: bool = False) -> str:
         """The plan in words: stages, states between operations, what is read, memory.
 
+        How much a sample takes is a mean over the first thousand of them, and not known of a loader
+        that was closed.
+
         Args:
             source: whether to include the emitted source of the compiled stages.
         """
-        return explain(self._graph, self._indices[:_SOME], source)
+        if self._is_closed:
+            return explain(self._graph, self._indices[:0], source)
+        with watching(self.reader.file.opened):
+            return explain(self._graph, self._indices[:_SOME], source)
 
     @property
     def memory(self) -> MemoryBudget:

@@ -18,7 +18,7 @@ from ffcv.loader.outputs import hint, resolve_outputs
 from ffcv.pipeline.checking import plan_pipeline
 from ffcv.pipeline.graph import OperationIds, Pipeline
 from ffcv.pipeline.sample import Stored
-from ffcv.pipeline.sample_program import StageSource
+from ffcv.pipeline.stage_source import StageSource
 from ffcv.storage.regions import Storage, memory_read
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from ffcv.pipeline.generated import EXAMPLE, GeneratedCode, generated_code
 from ffcv.pipeline.graph import BatchStage, Step
 from ffcv.pipeline.halves import as_bits, from_bits
 from ffcv.pipeline.raising import Told, raise_instead
-from ffcv.pipeline.sample_program import StageSource
 from ffcv.pipeline.seeding import Seeder, StepSeeds
 from ffcv.pipeline.shared_draws import warn_of_shared_draws
+from ffcv.pipeline.stage_source import StageSource
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

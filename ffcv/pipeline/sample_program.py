@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,14 +22,13 @@ from ffcv.pipeline.sample import ASSIST
 from ffcv.pipeline.shared_draws import warn_of_shared_draws
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments, StageCode
-from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
+from ffcv.pipeline.stage_source import StageSource
+from ffcv.storage.regions import READ_ERRORS, SHORT_READ, read_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ffcv.beton.opening import OpenFile
-
-__all__ = ["SampleProgram", "StageSource", "WorkerMemory"]
+__all__ = ["SampleProgram", "WorkerMemory"]
 
 _DRAW_SO = "Draw in the kernel, by its key, or in params() with torch, whose draws the loader seeds"
 
@@ -54,43 +51,6 @@ def _nbytes_of(part: Any) -> int:
     if isinstance(part, tuple):
         return sum(map(_nbytes_of, part))
     return part.nbytes if isinstance(part, np.ndarray) else 0
-
-
-def _all_there() -> None:
-    """All of the tables is there."""
-
-
-@dataclass(frozen=True)
-class StageSource:
-    """What a decoding stage reads from.
-
-    Attributes:
-        storage: the file.
-        records: records with the stage's field as their only member ``f0``.
-        buffer_size: bytes that one region can take, when regions are read into a buffer.
-        owner: who keeps the storage open.
-        needs: what makes parts of tables ready: each is called with the samples that will be read.
-        need_all: makes all of the tables ready, for code that looks anywhere.
-    """
-
-    storage: Storage
-    records: NDArray[Any]
-    buffer_size: int = 0
-    owner: OpenFile | None = None
-    needs: tuple[Callable[[NDArray[np.int64]], None], ...] = ()
-    need_all: Callable[[], None] = _all_there
-
-    def __deepcopy__(self, memo: Any) -> StageSource:
-        return self  # all of it is read-only, and may be as large as the file
-
-    def prepare(self, ids: NDArray[np.int64]) -> None:
-        """Make sure that the tables have what reading some samples needs.
-
-        Raises:
-            ChecksumError: it is not what was written.
-        """
-        for need in self.needs:
-            need(ids)
 
 
 class SampleProgram(Program):

@@ -117,6 +117,12 @@ def test_the_plan_says_how_much_is_read(mixed, numbers):
         assert "reads" not in loader.explain()
 
 
+def test_a_closed_loader_still_tells_its_plan(mixed):
+    with of_mixed(mixed) as loader:
+        plan = loader.explain().splitlines()
+    assert loader.explain().splitlines() == [line for line in plan if "  reads: " not in line]
+
+
 @kernel
 def count_up(source, destination, params, key):
     for i in range(destination.shape[0]):

@@ -45,6 +45,13 @@ def test_what_a_kernel_gets_and_in_which_order(operation, has_workspace, paramet
     )
 
 
+def test_a_fused_operation_writes_to_the_decoders_epilogue():
+    fused = Step(kind(SampleOperation, errors={1: "no"}), 4, 2, ROW, fused=lambda *arguments: None)
+    signature = signature_of(fused, has_workspace=True)
+    assert signature == KernelSignature(("epilogue", "params", "key"))
+    assert not signature.moves
+
+
 @pytest.mark.parametrize(
     ("operation", "flags"),
     [

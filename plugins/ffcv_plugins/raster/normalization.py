@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.kernels.structs import places
 from ffcv.pipeline.dtypes import to_bfloat16
 
 __all__ = [
@@ -53,22 +54,16 @@ _LAYOUT = np.dtype(
 """Constants of one normalization in memory. They stand 16 times in a row: R, G, B, R, G, B, …
 The table has the bits of the results, in the lower half where they have 16."""
 
-
-_TRIED = 16
-"""How many factors are tried on either side of the obvious one."""
-
-
-def _offset(name: str) -> int:
-    return int(_LAYOUT.fields[name][1])  # type: ignore[index]
-
-
-MEANS, FACTORS = _offset("means"), _offset("factors")
-MEANS32, RESTS32, FACTORS32 = map(_offset, ("means32", "rests32", "factors32"))
-IS_EXACT, KIND_OF, TABLE = map(_offset, ("is_exact", "kind", "table"))
+MEANS, FACTORS = places(_LAYOUT, "means", "factors")
+MEANS32, RESTS32, FACTORS32 = places(_LAYOUT, "means32", "rests32", "factors32")
+IS_EXACT, KIND_OF, TABLE = places(_LAYOUT, "is_exact", "kind", "table")
 """Where the parts begin, in bytes."""
 
 NBYTES = _LAYOUT.itemsize
 """Bytes of all of them."""
+
+_TRIED = 16
+"""How many factors are tried on either side of the obvious one."""
 
 
 @np.errstate(over="ignore", invalid="ignore")  # a tiny std makes results infinite

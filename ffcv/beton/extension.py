@@ -34,6 +34,7 @@ __all__ = [
     "CHECKED_SIZE",
     "EXTENSION_VERSION",
     "MAGIC",
+    "MAX_TEXT",
     "PAGES_SECTION",
     "TRAILER_DTYPE",
     "TRAILER_SIZE",
@@ -48,7 +49,8 @@ __all__ = [
 
 EXTENSION_VERSION = 1
 MAGIC = b"\x8fBETONX\n"
-_MAX_TEXT = 1024
+MAX_TEXT = 1024
+"""Characters of a name or version in the manifest; they must be printable."""
 
 PAGES_SECTION = "pages"
 """Section with the checksum of every data page, ``<u8`` each, in the order of the pages."""
@@ -80,6 +82,7 @@ class FieldManifest:
         location: where the class lived when the file was written, as ``"module:qualname"``. It is
             shown in messages, never imported.
         class_names: names of the classes that an integer label stands for.
+        software: libraries that decided which bytes the field stores, with their versions.
     """
 
     distribution: str | None = None
@@ -87,6 +90,7 @@ class FieldManifest:
     version: int = 1
     location: str | None = None
     class_names: tuple[str, ...] | None = None
+    software: tuple[tuple[str, str], ...] = ()
 
     def to_json(self, field_name: str) -> dict[str, Any]:
         """The manifest's entry for the field that the file calls ``field_name``."""
@@ -97,6 +101,8 @@ class FieldManifest:
             entry["class"] = self.location
         if self.class_names is not None:
             entry["class_names"] = list(self.class_names)
+        if self.software:
+            entry["software"] = dict(self.software)
         return entry
 
 
@@ -333,6 +339,10 @@ def _parse_field(entry: Any) -> FieldManifest:
         version=_count(entry.get("version", 1)),
         location=_optional_text(entry.get("class")),
         class_names=class_names,
+        software=tuple(
+            (_text(name), _text(version))
+            for name, version in _expect(entry.get("software", {}), dict).items()
+        ),
     )
 
 
@@ -344,8 +354,8 @@ def _expect(value: Any, kind: type) -> Any:
 
 def _text(value: Any) -> str:
     # These appear in messages, where control characters would move the terminal's cursor.
-    if len(_expect(value, str)) > _MAX_TEXT or not value.isprintable():
-        raise ValueError(f"expected at most {_MAX_TEXT} printable characters, got {value!r:.80}")
+    if len(_expect(value, str)) > MAX_TEXT or not value.isprintable():
+        raise ValueError(f"expected at most {MAX_TEXT} printable characters, got {value!r:.80}")
     return str(value)
 
 

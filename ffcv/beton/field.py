@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -112,6 +112,19 @@ class Field(ABC):
 
         Returns:
             Values that JSON can hold, by what they are called.
+        """
+        return {}
+
+    def software(self) -> Mapping[str, str]:
+        """The libraries that decide which bytes this field stores, and their versions.
+
+        An optional ability, for fields of which another version of a library may make other bytes,
+        such as an encoder of images. It is kept in the file, for whoever wonders where a difference
+        comes from; nothing else depends on it.
+
+        Returns:
+            Names with versions, such as ``{"opus": "libopus 1.5.2"}``: one printable line each, of
+            at most 1024 characters.
         """
         return {}
 

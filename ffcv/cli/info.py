@@ -68,6 +68,9 @@ def _details(field: dict[str, Any], num_samples: int) -> list[list[str]]:
     rows = []
     if field.get("description"):
         rows.append(["stores", field["description"]])
+    if field["software"]:
+        software = (f"{name}: {version}" for name, version in field["software"].items())
+        rows.append(["written with", "; ".join(software)])
     if field["class_names"] is not None:
         names = field["class_names"]
         more = ", …" if len(names) > _SHOWN_CLASSES else ""

@@ -82,6 +82,7 @@ def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Itera
             "type_id": descriptor.type_id,
             "distribution": entry.distribution,
             "version": entry.version,
+            "software": dict(entry.software),
             "class_names": list(entry.class_names) if entry.class_names is not None else None,
             "side_indexes": {
                 kind: section.length for kind, section in indexes.get(descriptor.name, {}).items()

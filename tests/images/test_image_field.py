@@ -8,13 +8,17 @@ import textwrap
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from image_reference import picture
 from jpeg_samples import jpeg
 
+from ffcv.cli import main
+from ffcv.cli.summary import summary
 from ffcv.errors import (
     PipelineError,
+    PluginError,
     SampleEncodingError,
     SampleError,
     UnknownNameError,
@@ -32,9 +36,11 @@ from ffcv.testing import decode, encode_value
 from ffcv.testing.conformance import FieldConformance
 from ffcv.testing.memory import encode_values
 from ffcv.writer import DatasetWriter
+from ffcv.writer.indexing import add_side_indexes
 from ffcv_plugins.images import codec
 from ffcv_plugins.images.functions import decode_image
 from ffcv_plugins.images.layout import FIRST_CODEC
+from ffcv_plugins.images.opencv import OpenCVCodec
 
 PLAIN = """
 from typing import NamedTuple
@@ -60,6 +66,7 @@ def ffcv_image_codecs():
 class Plain:
     name = "plain"
     mark = b"PLA0"
+    version = "plain 7"
     calls = 0
 
     def probe(self, data):
@@ -229,6 +236,39 @@ def test_its_type_id_and_identity_are_in_the_file(installed, tmp_path):
         "width": {"min": 17, "median": 30, "max": 50},
         "height": {"min": 20, "median": 31, "max": 64},
     }
+
+
+@pytest.mark.parametrize(
+    ("field", "software"),
+    [
+        (lambda: ImageField("plain"), {"plain": "plain 7"}),
+        (lambda: RGBImageField("raw"), {}),
+        (lambda: RGBImageField("jpg"), {"opencv": OpenCVCodec.version}),
+    ],
+)
+def test_the_file_says_which_software_encoded(installed, field, software, tmp_path):
+    path = tmp_path / "a.beton"
+    DatasetWriter(path, {"image": field()}, num_workers=0).from_indexed_dataset([(IMAGES[0],)])
+    assert dict(Reader(path).file.extension.fields[0].software) == software
+    assert add_side_indexes(path, num_workers=1).path == str(path)
+    shown = summary(path)["fields"][0]["software"]
+    assert shown == software
+    assert "libjpeg-turbo" in OpenCVCodec.version
+    listing = CliRunner().invoke(main, ["info", str(path)]).output
+    assert ("written with" in listing) == bool(software)
+    assert all(version in listing for version in software.values())
+
+
+@pytest.mark.parametrize("wrong", ["two\nlines", "x" * 1025, 3])
+def test_software_that_the_file_cannot_hold_is_refused(wrong, tmp_path):
+    class Boastful(RGBImageField):
+        def software(self):
+            return {"codec": wrong}
+
+    writer = DatasetWriter(tmp_path / "a.beton", {"image": Boastful()}, num_workers=0)
+    with pytest.raises(PluginError, match="software must give names and versions of at most 1024"):
+        writer.from_indexed_dataset([(IMAGES[0],)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_without_the_codec_the_rest_of_the_file_is_read(installed, tmp_path, monkeypatch):

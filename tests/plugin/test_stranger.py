@@ -111,6 +111,74 @@ def _script(folder: Path, name: str, source: str) -> Path:
     return path
 
 
+WRITE_IMAGES = """
+import sys
+import numpy as np
+from ffcv import DatasetWriter
+from ffcv.fields import ImageField, IntField
+
+class Images:
+    def __len__(self):
+        return 10
+    def __getitem__(self, i):
+        return np.full((40, 50, 3), i * 20, np.uint8), i
+
+if __name__ == "__main__":
+    fields = {"image": ImageField("qoi"), "label": IntField()}
+    DatasetWriter(sys.argv[1], fields, num_workers=0).from_indexed_dataset(Images())
+"""
+
+READ_IMAGES = """
+import sys
+import numpy as np
+from ffcv import Loader
+from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder
+
+pipelines = {"image": [RandomResizedCropRGBImageDecoder((8, 9))], "label": None}
+loader = Loader(sys.argv[1], batch_size=4, num_workers=1, pipelines=pipelines, drop_last=False)
+batches = [np.asarray(images) for (images,) in loader]
+assert (np.concatenate(batches)[:, 0, 0, 0] == np.arange(10) * 20).all()
+assert "qoi for what that cannot decode" in loader.explain()
+assert "so far" not in loader.explain(), "a kernel decodes all of them"
+"""
+
+LOAD = """
+import sys
+from ffcv import Loader
+from ffcv.errors import PipelineError
+try:
+    Loader(sys.argv[1], batch_size=4)
+except PipelineError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_a_strangers_image_codec(python: Python, tmp_path: Path) -> None:
+    for needed in ("hatchling", "pip", "qoi"):
+        pytest.importorskip(needed)
+    source = tmp_path / "source"
+    _copy(CONTRIB / "ffcv-qoi", source)
+    file = tmp_path / "images.beton"
+
+    python("-m", "pip", "install", *OFFLINE, source)
+    assert "image codec  qoi" in python("-m", "ffcv.cli", "plugins")
+    python(_script(tmp_path, "write.py", WRITE_IMAGES), file)
+    python(_script(tmp_path, "read.py", READ_IMAGES), file)
+    info = python("-m", "ffcv.cli", "info", file)
+    assert "by the codec qoi (of ffcv-qoi)" in info
+    assert "written with" in info
+    python("-m", "ffcv.cli", "verify", file)
+    assert " passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")
+
+    python("-m", "pip", "uninstall", "--yes", "--disable-pip-version-check", "ffcv-qoi")
+    said = python(_script(tmp_path, "load.py", LOAD), file)
+    assert "output 'image'" in said
+    assert "needs the package 'ffcv-qoi'" in said
+    assert "pip install ffcv-qoi" in said
+    assert "by the codec qoi (of ffcv-qoi)" in python("-m", "ffcv.cli", "info", file)
+
+
 @pytest.mark.slow
 def test_a_strangers_plugin(python: Python, tmp_path: Path) -> None:
     pytest.importorskip("hatchling")

@@ -34,6 +34,7 @@ __all__ = [
     "installed_codec",
     "named_codec",
     "pixels_per_byte",
+    "software_of",
 ]
 
 
@@ -147,6 +148,12 @@ class RegionCodec(Protocol):
             planes: the most that the codec's ``plane_bytes(heights, widths)`` gives for any image,
                 if it has such a method: bytes that the planes of images of these sizes take.
         """
+
+
+def software_of(codec: Codec) -> dict[str, str]:
+    """The library behind a codec and its version, by the codec's name, if the codec says it."""
+    version = getattr(codec, "version", "")
+    return {codec.name: version} if version else {}
 
 
 def pixels_per_byte(codec: Codec) -> int:

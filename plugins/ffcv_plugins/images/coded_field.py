@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ffcv.beton.field import ARG_TYPE, Field, Malloc
 from ffcv.plugin import registry
 from ffcv_plugins.images.arguments import as_integer, as_integer_or_none
 from ffcv_plugins.images.choice import CodecName, known_codec
-from ffcv_plugins.images.codec import Codec, installed_codec
+from ffcv_plugins.images.codec import Codec, installed_codec, software_of
 from ffcv_plugins.images.figures import count_figures
 from ffcv_plugins.images.hookspecs import ImageKind
 from ffcv_plugins.images.inputs import GivenImage, fitted
@@ -98,6 +99,10 @@ class ImageField(Field):
         destination["mode"] = FIRST_CODEC
         destination["width"], destination["height"] = width, height
         region[:] = np.frombuffer(stream, np.uint8)
+
+    def software(self) -> Mapping[str, str]:
+        """The codec's library."""
+        return software_of(installed_codec(self.codecs[0].name))
 
     def _kept(self, image: GivenImage) -> tuple[bytes, int, int] | None:
         """Bytes, height and width of an image that is stored as it is."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Malloc
 from ffcv_plugins.images.arguments import as_integer, as_integer_or_none
-from ffcv_plugins.images.codec import installed_codec
+from ffcv_plugins.images.codec import installed_codec, software_of
 from ffcv_plugins.images.figures import count_figures
 from ffcv_plugins.images.inputs import GivenImage, fitted
 from ffcv_plugins.images.jpeg.stream import JpegStream, read_stream
@@ -129,6 +129,14 @@ class RGBImageField(Field):
         destination["data_ptr"], region = malloc(data.size)
         destination["mode"], destination["width"], destination["height"] = mode, width, height
         region[:] = data
+
+    def software(self) -> Mapping[str, str]:
+        """What encodes JPEGs, and decodes those that are encoded anew.
+
+        Nothing in the modes ``"raw"``, which encodes none, and ``"keep"``, whose streams come from
+        elsewhere.
+        """
+        return {} if self.write_mode in ("raw", "keep") else software_of(installed_codec())
 
     def side_index_entry(self, record: Any, data: NDArray[np.uint8]) -> bytes:
         """Where the rows of a JPEG image begin; nothing for raw ones.

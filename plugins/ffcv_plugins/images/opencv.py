@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -14,6 +16,7 @@ from ffcv_plugins.images.jpeg.stream import read_stream
 __all__ = ["OpenCVCodec"]
 
 _FLAGS = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_JPEG_LIBRARY = (re.findall(r"JPEG: *(\S.*)", cv2.getBuildInformation()) or ["JPEG"])[0]
 _END = np.array([0xFF, 0xD9], np.uint8)
 _LARGEST = 65500
 """libjpeg's limit for width and height."""
@@ -30,6 +33,7 @@ class OpenCVCodec:
     """
 
     name = "opencv"
+    version = f"OpenCV {cv2.__version__} ({_JPEG_LIBRARY}), simplejpeg {simplejpeg.__version__}"
 
     def probe(self, data: NDArray[np.uint8]) -> ImageInfo:
         """Read the header; see :meth:`Codec.probe`.

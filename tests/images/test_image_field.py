@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as arrays
 from image_reference import picture
 from jpeg_samples import jpeg
 
+from ffcv.beton.field import Location
 from ffcv.cli import main
 from ffcv.cli.summary import summary
 from ffcv.errors import (
@@ -243,6 +244,7 @@ def test_its_type_id_and_identity_are_in_the_file(installed, tmp_path):
     [
         (lambda: ImageField("plain"), {"plain": "plain 7"}),
         (lambda: RGBImageField("raw"), {}),
+        (lambda: RGBImageField("keep"), {}),
         (lambda: RGBImageField("jpg"), {"opencv": OpenCVCodec.version}),
     ],
 )
@@ -286,6 +288,24 @@ def test_without_the_codec_the_rest_of_the_file_is_read(installed, tmp_path, mon
     finally:
         monkeypatch.undo()
         forget()
+
+
+def test_records_move_to_files_that_name_the_codec_elsewhere(installed):
+    (record,) = encode_values(ImageField("planar"), IMAGES[:1]).records.reshape(1, 1)
+    pointers = np.array([record["data_ptr"][0]], np.uint64)
+    both = ImageField("plain")
+    both.codecs += ImageField("planar").codecs
+    source = Location(ImageField("planar"), pointers)
+    both.relocate(record, source, Location(both, pointers + 77))
+    assert (record["mode"][0], record["data_ptr"][0]) == (FIRST_CODEC + 1, pointers[0] + 77)
+    plain = ImageField("plain")
+    with pytest.raises(ValueError, match="by the codec 'planar', and this file names 'plain'"):
+        plain.relocate(record, Location(both, pointers), Location(plain, pointers))
+    with pytest.raises(ValueError, match="its mode 3 stands for no codec of its file"):
+        plain.relocate(record, Location(plain, pointers), Location(plain, pointers))
+    record["mode"] = 1
+    plain.relocate(record, Location(RGBImageField(), pointers), Location(plain, pointers))
+    assert record["mode"][0] == 1
 
 
 @pytest.mark.parametrize("mode", [0, 1, 3, 255])

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.beton.field import ARG_TYPE, Field, Malloc
+from ffcv.beton.field import ARG_TYPE, Field, Location, Malloc
 from ffcv.plugin import registry
 from ffcv_plugins.images.arguments import as_integer, as_integer_or_none
-from ffcv_plugins.images.choice import CodecName, known_codec
+from ffcv_plugins.images.choice import CodecName, NamesCodecs, known_codec
 from ffcv_plugins.images.codec import Codec, installed_codec, software_of
 from ffcv_plugins.images.figures import count_figures
 from ffcv_plugins.images.hookspecs import ImageKind
@@ -121,6 +121,27 @@ class ImageField(Field):
             got = type(stream).__name__
             raise TypeError(f"image codec {codec.name!r}: encode gave {got}, not bytes")
         return bytes(stream), *pixels.shape[:2]
+
+    def relocate(self, record: NDArray[Any], source: Location, target: Location) -> None:
+        """Make a record of another file one of this file, whose codecs may have other places.
+
+        Raises:
+            ValueError: this file does not name the record's codec.
+        """
+        super().relocate(record, source, target)
+        place = int(record["mode"][0]) - FIRST_CODEC
+        if place < 0:
+            return
+        theirs = source.field.codecs if isinstance(source.field, NamesCodecs) else ()
+        if place >= len(theirs):
+            raise ValueError(f"its mode {place + FIRST_CODEC} stands for no codec of its file")
+        names = [codec.name for codec in self.codecs]
+        if theirs[place].name not in names:
+            raise ValueError(
+                f"it is stored by the codec {theirs[place].name!r}, "
+                f"and this file names {', '.join(map(repr, names))}"
+            )
+        record["mode"] = FIRST_CODEC + names.index(theirs[place].name)
 
     def get_decoder_class(self) -> type:
         """``SimpleRGBImageDecoder``."""

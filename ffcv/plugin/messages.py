@@ -11,7 +11,7 @@ from ffcv.plugin.discovery import DISABLE_VARIABLE, Problem, normalized
 from ffcv.plugin.state import Plugin
 from ffcv.suggesting import closest
 
-__all__ = ["missing_field", "older_field", "unknown_name", "unknown_type_id"]
+__all__ = ["absence", "missing_field", "older_field", "unknown_name", "unknown_type_id"]
 
 _LISTING = "`ffcv plugins` lists what is installed, and what is wrong with it"
 _PACKAGE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
@@ -46,22 +46,33 @@ def missing_field(
 ) -> str:
     """No plugin provides the field that a file was written with."""
     what = f"{_which(field)} of type {name} needs the package {distribution!r}"
+    return what + absence(distribution, plugins, problems)
+
+
+def absence(distribution: str, plugins: Sequence[Plugin], problems: Sequence[Problem]) -> str:
+    """Why something of a distribution is not there, and what to do; the end of a sentence.
+
+    Args:
+        distribution: its name, which may come out of a file.
+        plugins: all there are.
+        problems: all there are.
+    """
     ours = [p for p in plugins if normalized(p.distribution) == normalized(distribution)]
     disabled = [p.name for p in ours if p.status == "disabled"]
     wrong = [p.text for p in problems if normalized(p.distribution) == normalized(distribution)]
     if disabled:
-        return f"{what}, whose plugin {disabled[0]!r} is switched off by {DISABLE_VARIABLE}"
+        return f", whose plugin {disabled[0]!r} is switched off by {DISABLE_VARIABLE}"
     if wrong:
-        return f"{what}, which is installed, but: {wrong[0]}"
+        return f", which is installed, but: {wrong[0]}"
     if ours:
         return (
-            f"{what}, but the installed version {ours[0].version} does not provide it: "
+            f", but the installed version {ours[0].version} does not provide it: "
             f"{_upgrade(distribution, ours[0].version)}"
         )
-    # The name comes out of a file; only what is certainly one name is put into a command.
+    # Only what is certainly one name is put into a command.
     if not re.fullmatch(_PACKAGE_NAME, distribution):
-        return f"{what}, which is no valid name of a package"
-    return f"{what}: pip install {distribution}"
+        return ", which is no valid name of a package"
+    return f": pip install {distribution}"
 
 
 def older_field(registered: Registered, version: int, field: str | None) -> str:

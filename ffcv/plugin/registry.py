@@ -33,6 +33,7 @@ __all__ = [
     "Plugin",
     "Problem",
     "Registered",
+    "absence",
     "adapt",
     "available",
     "contributions",
@@ -171,6 +172,20 @@ def field_by_identity(name: str, distribution: str, version: int, field: str | N
     if registered.version < version:
         raise MissingPluginError(messages.older_field(registered, version, field))
     return load_class(registered)
+
+
+def absence(distribution: str) -> str:
+    """Why something of a distribution is not there, and what to do: the end of a message.
+
+    Args:
+        distribution: its name, which may come out of a file.
+
+    Example:
+        >>> absence("ffcv-of-somebody")
+        ': pip install ffcv-of-somebody'
+    """
+    state = _settled()
+    return messages.absence(distribution, state.plugins, state.problems)
 
 
 def identity(cls: type) -> Registered | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -36,8 +35,6 @@ __all__ = [
 
 _REGIONS, _LIBRARY = "native", "opencv"
 """Ours for JPEG: parts in compiled code, and whole images of all kinds."""
-
-_PACKAGE_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?"
 
 
 class CodecName(NamedTuple):
@@ -149,12 +146,9 @@ def choice_for(data: NDArray[np.uint8], name: str | None = None) -> tuple[Choice
 def _named_choice(codec: CodecName) -> Choice:
     """Who decodes what a file says a codec has encoded."""
     if registry.find(codec.name, ImageKind.CODEC) is None:
-        # The name comes out of a file; only what is certainly one name is put into a command.
-        is_package = re.fullmatch(_PACKAGE_NAME, codec.distribution)
-        remedy = f": pip install {codec.distribution}" if is_package else ""
         raise MissingPluginError(
             f"the image codec {codec.name!r}, by which images are stored, needs the package "
-            f"{codec.distribution!r}, which is not installed or does not provide it{remedy}"
+            f"{codec.distribution!r}{registry.absence(codec.distribution)}"
         )
     chosen = installed_codec(codec.name)
     return Choice(codec.name, chosen, _with_regions(chosen))

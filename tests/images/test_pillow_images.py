@@ -230,3 +230,47 @@ def test_a_damaged_jpeg_is_refused_each_time(tmp_path):
     for _ in range(3):
         with pytest.raises(ValueError, match=r"the PIL image '.*half\.jpg': the JPEG stream is"):
             pixels_of(image)
+
+
+def png(mode="RGB", size=(72, 90), **options):
+    stream = io.BytesIO()
+    Image.fromarray(picture(*size)).convert(mode).save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+def with_other_bits(stream, place):
+    return stream[:place] + bytes([stream[place] ^ 16]) + stream[place + 1 :]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "L"])
+def test_a_png_whose_data_were_changed_is_refused(mode, tmp_path):
+    """Pillow shows other pixels for some of them."""
+    whole = png(mode)
+    start = whole.index(b"IDAT") + 4
+    places = [*range(start, len(whole) - 20, 997), *range(len(whole) - 60, len(whole) - 12, 5)]
+    for place in places:
+        damaged, path = with_other_bits(whole, place), tmp_path / "damaged.png"
+        path.write_bytes(damaged)
+        for value in (damaged, path, Image.open(path), Image.open(io.BytesIO(damaged))):
+            for _ in range(2):
+                with pytest.raises(ValueError, match="the PNG is damaged: its data at byte"):
+                    pixels_of(value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "1"])
+def test_sound_pngs_are_taken_whatever_stands_around_their_data(mode, tmp_path):
+    whole = png(mode, (160, 180), compress_level=0)
+    expected = pixels_of(np.asarray(Image.open(io.BytesIO(whole)).convert("RGB")))
+    assert whole.count(b"IDAT") > 1 or mode != "RGB"
+    text = len(b"tEXt").to_bytes(4, "big") + b"tEXt" + b"text" + bytes(4)  # a wrong checksum
+    ending = len(whole) - 12
+    for stream in (
+        whole, whole + b"more", whole[:-5], whole[:ending], whole[:ending] + text + whole[ending:]
+    ):  # fmt: skip
+        path = tmp_path / "sound.png"
+        path.write_bytes(stream)
+        for value in (stream, path, Image.open(path)):
+            np.testing.assert_array_equal(pixels_of(value), expected)
+    opened = Image.open(io.BytesIO(with_other_bits(whole, ending - 9)))
+    with pytest.raises(ValueError, match="the PNG is damaged"):
+        pixels_of(opened)

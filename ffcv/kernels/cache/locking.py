@@ -16,6 +16,9 @@ __all__ = ["compiling", "process_lock"]
 _PATIENCE = 600.0
 """Seconds to wait for another process, which may have been stopped, before compiling as well."""
 
+_NO_WORD = 1.0
+"""Seconds to wait without a word: another process may only load what is compiled."""
+
 compiling = keep_across_forks(threading.RLock())
 """Of the thread that compiles. It is taken outside of any generator: what a signal handler raises
 may leave one where it stands, with all that it holds."""
@@ -51,7 +54,7 @@ def _file_lock(name: str) -> Iterator[None]:
     lock = _held[name] = filelock.FileLock(path, thread_local=False)
     try:
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=_NO_WORD)
         except filelock.Timeout:
             notice.waiting()
             lock.acquire(timeout=_PATIENCE)

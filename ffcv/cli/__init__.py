@@ -13,9 +13,10 @@ everything else goes to stderr. The exit status says how it went:
 ===  ===============================================================================
 0    all is well
 1    something is wrong with what was looked at
-2    wrong usage, or nothing could be looked at; one line on stderr says why
+2    wrong usage, or nothing could be looked at; the last line on stderr says why
 3    ffcv itself failed; a traceback on stderr says where
 130  it was interrupted
+141  whoever read its output went away
 ===  ===============================================================================
 
 In particular, the status is 1 when

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -17,13 +19,16 @@ from ffcv.suggesting import did_you_mean
 if TYPE_CHECKING:
     from ffcv.plugin.registry import Registered
 
-__all__ = ["BROKEN", "INTERRUPTED", "CommandGroup", "Place", "command_of", "name_of"]
+__all__ = ["BROKEN", "INTERRUPTED", "UNREAD", "CommandGroup", "Place", "command_of", "name_of"]
 
 BROKEN = 3
 """Exit status: ffcv itself failed, by an exception that it does not raise on purpose."""
 
 INTERRUPTED = 130
 """Exit status: Ctrl-C, as shells have it."""
+
+UNREAD = 141
+"""Exit status: whoever read the output went away, as ``head`` does; as shells have it."""
 
 FROM_PLUGINS = "From plugins"
 
@@ -96,7 +101,11 @@ class CommandGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("\nAborted!", err=True)
             ctx.exit(INTERRUPTED)
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except BrokenPipeError:
+            # What is still in the buffer would fail once more at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(UNREAD)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # these are click's to deal with
         except Exception:
             click.echo(traceback.format_exc(), err=True)

@@ -232,6 +232,15 @@ def test_a_real_terminal(train: Path, extra: dict[str, str]) -> None:
     assert (b"\x1b[32m" in shown) is not bool(extra)
 
 
+def test_a_reader_that_goes_away(train: Path) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    call = [sys.executable, "-m", "ffcv.cli", "info", train]
+    done = subprocess.run(call, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 4096)

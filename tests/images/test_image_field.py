@@ -183,7 +183,9 @@ def test_loaders_read_it_and_say_who_decodes(installed, name, tmp_path):
         plan = loader.explain()
         got = np.concatenate([np.asarray(images) for images, _ in loader])
     np.testing.assert_array_equal(got, np.stack([IMAGES[0]] * 5))
-    words = "planar: planar; planar for what that cannot decode" if name == "planar" else "plain"
+    words = (
+        "planar: planar, compiled; whole images where that fails" if name == "planar" else "plain"
+    )
     assert words in plan
 
 

@@ -138,7 +138,7 @@ pipelines = {"image": [RandomResizedCropRGBImageDecoder((8, 9))], "label": None}
 loader = Loader(sys.argv[1], batch_size=4, num_workers=1, pipelines=pipelines, drop_last=False)
 batches = [np.asarray(images) for (images,) in loader]
 assert (np.concatenate(batches)[:, 0, 0, 0] == np.arange(10) * 20).all()
-assert "qoi for what that cannot decode" in loader.explain()
+assert "qoi, compiled; whole images" in loader.explain()
 assert "so far" not in loader.explain(), "a kernel decodes all of them"
 """
 

@@ -82,6 +82,8 @@ class Choice:
         """
         if self.region is None:
             return f"{self.label}: {self.library.name}"
+        if isinstance(self.region, Codec):
+            return f"{self.label}: {self.region.name}, compiled; whole images where that fails"
         index = {None: "", True: ", with side index", False: ", without side index"}[with_index]
         return (
             f"{self.label}: {self.region.name}{index}; "

@@ -11,6 +11,7 @@ import pytest
 from ffcv.fields import (
     BytesField,
     FloatField,
+    ImageField,
     IntField,
     JSONField,
     NDArrayField,
@@ -36,6 +37,7 @@ class TestOurs(PluginConformance):
             NDArrayField("float32", (2, 3)),
             TorchTensorField(torch.float32, (2,)),
             RGBImageField(),
+            ImageField("opencv"),
         ]
 
 

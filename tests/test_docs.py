@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,14 @@ def test_places_on_the_map_exist(page: Path) -> None:
     roots = [ROOT, ROOT / "ffcv", plugins, *(path for path in plugins.iterdir() if path.is_dir())]
     places = PLACE.findall(page.read_text("utf-8"))
     assert not [place for place in places if not any((root / place).exists() for root in roots)]
+
+
+def test_the_layers_on_the_map_are_those_that_are_checked() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layers = next(each for each in settings["contracts"] if each["type"] == "layers")["layers"]
+    blocks = (DOCS / "architecture.md").read_text("utf-8").split("```")
+    shown = next(block for block in blocks if block.startswith(f"text\n{layers[0]}\n"))
+    assert shown.split()[1:] == [name for layer in layers for name in layer.split(" | ")]
 
 
 PAGE = f"""Text

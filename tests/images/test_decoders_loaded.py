@@ -25,7 +25,7 @@ from ffcv_plugins.images.layout import JPEG, RAW
 from ffcv_plugins.images.opencv import OpenCVCodec
 from ffcv_plugins.raster.crops import center_crop, random_resized_crop
 from ffcv_plugins.raster.resizing.arrays import resize_array
-from tests.beton.building import patched
+from tests.beton.building import patched, without_block
 from tests.support import unpack_fixture
 
 SHAPES = [(1, 1), (1, 5000), (5000, 1), (3, 2), (17, 16), (90, 130), (400, 300), (8, 700), (2, 2)]
@@ -199,7 +199,8 @@ def test_output_that_is_thirty_times_as_large(tmp_path):
 
 @pytest.mark.parametrize("mode", ["raw", "jpg"])
 def test_claims_of_large_sizes_harm_no_other_sample(tmp_path, mode):
-    path = write(tmp_path / "x.beton", [picture(20, 30, seed) for seed in range(6)], mode)
+    whole = write(tmp_path / "x.beton", [picture(20, 30, seed) for seed in range(6)], mode)
+    path = without_block(tmp_path / "y.beton", whole)  # its checksums would tell of the damage
     decoder = RandomResizedCropRGBImageDecoder(8)
     right = loaded(path, decoder)
     with Reader(path) as reader:
@@ -211,7 +212,7 @@ def test_claims_of_large_sizes_harm_no_other_sample(tmp_path, mode):
         others = [0, 1, 3, 4, 5]
         np.testing.assert_array_equal(loaded(path, decoder, indices=others), right[others])
         with pytest.raises(
-            SampleError, match="more pixels than a JPEG|another size than"
+            SampleError, match="more pixels than its codec|another size than"
         ) as caught:
             loaded(path, decoder)
         assert caught.value.sample == 2

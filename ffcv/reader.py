@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -15,6 +15,8 @@ from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
+from ffcv.beton.opening import OpenFile
+from ffcv.beton.source import Source
 from ffcv.errors import (
     ArgumentError,
     BetonError,
@@ -40,7 +42,7 @@ class Reader:
     same samples; a copy of it at the same place on another machine will do.
 
     Args:
-        fname: the file.
+        fname: the file, or what a storage of a plugin opens as one.
         custom_handlers: field classes (or instances) by the name of the field, for fields that are
             neither part of the format nor provided by a plugin.
 
@@ -68,7 +70,7 @@ class Reader:
         fname: str | os.PathLike[str],
         custom_handlers: Mapping[str, type[Field]] = {},
     ) -> None:
-        self.file = BetonFile(fname)
+        self.file = BetonFile(fname, _storage_for(fname))
         try:
             self.file_name = self.file.path
             self.num_samples = self.file.header.num_samples
@@ -208,3 +210,15 @@ class Reader:
         if wrong is not None:
             raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         return handler
+
+
+def _storage_for(path: Any) -> Callable[[str], Source]:
+    """What opens a path: the storage of a plugin, or a file as any other."""
+    if not isinstance(path, str | os.PathLike):
+        return OpenFile  # which says what is wrong with it
+    found = registry.storage_for(os.fsdecode(path))
+    if found is None:
+        return OpenFile
+    if not issubclass(found, Source):
+        raise PluginError(f"the storage {found.__qualname__} does not derive from Source")
+    return found

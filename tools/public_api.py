@@ -39,6 +39,7 @@ MODULES = (
     "ffcv.plugin",
     "ffcv.plugin.hookspecs",
     "ffcv.plugin.registry",
+    "ffcv.storage",
     "ffcv.testing",
     "ffcv.testing.conformance",
     "ffcv.testing.strategies",

@@ -32,8 +32,9 @@ from ffcv.beton.extension import Extension, FieldManifest, Section, read_manifes
 from ffcv.beton.file import BetonFile
 from ffcv.beton.journal import Journal
 from ffcv.beton.layout import HEADER_DTYPE, HEADER_SIZE, Header, records_start
-from ffcv.beton.opening import Uncopyable, open_regular
+from ffcv.beton.opening import open_regular
 from ffcv.beton.output import Spool, write_all, write_error
+from ffcv.beton.source import Uncopyable
 from ffcv.errors import BetonError, ChecksumError, WriteError
 
 __all__ = ["Appender", "Pieces", "lacks_blocks"]

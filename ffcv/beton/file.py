@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from ffcv.beton.identity import Identity, landmarks, reopened
 from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import RegionTable
+from ffcv.beton.source import SLACK, Source
 from ffcv.beton.tables import Table, Words, is_large, record_words, row_words
 from ffcv.errors import ArgumentError, BetonError, ChecksumError, DamagedFileError
 from ffcv.forking import lazy
@@ -39,6 +41,10 @@ class BetonFile:
     again by its path, and checks that it is the same: number and kind of fields and samples, the
     checksums that it holds, and pieces of its data; its place on the disk does not count.
 
+    Args:
+        path: the file.
+        storage: opens it: a class that derives from :class:`~ffcv.beton.source.Source`.
+
     Attributes:
         path: the file, as it was given.
         header: its header.
@@ -57,16 +63,19 @@ class BetonFile:
         BetonError: it may not be read, for lack of permission for example.
     """
 
-    _open: OpenFile | None = None
+    _open: Source | None = None
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], storage: Callable[[str], Source] = OpenFile
+    ) -> None:
         try:
             self.path = os.fsdecode(path)
         except TypeError as error:
             raise ArgumentError(f"expected the path of a .beton file, got {path!r}") from error
         self._intact: set[str] = set()
         self._tables: dict[Any, Any] = {}
-        self._open = OpenFile(self.path)
+        self._storage = storage
+        self._open = storage(self.path)
         try:
             self.num_bytes = self._open.num_bytes
             head = read_head(self.path, self.read_at, self.num_bytes)
@@ -88,7 +97,8 @@ class BetonFile:
         if self._open is None:
             return type(self).__new__, (type(self),), self.__dict__ | {"_tables": {}}
         self._open.check()  # what was written over it since is not what the other process expects
-        return reopened, (type(self), self._open.place, self.path, self._identity)
+        arguments = self._storage, self._open.place, self.path, self._identity
+        return reopened, (type(self), *arguments)
 
     def __enter__(self) -> BetonFile:
         return self
@@ -111,7 +121,7 @@ class BetonFile:
         return self._open is not None
 
     @property
-    def opened(self) -> OpenFile:
+    def opened(self) -> Source:
         """The owner of what is open. Whoever refers to it may read on when this is closed."""
         if self._open is None:
             raise BetonError(self.path, "this file was closed; open it again")
@@ -130,6 +140,19 @@ class BetonFile:
     def data_end(self) -> int:
         """File offset behind the last data page: no region reaches beyond it."""
         return self.header.alloc_table_ptr if self.extension is None else self.extension.start
+
+    @property
+    def region_end(self) -> int:
+        """File offset beyond which no region reaches that compiled code is given.
+
+        Behind it, :data:`~ffcv.beton.source.SLACK` bytes of a map can be read: extension block and
+        region table follow the pages, and the rest of the last page of memory. A region so near to
+        the end that this is not so is none that a writer may have put there.
+        """
+        if not self.opened.can_map:
+            return self.data_end
+        mapped = -(-self.num_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        return max(min(self.data_end, mapped - SLACK), 0)
 
     @property
     def schema(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 import xxhash
@@ -12,6 +13,7 @@ from ffcv.errors import ChangedFileError
 
 if TYPE_CHECKING:
     from ffcv.beton.file import BetonFile
+    from ffcv.beton.source import Source
 
 __all__ = ["Identity", "landmarks", "reopened"]
 
@@ -62,12 +64,19 @@ class Identity(NamedTuple):
         return cls(end, digest.hexdigest())
 
 
-def reopened(kind: type[BetonFile], place: str, path: str, identity: Identity) -> BetonFile:
+def reopened(
+    kind: type[BetonFile],
+    storage: Callable[[str], Source],
+    place: str,
+    path: str,
+    identity: Identity,
+) -> BetonFile:
     """The file of a pickle, opened again.
 
     Args:
         kind: its class.
-        place: its absolute path.
+        storage: what opens it.
+        place: its absolute path, or URL.
         path: its path, as it was given.
         identity: what it was.
 
@@ -75,7 +84,7 @@ def reopened(kind: type[BetonFile], place: str, path: str, identity: Identity) -
         BetonError: it cannot be opened.
         ChangedFileError: it is another one.
     """
-    file = kind(place)
+    file = kind(place, storage)
     if Identity.of(file, identity.end) != identity:
         raise ChangedFileError(
             place,

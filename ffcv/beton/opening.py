@@ -13,23 +13,23 @@ import stat
 import sys
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ffcv.beton.foreign import url_problem
+from ffcv.beton.source import Source
 from ffcv.errors import (
     BetonError,
     ChangedFileError,
     MissingFileError,
     NotABetonFileError,
-    NotCopyableError,
     TruncatedFileError,
 )
 from ffcv.forking import lazy
 
-__all__ = ["OpenFile", "Uncopyable", "open_regular", "system_problem", "too_many_open"]
+__all__ = ["OpenFile", "open_regular", "system_problem", "too_many_open"]
 
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP}
 _TOO_MANY = {
@@ -45,29 +45,11 @@ _TICK = 100_000_000
 _MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
 
 
-class Uncopyable:
-    """Base of what owns threads, locks or open files, which no copy could have as well.
-
-    Attributes:
-        instead: what to copy instead, in words.
-    """
-
-    instead: ClassVar[str] = "make another one where it is needed"
-
-    def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise NotCopyableError(
-            f"{type(self).__module__}.{type(self).__qualname__} owns threads or open files, so it "
-            f"cannot be copied or pickled; {self.instead}"
-        )
-
-
-class OpenFile(Uncopyable):
+class OpenFile(Source):
     """A regular file, open for reading: the only owner of its descriptor and of its map.
 
-    Whoever reads from the file refers to one of these. The descriptor is closed when the last of
-    them is gone and not before, so that its number never becomes that of another file under a
-    thread that still reads. Copies within the process are the same object; what goes to another
-    process has to open the file anew.
+    The descriptor is closed when the last that refers to this is gone and not before, so that its
+    number never becomes that of another file under a thread that still reads.
 
     Args:
         path: the file.
@@ -81,14 +63,15 @@ class OpenFile(Uncopyable):
         MissingFileError, NotABetonFileError, BetonError: see :func:`open_regular`.
     """
 
-    instead = "send a Reader or a Loader of the file, which opens it again"
+    can_map = True
 
     _fd = -1
     # What outlives all modules, at the end of the interpreter, finds none in ``os`` any more.
     _close = staticmethod(os.close)
 
     def __init__(self, path: str) -> None:
-        self.path, self.place = path, _absolute(path)
+        super().__init__(path)
+        self.place = _absolute(path)
         self._fd = open_regular(path)
         status = os.fstat(self._fd)
         self.num_bytes = status.st_size
@@ -105,23 +88,21 @@ class OpenFile(Uncopyable):
             self._close(self._fd)
         self._fd = -1
 
-    def __copy__(self) -> OpenFile:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> OpenFile:
-        return self
-
     def fileno(self) -> int:
         """The descriptor, as long as somebody refers to this object."""
         return self._fd
 
-    @lazy
+    @property
     def data(self) -> NDArray[np.uint8]:
         """The whole file, ``(num_bytes,)`` uint8, read-only; mapped when it is first asked for.
 
         Raises:
             BetonError: it cannot be mapped.
         """
+        return self._data
+
+    @lazy
+    def _data(self) -> NDArray[np.uint8]:
         try:
             mapped = mmap.mmap(self._fd, self.num_bytes, access=mmap.ACCESS_READ, **_MAP_OPTIONS)
         except OSError as error:
@@ -134,13 +115,7 @@ class OpenFile(Uncopyable):
     @property
     def is_mapped(self) -> bool:
         """Whether somebody has asked for :attr:`data`."""
-        return "data" in self.__dict__
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        """Read ``length`` bytes at a file offset; raises the same as :meth:`read_into`."""
-        buffer = np.empty(length, np.uint8)
-        self.read_into(offset, buffer)
-        return buffer.tobytes()
+        return "_data" in self.__dict__
 
     def read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
         """Fill ``buffer`` from a file offset on.
@@ -212,10 +187,6 @@ class OpenFile(Uncopyable):
             f"it shrank while it was open, {how}; what was read since is not to be trusted. Copy "
             "or write it again, under another name that is renamed at the end, and open it again",
         )
-
-    def truncated(self, end: int) -> TruncatedFileError:
-        """The error to raise where the file was to have bytes up to ``end``."""
-        return TruncatedFileError(self.path, f"it ends before byte {end}")
 
 
 def _time_of_last_change(status: os.stat_result) -> int | None:

@@ -12,7 +12,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TypeVar
 
 from ffcv.beton.blocks import BlockDigest
-from ffcv.beton.opening import Uncopyable, system_problem, too_many_open
+from ffcv.beton.opening import system_problem, too_many_open
+from ffcv.beton.source import Uncopyable
 from ffcv.errors import DiskFullError, WriteError
 
 __all__ = ["OutputFile", "OutputStream", "Spool", "write_all", "write_error"]

@@ -7,9 +7,7 @@ without, as in files of FFCV 1.x, is read as a whole.
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import xxhash
@@ -17,8 +15,9 @@ from numpy.typing import NDArray
 
 from ffcv.beton.blocks import BlockChecksums
 from ffcv.beton.layout import REGION_SIZE
-from ffcv.beton.opening import OpenFile
-from ffcv.errors import BetonError, ChecksumError
+from ffcv.beton.reserving import reserve
+from ffcv.beton.source import Source
+from ffcv.errors import ChecksumError
 from ffcv.forking import lazy
 
 __all__ = ["MOST_IN_MEMORY", "Table", "Words", "is_large", "record_words", "row_words", "samples"]
@@ -93,7 +92,7 @@ class Table:
 
     def __init__(
         self,
-        file: OpenFile,
+        file: Source,
         offset: int,
         length: int,
         checksums: BlockChecksums | None,
@@ -105,7 +104,8 @@ class Table:
         self.is_unchecked = checksums is None
         self._file, self._offset, self._words = file, offset, words
         self._checksums, self._remedy = checksums, remedy
-        self._is_mapped = is_large(length) and (mapped or checksums is None)
+        wants_map = mapped or checksums is None
+        self._is_mapped = file.can_map and is_large(length) and wants_map
         if checksums is not None:
             self._known = np.zeros(len(checksums.values), np.bool_)
             self._shift = checksums.block_size.bit_length() - 1
@@ -207,21 +207,9 @@ class Table:
 
 
 def _reserve(path: str, length: int) -> NDArray[np.uint8]:
-    """Memory that takes no room until it is written to.
-
-    Raises:
-        BetonError: the system has none.
-    """
-    if not is_large(length):
-        return np.empty(length, np.uint8)
-    # NumPy would ask for large pages, the first byte of which makes two megabytes.
-    flags: Any = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
-    try:
-        memory = mmap.mmap(-1, length, flags=flags)
-        if hasattr(mmap, "MADV_NOHUGEPAGE"):
-            memory.madvise(mmap.MADV_NOHUGEPAGE)
-    except OSError as error:
-        raise BetonError(
-            path, f"there is no room for a table of {length} bytes: {error.strerror}"
-        ) from error
-    return np.frombuffer(memory, np.uint8)
+    """Memory for a table, of which only what is written to takes room if it is large."""
+    return (
+        np.frombuffer(reserve(path, length), np.uint8)
+        if is_large(length)
+        else np.empty(length, np.uint8)
+    )

@@ -25,7 +25,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ffcv.beton.opening import Uncopyable
+from ffcv.beton.source import Uncopyable
 from ffcv.forking import in_forked_children
 
 __all__ = ["DeviceCopy", "PassStreams", "StreamPool", "cuda_device"]

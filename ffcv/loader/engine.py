@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from ffcv.beton.opening import Uncopyable
+from ffcv.beton.source import Uncopyable
 from ffcv.forking import in_forked_children
 from ffcv.loader.work import Batch, Work
 from ffcv.pipeline.raising import described, is_signal, raise_instead

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sized
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ffcv.beton.opening import Uncopyable
+from ffcv.beton.source import Uncopyable
 from ffcv.errors import EmptyPassError, LoaderClosedError
 from ffcv.loader.engine import Run
 

@@ -106,14 +106,19 @@ class Planner:
         return _StoredField(self, field)
 
     def source(self, field: str, mapped: bool) -> StageSource:
-        """A field as compiled code reads it: through the map, or its regions copied to memory."""
+        """A field as compiled code reads it: through the map, or its regions copied to memory.
+
+        What has no map, as an archive or a server, is fetched for each chunk of samples.
+        """
         file = self.reader.file
+        mapped = mapped and file.opened.can_map
         if mapped not in self._storages:
             self._storages[mapped] = Storage.of(file, mapped, self._os_cache)
         records, regions = self._record_table(), file.region_table(self._os_cache)
         size = records.length // max(self.reader.num_samples, 1)
+        has_regions = self.reader.handlers[field].pointer is not None
         needs = [lambda ids: records.need(ids * size, (ids + 1) * size), regions.need_samples]
-        if self.reader.handlers[field].pointer is None:
+        if not has_regions:
             needs.pop()
 
         def need_all() -> None:
@@ -123,10 +128,11 @@ class Planner:
         return StageSource(
             self._storages[mapped],
             self._view(field),
-            0 if mapped else file.largest_region,
+            0 if mapped or not file.opened.can_map else file.largest_region,
             file.opened,
             (*needs, *(index.need for index in self._side_indexes(field))),
             need_all,
+            is_fetched=has_regions and not file.opened.can_map,
         )
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
-from ffcv.beton.opening import Uncopyable
+from ffcv.beton.source import Uncopyable
 
 if TYPE_CHECKING:
     import numpy as np

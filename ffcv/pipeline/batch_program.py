@@ -291,6 +291,8 @@ class BatchDecoderProgram(_BatchStageProgram):
         seeders: Sequence[Seeder] = (),
     ) -> None:
         super().__init__(path, output, stage, jit, seeders)
+        if source.owner is not None:
+            _ = source.owner.data  # it reads through the map; where there is none, this says so
         self._metadata, self._storage = source.records["f0"], source.storage
         self._owner, self._need_all = source.owner, source.need_all
         self.devices = [self.state.device, *(query.device for query in queries(self.memory))]

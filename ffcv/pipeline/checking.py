@@ -155,7 +155,7 @@ class _Walk:
         """A copy of a batch operation that knows its field, and what it declares."""
         operation = copy.copy(operation)
         operation.accept_field(self.stored.field)
-        operation.lend_globals(self.globals_of_field)
+        operation._lend_globals(self.globals_of_field)
         declared: Any = self._declaration(operation, state)
         if not (isinstance(declared, tuple) and len(declared) == 2):
             raise TypeError(

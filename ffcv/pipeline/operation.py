@@ -19,7 +19,12 @@ __all__ = ["LoaderHooks", "Operation"]
 
 
 class LoaderHooks:
-    """What operations are given by the loader that they stand in, and may ask it for."""
+    """What operations are given by the loader that they stand in, and may ask it for.
+
+    Attributes:
+        metadata: the records of the pipeline's field, read when they are first asked for.
+        memory_read: the function that reads regions, for the code of decoders.
+    """
 
     def accept_field(self, field: Field) -> None:
         """Receive the field whose pipeline this is, before anything else is called."""
@@ -45,7 +50,7 @@ class LoaderHooks:
         self.metadata = metadata
         self.memory_read = memory_read
 
-    def lend_globals(
+    def _lend_globals(
         self, globals_of_field: Callable[[], tuple[NDArray[Any], Callable[..., Any]]]
     ) -> None:
         """Say where to get what :meth:`accept_globals` receives; the loader calls this."""

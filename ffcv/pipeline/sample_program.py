@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ffcv.beton.source import SLACK
 from ffcv.errors import ChecksumError, DamagedFileError, SampleError, TruncatedFileError
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
@@ -23,7 +24,8 @@ from ffcv.pipeline.shared_draws import warn_of_shared_draws
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments, StageCode
 from ffcv.pipeline.stage_source import StageSource
-from ffcv.storage.regions import READ_ERRORS, SHORT_READ, read_region
+from ffcv.storage.arena import Arena
+from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,11 +36,19 @@ _DRAW_SO = "Draw in the kernel, by its key, or in params() with torch, whose dra
 
 
 class WorkerMemory(NamedTuple):
-    """What one worker needs besides the batch, for one stage."""
+    """What one worker needs besides the batch, for one stage.
+
+    Attributes:
+        buffer: room for one region, if regions are copied.
+        workspaces: one for each operation.
+        scratch: samples between two operations.
+        arena: where regions are fetched to, if they are.
+    """
 
     buffer: NDArray[np.uint8]
     workspaces: tuple[Any, ...]
     scratch: tuple[NDArray[Any], ...]
+    arena: Arena | None = None
 
     @property
     def nbytes(self) -> int:
@@ -150,11 +160,33 @@ class SampleProgram(Program):
             workspaces = tuple(
                 asked_workspace(step.operation, self.place(step)) for step in self.stage.steps
             )
+        arena = None
+        if self.source is not None and self.source.is_fetched:
+            assert self.source.owner is not None
+            arena = Arena(self.source.owner)
         return WorkerMemory(
-            np.empty(size, np.uint8),
+            np.empty(size + SLACK, np.uint8)[:size],
             workspaces,
             tuple(map(empty_sample, scratch_states(self.stage))),
+            arena,
         )
+
+    def fetch(self, memory: WorkerMemory, indices: NDArray[np.int64]) -> None:
+        """Have what some samples need in a worker's arena, if their storage wants that.
+
+        Raises:
+            BetonError: it cannot be read.
+        """
+        arena = memory.arena
+        if arena is not None:
+            ranges = self.byte_ranges(indices)
+            arena.fill(list(zip(ranges["offset"].tolist(), ranges["nbytes"].tolist(), strict=True)))
+
+    def storage_for(self, memory: WorkerMemory) -> Storage:
+        """The storage as a worker with this memory sees it."""
+        assert self.source is not None
+        storage = self.source.storage
+        return storage if memory.arena is None else storage._replace(data=memory.arena.data)
 
     def target_view(self, batch: NDArray[Any]) -> NDArray[Any]:
         """The batch as the stage's code knows it."""
@@ -181,7 +213,7 @@ class SampleProgram(Program):
             before = self.stage.source
             source: Any = batch_view(np.empty((1, *before.shape), before.dtype))
         else:
-            source = (self.source.storage, self.source.records, memory.buffer)
+            source = (self.storage_for(memory), self.source.records, memory.buffer)
         params = self._params()
         bases = np.zeros(len(params), np.uint64)
         indices = np.zeros(1, np.int64)
@@ -215,14 +247,15 @@ class _SampleEpoch(EpochProgram):
             ChecksumError: what says where samples lie is damaged, and ``failed`` is ``None``.
         """
         program = self.program
+        own = program.worker_memory(worker)
         if program.source is not None:
             try:
                 program.source.prepare(indices)
+                program.fetch(own, indices)
             except (ChecksumError, DamagedFileError) as damage:
                 if failed is None:
                     raise
                 return self._run_what_is_there(worker, indices, memory, failed, damage)
-        own = program.worker_memory(worker)
         arguments = self._arguments(own, indices, source, memory)
         slot, stop, assisted = 0, len(indices), -1
         while slot < stop:
@@ -230,10 +263,10 @@ class _SampleEpoch(EpochProgram):
             try:
                 slot, step, code = self.code.run(slot, stop, *arguments)
             except BaseException as raised:
-                own = self.program.worker_memory(worker, anew=True)
+                own = self._new_memory(worker, indices)
                 arguments = self._arguments(own, indices, source, memory)
                 slot, error = self._raised(raised, slot, arguments, own)
-                own = self.program.worker_memory(worker, anew=True)
+                own = self._new_memory(worker, indices)
                 arguments = self._arguments(own, indices, source, memory)
             else:
                 if slot == stop:
@@ -250,6 +283,12 @@ class _SampleEpoch(EpochProgram):
                         error = None  # its traceback has this frame: it would keep itself
                 failed[slot] = error
                 slot += 1
+        return memory
+
+    def _new_memory(self, worker: int, indices: NDArray[np.int64]) -> WorkerMemory:
+        """Other memory for a worker, with all that its samples need."""
+        memory = self.program.worker_memory(worker, anew=True)
+        self.program.fetch(memory, indices)
         return memory
 
     def _run_what_is_there(
@@ -277,7 +316,7 @@ class _SampleEpoch(EpochProgram):
         """What the stage's function gets besides the slots."""
         stored = self.program.source
         if stored is not None:
-            source = (stored.storage, stored.records, own.buffer)
+            source = (self.program.storage_for(own), stored.records, own.buffer)
         else:
             source = batch_view(np.ascontiguousarray(source))
         target = self.program.target_view(memory)
@@ -333,7 +372,8 @@ class _SampleEpoch(EpochProgram):
         data = memory.buffer[:0]
         if pointer is not None:
             where = record[pointer] if pointer else record
-            problem, data = read_region(program.source.storage, memory.buffer, where, sample)
+            storage = program.storage_for(memory)
+            problem, data = read_region(storage, memory.buffer, where, sample)
             if problem:
                 return self._error(0, problem, sample)
         try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ffcv.beton.opening import OpenFile
+    from ffcv.beton.source import Source
 
 __all__ = ["StageSource"]
 
@@ -32,14 +32,17 @@ class StageSource:
         owner: who keeps the storage open.
         needs: what makes parts of tables ready: each is called with the samples that will be read.
         need_all: makes all of the tables ready, for code that looks anywhere.
+        is_fetched: whether regions are fetched into an arena of the worker's before samples are
+            made, because compiled code cannot reach them where they are.
     """
 
     storage: Storage
     records: NDArray[Any]
     buffer_size: int = 0
-    owner: OpenFile | None = None
+    owner: Source | None = None
     needs: tuple[Callable[[NDArray[np.int64]], None], ...] = ()
     need_all: Callable[[], None] = _all_there
+    is_fetched: bool = False
 
     def __deepcopy__(self, memo: Any) -> StageSource:
         return self  # all of it is read-only, and may be as large as the file

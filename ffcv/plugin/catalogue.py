@@ -24,6 +24,7 @@ HOOKS: dict[str, tuple[StrEnum, ...]] = {
     "ffcv_operations": (Kind.DECODER, Kind.TRANSFORM),
     "ffcv_orders": (Kind.ORDER,),
     "ffcv_commands": (Kind.COMMAND,),
+    "ffcv_storages": (Kind.STORAGE,),
 }
 """Which kinds of contribution each hook of the core may return."""
 
@@ -229,6 +230,10 @@ def _fault(contribution: object, kinds: tuple[StrEnum, ...]) -> str | None:
         fault = "a type id, but it is no field"
     elif number is not None and number not in FORMAT_TYPE_IDS:
         fault = f"type id {number!r}, which version 2 does not define (leave it out)"
+    elif bool(contribution.opens) != (contribution.kind == Kind.STORAGE):
+        fault = f"opens={contribution.opens!r}, which storages and no others have"
+    elif not all(re.fullmatch(r"\.\w+|\w+://", str(place)) for place in contribution.opens):
+        fault = f"opens={contribution.opens!r} where endings ('.zip') and schemes ('s3://') belong"
     elif not isinstance(contribution.version, int) or contribution.version < 1:
         fault = f"version {contribution.version!r} where a whole number from 1 belongs"
     return fault and f"{contribution.name!r} with {fault}"

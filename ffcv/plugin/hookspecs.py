@@ -45,6 +45,12 @@ def ffcv_orders() -> Iterable[Contribution]:  # type: ignore[empty-body]
 
 
 @hookspec
+def ffcv_storages() -> Iterable[Contribution]:  # type: ignore[empty-body]
+    """Storages: classes that derive from :class:`ffcv.storage.Source` and give the bytes of files
+    in places of their own. Each says in ``opens`` by which paths it is meant."""
+
+
+@hookspec
 def ffcv_hookspecs() -> Iterable[Hook]:  # type: ignore[empty-body]
     """Hooks of the plugin's own, by which others contribute to it things of kinds that it defines.
 

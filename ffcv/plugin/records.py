@@ -22,6 +22,7 @@ class Kind(StrEnum):
     TRANSFORM = "transform"
     ORDER = "order"
     COMMAND = "command"
+    STORAGE = "storage"
     IMAGE_CODEC = "image codec"
     """That of the plugin for images, ``ImageKind.CODEC``, for plugins that know it by this name."""
 
@@ -43,6 +44,8 @@ class Contribution:
         aliases: other public names of the same class.
         appended_by_default: transforms only: whether it ends the pipeline of a field for which the
             user gave none. At most one installed transform has it.
+        opens: storages only: the endings of the paths that it opens, such as ``".zip"``, or the
+            beginnings of URLs, such as ``"s3://"``.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Contribution:
     requires: str | None = None
     aliases: tuple[str, ...] = ()
     appended_by_default: bool = False
+    opens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

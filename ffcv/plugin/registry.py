@@ -26,7 +26,7 @@ from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.discovery import Problem, normalized
 from ffcv.plugin.loading import class_if_imported, is_available, load_class
-from ffcv.plugin.records import Hook
+from ffcv.plugin.records import Hook, Kind
 from ffcv.plugin.state import Plugin, PluginState
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "problems",
     "reset",
     "seeders",
+    "storage_for",
     "type_id",
 ]
 
@@ -264,6 +265,20 @@ def default_transform() -> type | None:
     usable = (r for r in _settled().catalogue.defaults if is_available(r))
     registered = next(usable, None)
     return None if registered is None else load_class(registered)
+
+
+def storage_for(path: str) -> type | None:
+    """The storage that is meant by a path or URL; ``None`` where it is a file as any other.
+
+    Raises:
+        MissingPluginError: it requires a package that is not installed.
+        PluginError: it cannot be imported.
+    """
+    for registered in contributions(Kind.STORAGE):
+        places = tuple(place.lower() for place in registered.contribution.opens)
+        if path.lower().endswith(places) or path.lower().startswith(places):
+            return load_class(registered)
+    return None
 
 
 def plugins() -> list[Plugin]:

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from ffcv.beton.opening import OpenFile, Uncopyable
+from ffcv.beton.source import Source, Uncopyable
 from ffcv.forking import in_forked_children, keep_across_forks
 
 __all__ = ["Watch", "is_available", "watching"]
@@ -58,7 +58,7 @@ class Watch(Uncopyable):
         is_over: whether it was released. Nobody may begin to read then.
     """
 
-    def __init__(self, file: OpenFile) -> None:
+    def __init__(self, file: Source) -> None:
         self._file, self.is_over = file, False
         # Taking something out of either is atomic.
         self._readers: list[None] = []
@@ -106,7 +106,7 @@ class Watch(Uncopyable):
 
 
 @contextmanager
-def watching(file: OpenFile) -> Iterator[None]:
+def watching(file: Source) -> Iterator[None]:
     """Read a file within a ``with`` block, and learn at its end if it was not all there.
 
     Raises:
@@ -146,7 +146,7 @@ class _Maps:
         self._watchers: dict[int, set[_Place]] = {}
         self._handlers: list[_Handler] = []
 
-    def watch(self, file: OpenFile) -> _Place:
+    def watch(self, file: Source) -> _Place:
         start = file.data.ctypes.data
         with self._lock:
             known = np.flatnonzero(_table[:, _START] == start)

@@ -60,8 +60,8 @@ class Storage(NamedTuple):
         per_sample: how many regions each sample has, or 0; a hint where to look.
         descriptor: ``-1`` to read through the map; otherwise an open file descriptor, from which
             each region is read into the caller's buffer. It is borrowed: whoever reads refers to
-            the file's :class:`~ffcv.beton.opening.OpenFile` meanwhile.
-        num_bytes: size of the file.
+            the file's :class:`~ffcv.beton.source.Source` meanwhile.
+        num_bytes: where regions end at the latest.
     """
 
     data: NDArray[np.uint8]
@@ -76,12 +76,17 @@ class Storage(NamedTuple):
 
         Args:
             file: the file.
-            mapped: whether to read regions through its map, or else by its descriptor.
+            mapped: whether to read regions through its map, or else by its descriptor; where there
+                is none, whoever uses this puts ``data`` in.
             maps_table: whether to look at a large region table through the map.
         """
         table = file.region_table(maps_table)
-        data, descriptor = (file.data, -1) if mapped else (_NOTHING, file.fileno())
-        return cls(np.asarray(data), table.rows, table.per_sample, descriptor, file.num_bytes)
+        data, descriptor = _NOTHING, -1
+        if mapped:
+            data = file.data
+        elif file.opened.can_map:
+            descriptor = file.fileno()
+        return cls(np.asarray(data), table.rows, table.per_sample, descriptor, file.region_end)
 
     def __copy__(self) -> Storage:
         return self

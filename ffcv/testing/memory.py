@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.field import ARG_TYPE, Field, Location
 from ffcv.beton.side_index import NoEntry, SideIndex, compute_entry
+from ffcv.beton.source import SLACK
 from ffcv.pipeline import Stored
 
 __all__ = ["OUTPUT", "PATH", "Encoded", "GuardedArray", "Regions", "encode_values", "relocated"]
@@ -51,8 +52,12 @@ class Regions:
         return np.array([-1 if region is None else region.size for region in found], np.int64)
 
     def flat(self) -> NDArray[np.uint8]:
-        """All regions as one array: the byte of pointer ``p`` is at ``p - first_pointer``."""
-        memory = np.zeros(self._next - _FIRST_POINTER, np.uint8)
+        """All regions as one array: the byte of pointer ``p`` is at ``p - first_pointer``.
+
+        Behind it there is as much memory as behind the regions of a file.
+        """
+        size = self._next - _FIRST_POINTER
+        memory = np.zeros(size + SLACK, np.uint8)[:size]
         for pointer, region in self.by_pointer.items():
             memory[pointer - _FIRST_POINTER :][: region.size] = region
         return memory

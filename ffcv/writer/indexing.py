@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ffcv.beton.appending import Appender, Pieces, lacks_blocks
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
+from ffcv.beton.opening import OpenFile
 from ffcv.beton.side_index import NoEntry, SideIndexWriter, compute_entry, section_name
 from ffcv.errors import ArgumentError, ChecksumError, DamagedFileError, SampleEncodingError
 from ffcv.processors import available_cores
@@ -78,7 +79,7 @@ def add_side_indexes(
     Raises:
         BetonError: the file cannot be used, or may not be changed.
         MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
-        ArgumentError: there is no such field, or it has no side index.
+        ArgumentError: there is no such field, it has no side index, or this is no ordinary file.
         SampleEncodingError: a field failed for another reason than its data.
         DiskFullError: no space is left; the file is as it was.
         WriteError: another process is adding something to the file, or changed it.
@@ -97,6 +98,12 @@ def add_side_indexes(
     with ExitStack() as stack:
         appender = stack.enter_context(Appender(path))
         reader = stack.enter_context(Reader(path, custom_handlers))
+        if not isinstance(reader.file.opened, OpenFile):
+            storage = type(reader.file.opened).__qualname__
+            raise ArgumentError(
+                f"{reader.file_name}: side indexes are added to .beton files, not to what "
+                f"{storage} reads"
+            )
         counts = [EntryCount(name, kind) for name, kind in _chosen(reader, fields).items()]
         indexes = [SideIndexWriter(appender.spool(), reader.num_samples) for _ in counts]
 

@@ -180,6 +180,19 @@ def test_a_strangers_image_codec(python: Python, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_strangers_storage(python: Python, tmp_path: Path) -> None:
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    source = tmp_path / "source"
+    _copy(CONTRIB / "ffcv-zip", source)
+    python("-m", "pip", "install", *OFFLINE, source)
+    listing = python("-m", "ffcv.cli", "plugins")
+    assert "zip (ffcv-zip 0.1.0), loaded" in listing
+    assert "ZipOfImages" in listing
+    assert " passed" in python("-m", "pytest", "-q", "-p", "no:cacheprovider", source / "tests")
+
+
+@pytest.mark.slow
 def test_a_strangers_plugin(python: Python, tmp_path: Path) -> None:
     pytest.importorskip("hatchling")
     pytest.importorskip("pip")

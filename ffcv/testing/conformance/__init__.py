@@ -18,5 +18,12 @@ from ffcv.testing.conformance.commands import CommandConformance
 from ffcv.testing.conformance.fields import FieldConformance
 from ffcv.testing.conformance.operations import OperationConformance
 from ffcv.testing.conformance.plugins import PluginConformance
+from ffcv.testing.conformance.storages import StorageConformance
 
-__all__ = ["CommandConformance", "FieldConformance", "OperationConformance", "PluginConformance"]
+__all__ = [
+    "CommandConformance",
+    "FieldConformance",
+    "OperationConformance",
+    "PluginConformance",
+    "StorageConformance",
+]

@@ -80,7 +80,7 @@ class RegionTable:
             return
         size = self.per_sample * REGION_SIZE
         if size:
-            self._table.need(ids * size, (ids + 1) * size)
+            self._table.need_rows(ids, size)
         else:
             self._table.need_all()
 
@@ -91,7 +91,7 @@ class RegionTable:
         return find_sizes(self.rows, pointers, self._need_rows)
 
     def _need_rows(self, rows: NDArray[np.intp]) -> None:
-        self._table.need(rows * REGION_SIZE, (rows + 1) * REGION_SIZE)
+        self._table.need_rows(rows, REGION_SIZE)
 
     def _read_rows(self, first: int, buffer: NDArray[np.uint8]) -> None:
         self._table.read_into(first * REGION_SIZE, buffer)

@@ -178,6 +178,14 @@ class Table:
             if not self._known[blocks].all():
                 self._read(np.unique(blocks[~self._known[blocks]]))
 
+    def need_rows(self, rows: NDArray[np.int64], size: int) -> None:
+        """Make sure that some rows of ``size`` bytes each are there; raises the same.
+
+        It is called for every chunk of samples, so it is quick once all of the table is there.
+        """
+        if not self.is_complete:
+            self.need(rows * size, (rows + 1) * size)
+
     def need_all(self) -> None:
         """Make sure that all of it is there; raises the same as :meth:`need`."""
         if not self.is_complete:

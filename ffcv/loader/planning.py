@@ -117,11 +117,10 @@ class Planner:
         records, regions = self._record_table(), file.region_table(self._os_cache)
         size = records.length // max(self.reader.num_samples, 1)
         has_regions = self.reader.handlers[field].pointer is not None
-        find_regions = [regions.need_samples] if has_regions else []
-
-        def need_records(indices: NDArray[np.int64]) -> None:
-            if not records.is_complete:  # asked here as well, since it is asked for every chunk
-                records.need(indices * size, (indices + 1) * size)
+        needs: list[Callable[[NDArray[np.int64]], None]]
+        needs = [functools.partial(records.need_rows, size=size)]
+        if has_regions:
+            needs.append(regions.need_samples)
 
         def need_all() -> None:
             records.need_all()
@@ -132,7 +131,7 @@ class Planner:
             self._view(field),
             0 if mapped or not file.opened.can_map else file.largest_region,
             file.opened,
-            (need_records, *find_regions, *(index.need for index in self._side_indexes(field))),
+            (*needs, *(index.need for index in self._side_indexes(field))),
             need_all,
             is_fetched=has_regions and not file.opened.can_map,
         )

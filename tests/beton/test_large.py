@@ -7,10 +7,15 @@ import sys
 
 import numpy as np
 import pytest
+import xxhash
 
+from ffcv.beton.block import BlockWriter
+from ffcv.beton.blocks import BLOCK_SIZE, BlockDigest
 from ffcv.beton.builder import BetonBuilder, PendingRegion
+from ffcv.beton.extension import Extension, FieldManifest, schema_hash
 from ffcv.beton.file import BetonFile
-from ffcv.beton.layout import FieldDescriptor
+from ffcv.beton.layout import FieldDescriptor, descriptors_to_bytes, pack_arguments
+from ffcv.fields import NDArrayField
 from tests.beton.building import PAGE
 
 SAMPLES = 100_000_000
@@ -43,7 +48,8 @@ def sparse(tmp_path):
     header[0] = (2, 1, PAGE, SAMPLES, table)
     path = tmp_path / "x.beton"
     with path.open("wb") as file:
-        file.write(header.tobytes() + b"\x03x")
+        arguments = pack_arguments(NDArrayField(np.dtype("u1"), (1,)).to_binary())
+        file.write(header.tobytes() + b"\x04x".ljust(17, b"\0") + arguments.tobytes())
         file.truncate(table + 24 * SAMPLES)
     return path
 
@@ -53,6 +59,80 @@ def test_a_hundred_million_samples_open_in_bounded_memory(sparse):
     grown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     # The region table alone has 2,300 MiB.
     assert int(grown) < 64
+
+
+READ_A_FEW = """
+import resource, sys
+import numpy as np
+from ffcv.reader import Reader
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+def bytes_read():
+    with open("/proc/self/io") as file:
+        return int(file.read().split("rchar:")[1].split()[0])
+
+before, read = peak(), bytes_read()
+with Reader(sys.argv[1]) as reader:
+    ids = np.random.default_rng(0).integers(0, reader.num_samples, 500)
+    for mapped in (True, False):
+        records = reader.file.record_table(8, mapped)
+        regions = reader.file.region_table(mapped)
+        records.need_rows(ids, 8)
+        regions.need_samples(ids)
+        assert (records.content.view("<i8")[ids] == 0).all()
+        assert (regions.rows[ids]["size"] == 0).all()
+        assert regions.per_sample == 1
+print(peak() - before, (bytes_read() - read) >> 20)
+"""
+
+
+@pytest.fixture
+def checked(sparse):
+    """The same file as ours would be, with checksums of its blocks of zeros."""
+
+    def zeros(length):
+        digest, block = BlockDigest(), xxhash.xxh3_64_intdigest(bytes(BLOCK_SIZE))
+        digest.length = length // BLOCK_SIZE * BLOCK_SIZE
+        digest._finished.extend([block] * (length // BLOCK_SIZE))
+        digest.update(bytes(length % BLOCK_SIZE))
+        return digest  # its checksum of the whole is another one, which nobody asks for
+
+    with BetonFile(sparse) as file:
+        start, descriptors = file.header.alloc_table_ptr, file.descriptors
+        header = file.header
+    records, rows = zeros(8 * SAMPLES), zeros(24 * SAMPLES)
+    field = FieldManifest("ffcv", "NDArrayField")
+    sums = records.checksum(), rows.checksum()
+    extension = Extension(
+        start, 0, "x", 8, None, SAMPLES, *sums, schema_hash(descriptors, [field]), (field,),
+        largest_region=0, regions_per_sample=1,
+    )  # fmt: skip
+    with sparse.open("r+b") as file:
+
+        def write_at(offset, data):
+            file.seek(offset)
+            file.write(data)
+
+        block = BlockWriter(str(sparse), write_at, start)
+        block.add_blocks("records", records)
+        block.add_blocks("table", rows)
+        table = block.add_manifest(extension.to_json(["x"]))
+        head = header._replace(alloc_table_ptr=table).to_bytes()
+        block.seal(head + descriptors_to_bytes(descriptors))
+        write_at(0, head)
+        file.truncate(table + 24 * SAMPLES)
+    return sparse
+
+
+def test_a_few_of_a_hundred_million_samples_take_what_they_need(checked):
+    command = [sys.executable, "-c", READ_A_FEW, str(checked)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    grown, read = map(int, done.stdout.split())
+    # 500 blocks of the records and 500 of the table, twice; the tables have 3,000 MiB.
+    assert read < 4 * 500 / 16 + 10
+    assert grown < 200
 
 
 WRITE = """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import re
+
 import pytest
 
 from ffcv.loader import OrderOption
@@ -54,3 +57,21 @@ def test_members_of_enumerations_are_listed() -> None:
     text = public_api.listing()
     for option in OrderOption:
         assert f"    {option.name} = {option.value!r}\n" in text
+
+
+def _documented() -> list[str]:
+    pages = (public_api.ROOT / "docs").rglob("*.md")
+    found = (re.findall(r"^::: ([\w.]+)", page.read_text("utf-8"), re.M) for page in pages)
+    return sorted({name for several in found for name in several})
+
+
+@pytest.mark.parametrize("name", _documented())
+def test_what_the_reference_explains_is_listed(name: str) -> None:
+    public = {id(v) for m in public_api.MODULES for _, v in public_api.exported(m)}
+    try:
+        values = [value for _, value in public_api.exported(name)]
+    except ModuleNotFoundError:  # a page may explain one class
+        module, _, attribute = name.rpartition(".")
+        values = [getattr(importlib.import_module(module), attribute)]
+    assert values
+    assert all(id(value) in public for value in values)

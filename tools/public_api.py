@@ -35,12 +35,15 @@ MODULES = (
     "ffcv.kernels",
     "ffcv.kernels.entry",
     "ffcv.kernels.random",
+    "ffcv.kernels.structs",
     "ffcv.kernels.vectors",
     "ffcv.plugin",
     "ffcv.plugin.hookspecs",
+    "ffcv.plugin.records",
     "ffcv.plugin.registry",
     "ffcv.storage",
     "ffcv.testing",
+    "ffcv.testing.harness",
     "ffcv.testing.conformance",
     "ffcv.testing.strategies",
     "ffcv.cli.command",
@@ -48,7 +51,11 @@ MODULES = (
     "ffcv.cli.report",
     "ffcv_plugins.images.functions",
     "ffcv_plugins.images.codec",
+    "ffcv_plugins.images.conformance",
+    "ffcv_plugins.images.decoded",
+    "ffcv_plugins.images.hookspecs",
     "ffcv_plugins.raster.epilogue",
+    "ffcv_plugins.raster.normalization",
     "ffcv",
 )
 """Public modules. A name that several of them have is shown where it comes first."""
@@ -91,22 +98,20 @@ def _qualified(text: str) -> list[str]:
 
 def listing() -> str:
     """All public modules, each with its names."""
-    modules = {name: importlib.import_module(name) for name in MODULES}
     homes: dict[int, str] = {}
-    for name, module in modules.items():
-        for _, value in _exported(module):
-            homes.setdefault(id(value), name)
-    public = {id(value) for module in modules.values() for _, value in _exported(module)}
+    for module in MODULES:
+        for _, value in exported(module):
+            homes.setdefault(id(value), module)
     blocks = []
-    for name, module in sorted(modules.items()):
+    for module in sorted(MODULES):
         lines = []
-        for exported, value in _exported(module):
+        for name, value in exported(module):
             home = homes[id(value)]
-            if home == name or not (inspect.isclass(value) or inspect.isroutine(value)):
-                lines += _described(exported, value, public)
+            if home == module or not (inspect.isclass(value) or inspect.isroutine(value)):
+                lines += _described(name, value, set(homes))
             else:
-                lines.append(f"{exported}: see {home}")
-        blocks.append(f"\n## {name}\n\n```text\n" + "\n".join(lines) + "\n```\n")
+                lines.append(f"{name}: see {home}")
+        blocks.append(f"\n## {module}\n\n```text\n" + "\n".join(lines) + "\n```\n")
     return "".join(blocks)
 
 
@@ -114,8 +119,9 @@ def _head() -> str:
     return PAGE.read_text("utf-8").partition(MARK)[0] + MARK
 
 
-def _exported(module: Any) -> Iterator[tuple[str, Any]]:
+def exported(module_name: str) -> Iterator[tuple[str, Any]]:
     """Names of a module and their values, without those of other people's plugins."""
+    module = importlib.import_module(module_name)
     for name in sorted(module.__all__):
         value = getattr(module, name)
         is_named = inspect.isclass(value) or inspect.isroutine(value)

@@ -276,7 +276,7 @@ def test_tuples_of_which_numpy_would_make_other_values(member, value, words):
 
 def test_tuples_of_members_that_hold_them():
     dtype = [("a", "f4"), ("b", "i8"), ("c", "M8[s]"), ("d", "U3"), ("e", "f2", (2,)), ("f", "?")]
-    value = (0.1, 2**63 - 1, np.datetime64("NaT"), "abc", [float("nan"), 1], True)
+    value = (0.1, 2**63 - 1, np.datetime64("NaT", "s"), "abc", [float("nan"), 1], True)
     found = decode(NDArrayField(dtype, ()), [value], jit=False)[0]
     expected = np.array(value, dtype)
     assert found.tobytes() == expected.tobytes()

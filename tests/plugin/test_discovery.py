@@ -309,7 +309,7 @@ def test_discovery_and_light_classes_import_no_framework(site) -> None:
     print(json.dumps([names, heavy, [m for m in ("torch", "cv2") if m in sys.modules]]))
     """
     (count, shown), heavy, later = json.loads(site.run(code))
-    assert shown >= count > 10
+    assert min(shown, count) > 10
     assert (heavy, later) == ([], [])
 
 

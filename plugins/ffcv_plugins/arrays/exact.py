@@ -69,10 +69,23 @@ def as_floats(array: NDArray[Any], dtype: np.dtype[Any], expected: str) -> NDArr
 
 def as_times(array: NDArray[Any], dtype: np.dtype[Any], expected: str) -> NDArray[Any]:
     """Dates or durations in another unit, whose range is another, too."""
-    converted = array.astype(dtype)
-    lost = converted.astype(array.dtype).astype(np.int64) != array.astype(np.int64)
+    try:
+        converted = array.astype(dtype)
+        lost = converted.astype(array.dtype).astype(np.int64) != array.astype(np.int64)
+    except OverflowError:  # NumPy 2.5 and later; earlier ones give other times without a word
+        kept = [_is_time_of(dtype, time) for time in array.ravel()]
+        _refuse_lost(array, ~np.reshape(kept, array.shape), dtype, expected)
+        raise
     _refuse_lost(array, lost, dtype, expected)
     return converted
+
+
+def _is_time_of(dtype: np.dtype[Any], time: Any) -> bool:
+    """Whether one date or duration, of NumPy, is the same in the unit of ``dtype``."""
+    try:
+        return bool(time.astype(dtype).astype(time.dtype).view("i8") == time.view("i8"))
+    except OverflowError:
+        return False
 
 
 def refuse_rounded_list(

@@ -10,7 +10,7 @@ from ffcv.errors import BetonError
 
 __all__ = ["reserve"]
 
-# Python names it since 3.12. Without it, the system counts addresses as if all of them were used.
+# Only later releases of Python name it. Without it, the system counts all addresses as used.
 _NO_RESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000 if sys.platform == "linux" else 0)
 
 

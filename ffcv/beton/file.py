@@ -19,7 +19,7 @@ from ffcv.beton.head import read_head
 from ffcv.beton.identity import Identity, landmarks, reopened
 from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
-from ffcv.beton.regions import RegionTable
+from ffcv.beton.regions import RegionTable, bounded
 from ffcv.beton.source import SLACK, Source
 from ffcv.beton.tables import Table, Words, is_large, record_words, row_words
 from ffcv.errors import ArgumentError, BetonError, ChecksumError, DamagedFileError
@@ -274,7 +274,8 @@ class BetonFile:
         """
         pointers = np.asarray(pointers, np.uint64)
         sizes, found = self.region_table().find_sizes(pointers.ravel())
-        return self._bounded(pointers.ravel(), sizes, found).reshape(pointers.shape)
+        limits = self._records_start, self.data_end, self.num_bytes
+        return bounded(pointers.ravel(), sizes, found, *limits).reshape(pointers.shape)
 
     @lazy
     def largest_region(self) -> int:
@@ -387,18 +388,6 @@ class BetonFile:
     def _identity(self) -> Identity:
         """By what a pickle knows the file again."""
         return Identity.of(self)
-
-    def _bounded(
-        self, pointers: NDArray[np.uint64], sizes: NDArray[np.uint64], found: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Sizes of those regions that lie in the data pages; unsigned arithmetic cannot wrap."""
-        start, end = np.uint64(self._records_start), np.uint64(self.data_end)
-        inside = (
-            (pointers >= start) & (pointers <= end) & (sizes <= end - np.minimum(pointers, end))
-        )
-        # FFCV 1.x gives an empty region a pointer in front of the pages when it comes first.
-        inside |= (sizes == 0) & (pointers <= np.uint64(self.num_bytes))
-        return np.where(found & inside, sizes, np.uint64(2**64 - 1)).astype(np.int64)
 
     @property
     def _records_start(self) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RegionTable",
     "bisect_right",
+    "bounded",
     "find_sizes",
     "is_sorted",
     "regions_per_sample",
@@ -180,6 +181,34 @@ def find_sizes(
     rows = np.maximum(rows - 1, 0)
     need(rows)
     return table["size"][rows], keys[rows] == pointers
+
+
+def bounded(
+    pointers: NDArray[np.uint64],
+    sizes: NDArray[np.uint64],
+    found: NDArray[np.bool_],
+    start: int,
+    end: int,
+    num_bytes: int,
+) -> NDArray[np.int64]:
+    """Sizes of those regions that lie in the data pages, -1 of others.
+
+    Unsigned arithmetic, as here, cannot wrap.
+
+    Args:
+        pointers: ``(K,)``.
+        sizes: ``(K,)``, as :func:`find_sizes` gives them.
+        found: ``(K,)``, likewise.
+        start: where the records begin.
+        end: where the data pages end.
+        num_bytes: size of the file.
+    """
+    first, last = np.uint64(start), np.uint64(end)
+    inside = (pointers >= first) & (pointers <= last)
+    inside &= sizes <= last - np.minimum(pointers, last)
+    # FFCV 1.x gives an empty region a pointer in front of the pages when it comes first.
+    inside |= (sizes == 0) & (pointers <= np.uint64(num_bytes))
+    return np.where(found & inside, sizes, np.uint64(2**64 - 1)).astype(np.int64)
 
 
 def bisect_right(

@@ -32,7 +32,7 @@ from ffcv.transforms import Cutout, RandomHorizontalFlip, ToDevice, ToTensor, To
 from tests.beton.building import without_block
 
 
-def outcome_of(function, seconds=20.0):
+def outcome_of(function, seconds=120.0):
     """What ``function`` returned or raised; fails if it hangs."""
     outcome = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -61,8 +62,11 @@ class Reader:
         MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
         PluginError: the class of a field is wrong: its ``from_binary`` gives no field, or records
             are not as its ``metadata_type`` and ``pointer`` have to be.
-        ArgumentError: a custom handler is no class of a field, or the file has no field of that
-            name.
+        ArgumentError: a custom handler is no class of a field.
+
+    Warns:
+        RuntimeWarning: there is a custom handler for a field that the file does not have, as where
+            a program has one dict for several files.
     """
 
     def __init__(
@@ -148,10 +152,12 @@ class Reader:
             )
         for name in custom:
             if name not in self.field_names:
-                raise ArgumentError(
+                warnings.warn(
                     f"{self.file.path} has no field {name!r}, for which a custom class is given; "
                     f"its fields are {', '.join(self.field_names)}"
-                    f"{did_you_mean(name, self.field_names)}"
+                    f"{did_you_mean(name, self.field_names)}",
+                    RuntimeWarning,
+                    stacklevel=3,
                 )
         return custom
 

@@ -11,7 +11,7 @@ from ffcv.beton.builder import BetonBuilder, PendingRegion
 from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field
 from ffcv.beton.layout import FieldDescriptor
-from ffcv.errors import ArgumentError, BetonError, DamagedFileError, MissingPluginError
+from ffcv.errors import BetonError, DamagedFileError, MissingPluginError
 from ffcv.fields import IntField, NDArrayField, TorchTensorField
 from ffcv.reader import Reader
 from tests.beton.building import PAGE
@@ -111,10 +111,12 @@ def test_custom_fields_are_given_by_name(tmp_path):
         assert reader.metadata["f0"].tolist() == [(0, 5), (1, 6)]
 
 
-def test_custom_fields_that_the_file_does_not_have_are_refused(tmp_path):
+def test_custom_fields_that_the_file_does_not_have_are_warned_of(tmp_path):
     path = write_custom(tmp_path / "x.beton")
-    with pytest.raises(ArgumentError, match=r"has no field 'spam'.*did you mean 'span'"):
-        Reader(path, {"span": Interval, "spam": IntField})
+    with pytest.warns(RuntimeWarning, match=r"has no field 'spam'.*did you mean 'span'"):
+        reader = Reader(path, {"span": Interval, "spam": IntField})
+    assert list(reader.handlers) == ["span"]
+    reader.close()
 
 
 def test_an_unknown_field_says_how_to_read_it(tmp_path):

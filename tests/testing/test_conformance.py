@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 
 from ffcv.beton.field import ARG_TYPE, Field
+from ffcv.kernels import is_compiled
 from ffcv.kernels.random import integer
 from ffcv.pipeline import SampleDecoder, SampleOperation, State, kernel
 from ffcv.testing.conformance import FieldConformance, OperationConformance
@@ -259,6 +260,40 @@ def copy_four(record, data, destination, params, key):
     for i in range(4):
         destination[i] = data[i]
     return 0
+
+
+@kernel
+def one_too_far(source, destination, params, key):
+    for i in range(source.shape[0] + 1):
+        destination[i] = source[i]
+
+
+@kernel
+def one_too_far_when_compiled(source, destination, params, key):
+    for i in range(source.shape[0] + is_compiled()):
+        destination[i] = source[min(i, source.shape[0] - 1)]
+
+
+class TooFar(AddNoise):
+    kernel = staticmethod(one_too_far)
+
+
+class TooFarWhenCompiled(AddNoise):
+    kernel = staticmethod(one_too_far_when_compiled)
+
+
+def test_an_index_too_far_is_an_error_before_anything_compiled_runs(quick_failures):
+    suite = AddNoiseSuite()
+    suite.operation = TooFar
+    with pytest.raises(AssertionError, match="index 4 is out of bounds.*compiled code checks no"):
+        suite.test_equals_its_reference()
+
+
+def test_no_compiled_run_writes_beside_its_guards(quick_failures):
+    suite = AddNoiseSuite()
+    suite.operation = TooFarWhenCompiled
+    with pytest.raises(AssertionError, match="the kernel wrote out of bounds"):
+        suite.test_use_does_not_change_it()
 
 
 class FourDecoder(SampleDecoder):

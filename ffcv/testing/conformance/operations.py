@@ -17,6 +17,10 @@ from ffcv.testing.memory import GuardedArray
 __all__ = ["OperationConformance"]
 
 
+_FIRST_IN_PYTHON = 3
+"""How many examples run as plain Python before any runs as compiled code."""
+
+
 class Example(NamedTuple):
     """One case: an operation, a batch ``(B, …)``, a seed, and the samples' positions ``(B,)``."""
 
@@ -25,11 +29,28 @@ class Example(NamedTuple):
     seed: int
     ids: list[int]
 
-    def apply(self, **options: Any) -> NDArray[Any]:
+    def apply(self, jit: bool = True) -> NDArray[Any]:
         """Run the operation on the batch."""
-        arguments = {"seed": self.seed, "ids": self.ids, **options}
-        result: NDArray[Any] = apply(self.operation, self.batch, **arguments)
+        result, intact = self.guarded(jit=jit)
+        assert intact, "the kernel wrote out of bounds"
         return result
+
+    def guarded(self, fill: int = 0, jit: bool = True) -> tuple[NDArray[Any], bool]:
+        """The result, written between guards, and whether those are intact.
+
+        Args:
+            fill: what the memory holds beforehand.
+            jit: whether to compile.
+        """
+        made: list[GuardedArray] = []
+
+        def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+            made.append(GuardedArray(shape, dtype, fill))
+            return made[-1].array
+
+        options: dict[str, Any] = {"seed": self.seed, "ids": self.ids, "jit": jit}
+        result = apply(self.operation, self.batch, allocate=allocate, **options)
+        return result, all(array.intact() for array in made)
 
     def part(self, start: int, stop: int) -> Example:
         """The same with some of the samples only."""
@@ -74,9 +95,18 @@ class OperationConformance:
         """States that ``declare`` refuses, and words of the message that it refuses them with."""
         return []
 
-    def _each(self, body: Callable[[Example], None]) -> None:
+    def _each(self, body: Callable[[Example], None], runs: bool = True) -> None:
+        """Try examples of each operation.
+
+        Args:
+            body: raises if an example fails.
+            runs: whether it runs the operation.
+        """
         for operations in choices(self.operations()):
-            check_all(operations.flatmap(self._examples), body, self.max_examples)
+            examples = operations.flatmap(self._examples)
+            if runs:  # compiled code may end the process where Python says what is wrong
+                check_all(examples, _run_in_python, min(self.max_examples, _FIRST_IN_PYTHON))
+            check_all(examples, body, self.max_examples)
 
     def _examples(self, operation: SampleOperation) -> st.SearchStrategy[Example]:
         def with_ids(batch: NDArray[Any]) -> st.SearchStrategy[Example]:
@@ -152,13 +182,13 @@ class OperationConformance:
                 assert _is_plain(one), f"{one!r} is neither a number nor an array"
                 np.testing.assert_equal(one, other)
 
-        self._each(body)
+        self._each(body, runs=False)
 
     def test_destination_may_hold_anything_beforehand(self) -> None:
         """The kernel writes all of its destination, and reads nothing from it before."""
 
         def body(example: Example) -> None:
-            results = [_guarded(example, fill)[0].tobytes() for fill in (0x00, 0xA5)]
+            results = [example.guarded(fill)[0].tobytes() for fill in (0x00, 0xA5)]
             assert results[0] == results[1], "the former content of the destination shows"
 
         self._each(body)
@@ -168,7 +198,7 @@ class OperationConformance:
 
         def body(example: Example) -> None:
             for i in range(len(example.batch)):
-                assert _guarded(example.part(i, i + 1), 0xA5)[1], "the kernel wrote out of bounds"
+                assert example.part(i, i + 1).guarded(0xA5)[1], "the kernel wrote out of bounds"
 
         self._each(body)
 
@@ -181,15 +211,15 @@ class OperationConformance:
         )
 
 
-def _guarded(example: Example, fill: int) -> tuple[NDArray[Any], bool]:
-    """The result, written between guards, and whether those are intact."""
-    made: list[GuardedArray] = []
-
-    def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        made.append(GuardedArray(shape, dtype, fill))
-        return made[-1].array
-
-    return example.apply(allocate=allocate), all(array.intact() for array in made)
+def _run_in_python(example: Example) -> None:
+    """Run one sample as plain Python, in which NumPy checks the bounds of arrays."""
+    try:
+        example.part(0, 1).apply(jit=False)
+    except IndexError as error:
+        raise AssertionError(
+            f"the kernel, as plain Python, raises IndexError: {error}. Compiled, it would read or "
+            "write memory of others: compiled code checks no bounds"
+        ) from error
 
 
 def _is_plain(value: Any) -> bool:

@@ -38,6 +38,9 @@ def ffcv_image_codecs():
         Contribution("gray", Kind.IMAGE_CODEC, "tiny_codec:Gray", "JPEG, and all of it gray"),
         Contribution("noisy", Kind.IMAGE_CODEC, "tiny_codec:Noisy", "fails"),
         Contribution("vague", Kind.IMAGE_CODEC, "tiny_codec:Vague", "knows no ImageInfo"),
+        Contribution("giver", Kind.IMAGE_CODEC, "tiny_codec:Giver", "returns what it decodes"),
+        Contribution("masked", Kind.IMAGE_CODEC, "tiny_codec:Tiny", "has another name"),
+        Contribution("nameless", Kind.IMAGE_CODEC, "tiny_codec:Nameless", "has none"),
     ]
 
 
@@ -101,7 +104,26 @@ class Vague(Tiny):
         if bytes(data[:4]) != b"VAGU":
             raise ValueError("no VAGUE picture")
         return 8, 6
+
+
+class Giver(Tiny):
+    name = "giver"
+    encoded = None
+
+    def decode(self, data, destination):
+        return destination.copy()
+
+    def encode(self, pixels, quality):
+        if isinstance(self.encoded, Exception):
+            raise self.encoded
+        return self.encoded
+
+
+class Nameless(Tiny):
+    name = None
 """
+
+ALL = {"tiny", "tinier", "gray", "noisy", "vague", "giver", "masked", "nameless"}
 
 
 def forget():
@@ -116,7 +138,7 @@ def installed(tmp_path, monkeypatch):
 
     def install(*names):
         source = textwrap.dedent(PLUGIN)
-        for name in {"tiny", "tinier", "gray", "noisy", "vague"} - set(names):
+        for name in ALL - set(names):
             lines = [line for line in source.splitlines() if f'Contribution("{name}"' not in line]
             source = "\n".join(lines)
         (tmp_path / "tiny_codec.py").write_text(source, "utf-8")
@@ -237,3 +259,35 @@ def test_what_it_says_of_an_image_is_checked(installed):
     who = r"'vague' .*: probe failed: TypeError: expected an ImageInfo, got tuple \(8, 6\)"
     with pytest.warns(RuntimeWarning, match=who), pytest.raises(ValueError, match="not a JPEG"):
         decode_image(b"VAGU" + TINY[4:])
+
+
+def test_one_that_returns_what_it_decodes_is_refused(installed):
+    """What it should have filled would hold whatever was in memory before."""
+    installed("giver")
+    who = r"'giver' .*: decode failed: TypeError: expected that it fills `destination`.*got ndarray"
+    with pytest.raises(PluginError, match=who):
+        decode_image(TINY)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "error", "words"),
+    [
+        (b"", PluginError, r"\(.*Giver\): encode failed: .*expected an image of 5×4.*no bytes"),
+        (None, PluginError, r"\(.*Giver\): encode failed: .*expected bytes, got NoneType"),
+        (KeyError("x"), PluginError, r"\(.*Giver\): encode failed: KeyError: 'x'"),
+        (ValueError("too small"), ValueError, ": too small"),
+    ],
+    ids=repr,
+)
+def test_one_that_cannot_encode_is_named(installed, monkeypatch, encoded, error, words):
+    installed("giver")
+    monkeypatch.setattr(type(codec.installed_codec("giver")), "encoded", encoded)
+    with pytest.raises(error, match=f"image codec 'giver'.*{words}"):
+        encode_value(ImageField("giver"), np.zeros((4, 5, 3), np.uint8))
+
+
+@pytest.mark.parametrize(("name", "own"), [("masked", "'tiny'"), ("nameless", "None")])
+def test_its_name_is_the_one_that_is_announced(installed, name, own):
+    installed(name)
+    with pytest.raises(PluginError, match=f"image codec '{name}'.* calls itself {own}"):
+        codec.installed_codec(name)

@@ -68,7 +68,7 @@ class Codec(Protocol):
     more is refused before memory is asked for.
 
     Attributes:
-        name: its public name, by which files name it.
+        name: its public name, the one that the plugin announces; files name it so.
     """
 
     name: str
@@ -84,7 +84,7 @@ class Codec(Protocol):
         """
 
     def decode(self, data: NDArray[np.uint8], destination: NDArray[np.uint8]) -> None:
-        """Decode a whole image to RGB, as it is stored (never rotated).
+        """Decode a whole image to RGB, as it is stored (never rotated), and return nothing.
 
         The GIL should be released meanwhile.
 
@@ -103,6 +103,9 @@ class Codec(Protocol):
         Args:
             pixels: ``(H, W, 3)`` uint8, RGB.
             quality: 1 to 100; of no effect where nothing is lost.
+
+        Returns:
+            The encoded image, at least one byte.
 
         Raises:
             ValueError: the image cannot be encoded.
@@ -183,7 +186,8 @@ def named_codec(name: str) -> Codec | RegionCodec:
 
     Raises:
         UnknownNameError: there is none; the message says which ones there are.
-        PluginError: it cannot be made, or it has neither a codec's methods nor a region codec's.
+        PluginError: it cannot be made, has neither a codec's methods nor a region codec's, or
+            calls itself otherwise.
     """
     cls, found = registry.lookup(name, ImageKind.CODEC), registry.find(name, ImageKind.CODEC)
     assert found is not None
@@ -197,5 +201,10 @@ def named_codec(name: str) -> Codec | RegionCodec:
         raise PluginError(
             f"{who}: {cls.__qualname__} has neither name, probe, decode and encode, as a Codec, "
             "nor name, rgb, planes and memory, as a RegionCodec"
+        )
+    if codec.name != found.name:
+        raise PluginError(
+            f"{who}: {cls.__qualname__} calls itself {codec.name!r}; its attribute `name` is the "
+            "name under which it is announced, as that is what files say"
         )
     return codec

@@ -18,6 +18,7 @@ from ffcv_plugins.images.figures import count_figures
 from ffcv_plugins.images.hookspecs import ImageKind
 from ffcv_plugins.images.inputs import GivenImage, fitted
 from ffcv_plugins.images.layout import FIRST_CODEC, RECORD
+from ffcv_plugins.images.library import encode_by_library
 
 __all__ = ["ImageField"]
 
@@ -116,11 +117,7 @@ class ImageField(Field):
     def _encoded(self, image: GivenImage, codec: Codec) -> tuple[bytes, int, int]:
         """Bytes, height and width of an image that is made from pixels."""
         pixels = fitted(image.pixels, self.max_resolution)
-        stream: object = codec.encode(pixels, self.quality)
-        if not isinstance(stream, bytes | bytearray | memoryview):
-            got = type(stream).__name__
-            raise TypeError(f"image codec {codec.name!r}: encode gave {got}, not bytes")
-        return bytes(stream), *pixels.shape[:2]
+        return encode_by_library(codec, pixels, self.quality), *pixels.shape[:2]
 
     def relocate(self, record: NDArray[Any], source: Location, target: Location) -> None:
         """Make a record of another file one of this file, whose codecs may have other places.

@@ -1,9 +1,10 @@
-"""Decoding whole images by the library that knows them."""
+"""Decoding and encoding whole images by a library."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,14 @@ from ffcv.plugin import registry
 from ffcv_plugins.images.codec import Codec, ImageInfo, installed_codec, named_codec
 from ffcv_plugins.images.hookspecs import ImageKind
 
-__all__ = ["decode_by_library", "is_ours", "known_by_strangers", "probe_by_library", "probed"]
+__all__ = [
+    "decode_by_library",
+    "encode_by_library",
+    "is_ours",
+    "known_by_strangers",
+    "probe_by_library",
+    "probed",
+]
 
 _OURS = "ffcv"
 """The distribution of the built-in codecs."""
@@ -136,14 +144,48 @@ def decode_by_library(
         )
     if not is_ours(codec) and info.kind == "jpeg":
         _refuse_damage(data)
+    with _blaming(codec, "decode"):
+        # What says that it returns nothing may be somebody's who never checks types.
+        returned: object = codec.decode(data, destination)  # type: ignore[func-returns-value]
+        if returned is not None:
+            got = type(returned).__name__
+            raise TypeError(f"expected that it fills `destination` and returns nothing, got {got}")
+
+
+def encode_by_library(codec: Codec, pixels: NDArray[np.uint8], quality: int) -> bytes:
+    """Encode an image with a codec.
+
+    Args:
+        codec: the one that is to do it.
+        pixels: ``(H, W, 3)`` uint8, RGB.
+        quality: 1 to 100.
+
+    Raises:
+        ValueError: the codec refuses the image.
+        PluginError: the codec failed in another way than it may.
+    """
+    with _blaming(codec, "encode"):
+        stream: object = codec.encode(pixels, quality)
+        if not isinstance(stream, bytes | bytearray | memoryview):
+            raise TypeError(f"expected bytes, got {type(stream).__name__}")
+        encoded = bytes(stream)
+        if not encoded:
+            height, width = pixels.shape[:2]
+            raise EOFError(f"expected an image of {width}×{height} pixels, got no bytes")
+        return encoded
+
+
+@contextmanager
+def _blaming(codec: Codec, method: str) -> Iterator[None]:
+    """Let errors say which codec it was."""
     try:
-        codec.decode(data, destination)
+        yield
     except ValueError as error:
         if is_ours(codec):
             raise
         raise ValueError(f"image codec {codec.name!r}: {error}") from error
     except Exception as error:
-        raise PluginError(_failure(codec, "decode", error)) from error
+        raise PluginError(_failure(codec, method, error)) from error
 
 
 def _refuse_damage(data: NDArray[np.uint8]) -> None:

@@ -14,7 +14,7 @@ everything else goes to stderr. The exit status says how it went:
 0    all is well
 1    something is wrong with what was looked at
 2    wrong usage, or nothing could be looked at; the last line on stderr says why
-3    ffcv itself failed; a traceback on stderr says where
+3    ffcv itself, or a plugin's command, failed; a traceback on stderr says where
 130  it was interrupted
 141  whoever read its output went away
 ===  ===============================================================================

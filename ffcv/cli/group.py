@@ -83,7 +83,7 @@ class CommandGroup(click.Group):
         known = self.list_commands(ctx)
         if name not in known and not name.startswith("-"):
             hint = did_you_mean(name, known, most=3) or f"; there are {', '.join(known)}"
-            ctx.fail(printable(f"there is no command {name!r}{hint}"))
+            ctx.fail(printable(f"there is no command {name!r}{hint}{_problems()}"))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -131,6 +131,14 @@ def _provided() -> dict[str, Registered]:
 
     found = registry.contributions(Kind.COMMAND)
     return {name_of(each): each for each in found}
+
+
+def _problems() -> str:
+    """Where to look for commands of plugins that have something wrong with them."""
+    from ffcv.plugin import registry
+
+    count = len(registry.problems())
+    return f"; problems with plugins: {count}; `ffcv plugins` lists them" if count else ""
 
 
 def name_of(registered: Registered) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 __all__ = ["as_json", "as_table", "printable", "readable_bytes"]
@@ -38,18 +39,41 @@ def as_table(rows: Sequence[Sequence[str]], indent: str = "") -> str:
 
 
 def as_json(value: Any, only_ascii: bool = True) -> str:
-    """JSON; NumPy numbers become numbers, things that JSON does not know become text."""
-    return json.dumps(value, indent=2, ensure_ascii=only_ascii, default=_plain)
+    """JSON; NumPy numbers become numbers, things that JSON does not know become text.
+
+    NaN and the infinities, which JSON has not, become ``null``, as in JavaScript.
+
+    Example:
+        >>> as_json([float("nan"), b"ab", ("c", 1)], only_ascii=False).split()
+        ['[', 'null,', '"ab",', '[', '"c",', '1', ']', ']']
+    """
+    return json.dumps(_plain(value), indent=2, ensure_ascii=only_ascii, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:
+    """What JSON has for a value and all in it."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes | bytearray):
+        return value.decode(errors="backslashreplace")
     for method in ("item", "tolist"):
         if hasattr(value, method):
             try:
-                return getattr(value, method)()
+                found = getattr(value, method)()
             except ValueError:  # an array of several
                 continue
+            return str(value) if type(found) is type(value) else _plain(found)
     return str(value)
+
+
+def _key(key: object) -> Any:
+    return key if key is None or isinstance(key, str | bool | int) else str(key)
 
 
 def printable(text: str) -> str:

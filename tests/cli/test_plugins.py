@@ -109,6 +109,24 @@ def test_json_of_numpy_values() -> None:
     assert as_json(value).isascii()
 
 
+def test_all_that_is_written_as_json_is_json() -> None:
+    import numpy as np
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f"{name} is no JSON")
+
+    infinite = {"a": np.inf, "b": [np.float32("nan"), float("-inf")], 3: np.array([np.nan, 1.0])}
+    text = as_json({**infinite, (1, 2): b"x", "e": b"\xff", "f": np.datetime64("2020", "ns")})
+    assert json.loads(text, parse_constant=refuse) == {
+        "a": None,
+        "b": [None, None],
+        "3": [None, 1.0],
+        "(1, 2)": "x",
+        "e": "\\xff",
+        "f": 1577836800000000000,
+    }
+
+
 def test_text_of_others_cannot_steer_the_terminal() -> None:
     assert printable("a\x1b[2J\nü\udcff\x9b") == "a\\x1b[2J\nü\\udcff\\x9b"
 

@@ -17,6 +17,7 @@ import pytest
 
 from ffcv.cli import main
 from ffcv.cli.command import command
+from ffcv.cli.report import Report, good
 from ffcv.plugin import registry
 from ffcv.testing.conformance import CommandConformance
 
@@ -37,6 +38,8 @@ def ffcv_commands():
         Contribution("count_samples", Kind.COMMAND, "counting_plugin:count", "Count samples."),
         Contribution("info", Kind.COMMAND, "counting_plugin:count", "Not what ours does."),
         Contribution("no_command", Kind.COMMAND, "counting_plugin:plain", "No command of ours."),
+        Contribution("no_report", Kind.COMMAND, "counting_plugin:no_report", "Give no report."),
+        Contribution("odd_lines", Kind.COMMAND, "counting_plugin:odd_lines", "Give a number."),
     ]
 
 
@@ -54,6 +57,18 @@ def count(file, most):
 @click.command()
 def plain():
     pass
+
+
+@command(examples=["ffcv no-report"])
+def no_report():
+    """Give no report."""
+    return "hello"
+
+
+@command(examples=["ffcv odd-lines"])
+def odd_lines():
+    """Give a number."""
+    return Report({}, [17])
 '''
 
 
@@ -163,7 +178,7 @@ def test_misspelled_commands_are_told(ffcv, typed: str, meant: str) -> None:
 def test_commands_that_are_like_no_other(ffcv) -> None:
     result = ffcv("\x1bzzz")
     assert result.exit_code == 2
-    assert "there are info, verify, index, plugins, count-samples" in result.stderr
+    assert "there are info, verify, index, plugins, count-samples, no-command" in result.stderr
     assert "\x1b" not in result.stderr
 
 
@@ -187,9 +202,55 @@ def test_what_a_plugin_calls_a_command_must_be_one(ffcv) -> None:
     assert ffcv("--help").stdout.count("info") == 1
 
 
-def test_commands_need_examples() -> None:
-    with pytest.raises(TypeError, match="the command 'empty' needs examples"):
-        command(examples=[], name="empty")(lambda: None)
+@pytest.mark.parametrize("examples", [[], "ffcv empty"], ids=repr)
+def test_commands_need_examples(examples) -> None:
+    with pytest.raises(TypeError, match="the command 'empty' needs examples, a list"):
+        command(examples=examples, name="empty")(lambda: None)
+
+
+@pytest.mark.parametrize("option", ["--json", "--as-json/--no-json"])
+def test_the_option_for_json_is_ours(option) -> None:
+    given = click.option(option, "json", is_flag=True)(lambda json: None)
+    with pytest.raises(TypeError, match="the command 'twice' has an argument or option 'json' of"):
+        command(examples=["ffcv twice"], name="twice")(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no-report", "the command 'no-report' gave str 'hello'; its function must return a"),
+        ("odd-lines", "a report has a line that is no text, but int 17"),
+    ],
+)
+def test_what_is_no_report_is_told(ffcv, name: str, words: str) -> None:
+    result = ffcv(name)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("lines", ["hello", good("hello"), None, 3], ids=repr)
+def test_a_report_has_a_list_of_lines(lines) -> None:
+    with pytest.raises(TypeError, match="lines: expected a list of lines, got"):
+        Report({}, lines)
+
+
+def test_a_plugin_with_problems_may_be_where_a_command_is(
+    ffcv, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "problems with plugins" not in ffcv("my-command").stderr
+    info = tmp_path / "broken_plugin-1.0.dist-info"
+    info.mkdir()
+    (tmp_path / "broken_plugin.py").write_text("import no_such_module\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ffcv]\nbroken = broken_plugin\n")
+    with monkeypatch.context() as context:
+        context.syspath_prepend(str(tmp_path))
+        registry.reset()
+        result = ffcv("my-command")
+    registry.reset()
+    assert result.exit_code == 2
+    assert "problems with plugins: 1; `ffcv plugins` lists them" in result.stderr
 
 
 def test_failures_of_our_own_are_told_apart(ffcv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +300,15 @@ def test_a_reader_that_goes_away(train: Path) -> None:
     done = subprocess.run(call, stdout=theirs, stderr=subprocess.PIPE, text=True, check=False)
     os.close(theirs)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_disk_that_is_full(train: Path) -> None:
+    for options in ([], ["--json"]):
+        call = [sys.executable, "-m", "ffcv.cli", "info", train, *options]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        words = "Error: the report cannot be written to stdout: No space left on device\n"
+        assert (done.returncode, done.stderr) == (2, words)
 
 
 def _read(terminal: int) -> bytes:

@@ -13,7 +13,7 @@ from ffcv.errors import MissingPluginError, PluginError
 from ffcv.plugin.catalogue import Registered
 from ffcv.plugin.records import Kind
 
-__all__ = ["class_if_imported", "is_available", "load", "load_class"]
+__all__ = ["class_if_imported", "described", "is_available", "load", "load_class"]
 
 
 def is_available(registered: Registered) -> bool:
@@ -38,8 +38,13 @@ def load(registered: Registered) -> Any:
         MissingPluginError: what it requires is not installed.
         PluginError: its module or class cannot be imported, or is something else.
     """
-    is_command = registered.contribution.kind == Kind.COMMAND
-    return _imported(registered) if is_command else load_class(registered)
+    kind = registered.contribution.kind
+    if kind == Kind.COMMAND:
+        return _imported(registered)
+    found = load_class(registered)
+    if kind in (Kind.DECODER, Kind.TRANSFORM):
+        _check_operation(found, kind, described(registered))
+    return found
 
 
 def load_class(registered: Registered) -> type:
@@ -52,17 +57,18 @@ def load_class(registered: Registered) -> type:
     contribution, found = registered.contribution, _imported(registered)
     if not isinstance(found, type):
         where = contribution.location
-        raise PluginError(f"{_who(registered)}: expected a class at {where}, got {found!r}")
-    _check_kind(found, contribution.kind, _who(registered))
+        raise PluginError(f"{described(registered)}: expected a class at {where}, got {found!r}")
+    _check_kind(found, contribution.kind, described(registered))
     return found
 
 
-def _who(registered: Registered) -> str:
+def described(registered: Registered) -> str:
+    """Its name and plugin, for messages."""
     return f"{registered.name} (plugin {registered.plugin!r} of {registered.distribution})"
 
 
 def _imported(registered: Registered) -> object:
-    contribution, who = registered.contribution, _who(registered)
+    contribution, who = registered.contribution, described(registered)
     if not is_available(registered):
         raise MissingPluginError(
             f"{who} needs the package {contribution.requires!r}, which is not installed: "
@@ -89,6 +95,21 @@ def _check_kind(found: type, kind: StrEnum, who: str) -> None:
         raise PluginError(
             f"{who}: {found.__qualname__} is a field, but is announced as a contribution of the "
             f"kind {str(kind)!r}; give it as Kind.FIELD, by the hook ffcv_fields"
+        )
+
+
+def _check_operation(found: type, kind: StrEnum, who: str) -> None:
+    from ffcv.pipeline import Operation, SampleDecoder
+
+    if not issubclass(found, Operation):
+        raise PluginError(
+            f"{who}: {found.__qualname__} is no operation: it derives neither from SampleDecoder "
+            "nor from SampleOperation or Operation of ffcv.pipeline"
+        )
+    if kind == Kind.TRANSFORM and issubclass(found, SampleDecoder):
+        raise PluginError(
+            f"{who}: {found.__qualname__} is a decoder, announced as a transform; give it as "
+            "Kind.DECODER"
         )
 
 

@@ -69,10 +69,14 @@ class Hook:
             :data:`ffcv.plugin.hookspec`; the hook has its name, and its docstring is the
             documentation. Those who implement the hook return contributions.
         kinds: the kinds that they may be of, members of an enumeration of strings.
+        check: given the public name and the class of a contribution, raises
+            :class:`ffcv.errors.PluginError` if it is not what it should be. ``ffcv plugins`` and
+            the conformance tests ask it; ``None`` if any class will do.
     """
 
     specification: Callable[[], Any]
     kinds: tuple[StrEnum, ...]
+    check: Callable[[str, type], object] | None = None
 
     @property
     def name(self) -> str:

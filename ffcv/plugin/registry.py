@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any
 
-from ffcv.errors import FfcvError, MissingPluginError, UnknownNameError
+from ffcv.errors import FfcvError, MissingPluginError, PluginError, UnknownNameError
 from ffcv.plugin import loading, messages
 from ffcv.plugin.calling import ask, implementers
 from ffcv.plugin.catalogue import Registered
@@ -128,13 +128,20 @@ def available(registered: Registered) -> bool:
 
 
 def load(registered: Registered) -> Any:
-    """Import the class, or the command, of a contribution.
+    """Import the class, or the command, of a contribution, and see whether it is of its kind.
 
     Raises:
         MissingPluginError: it requires a package that is not installed.
         PluginError: its module or class cannot be imported, or is something else.
     """
-    return loading.load(registered)
+    found, kind = loading.load(registered), registered.contribution.kind
+    for hook in hooks():
+        if hook.check is not None and kind in hook.kinds:
+            try:
+                hook.check(registered.name, found)
+            except PluginError as error:
+                raise PluginError(f"{loading.described(registered)}: {error}") from error
+    return found
 
 
 def field_by_type_id(type_id: int) -> type:

@@ -138,6 +138,7 @@ def ffcv_operations():
     return [
         Contribution("Absent", Kind.TRANSFORM, "absent_plugin:NoSuchClass", "nothing"),
         Contribution("Nowhere", Kind.TRANSFORM, "no_such_module:Nowhere", "nothing"),
+        Contribution("NoTransform", Kind.TRANSFORM, "pathlib:Path", "no operation"),
         Contribution("Leaves", Kind.DECODER, "leaving_module:Leaves", "ends the process"),
         Contribution("NoClass", Kind.TRANSFORM, "absent_plugin:ffcv_operations", "a function"),
         Contribution("There", Kind.TRANSFORM, "ffcv_plugins.augment.flip:RandomHorizontalFlip", ""),
@@ -146,6 +147,12 @@ def ffcv_operations():
 @hookimpl
 def ffcv_fields():
     return [Contribution("NoField", Kind.FIELD, "pathlib:Path", "no field")]
+@hookimpl
+def ffcv_image_codecs():
+    return [
+        Contribution("no_codec", Kind.IMAGE_CODEC, "pathlib:Path", "no codec"),
+        Contribution("mask", Kind.IMAGE_CODEC, "ffcv_plugins.images.opencv:OpenCVCodec", "opencv"),
+    ]
 """
 
 
@@ -172,10 +179,14 @@ def test_classes_that_do_not_exist_are_told(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     listing = json.loads(done.stdout)
     told = {problem["text"].split()[0]: problem for problem in listing["problems"]}
-    assert set(told) == {"Absent", "Nowhere", "Leaves", "NoClass", "NoField"}
+    wrong_classes = {"NoTransform", "NoField", "no_codec", "mask"}
+    assert set(told) == {"Absent", "Nowhere", "Leaves", "NoClass"} | wrong_classes
     assert all(p["distribution"] == "absent-plugin" for p in told.values())
     assert "NoSuchClass" in told["Absent"]["text"]
     assert "SystemExit: 3" in told["Leaves"]["text"]
+    assert "Path is no operation" in told["NoTransform"]["text"]
+    assert "Path has neither name, probe, decode and encode" in told["no_codec"]["text"]
+    assert "OpenCVCodec calls itself 'opencv'" in told["mask"]["text"]
     # Nobody who does not use them is harmed, or kept waiting by imports.
     code = (
         "import sys; from ffcv.plugin import registry; print(registry.lookup('There').__name__); "

@@ -141,6 +141,24 @@ WRONG = {
         "test_every_name_can_be_imported",
         "is no operation",
     ),
+    "a transform that is none": (
+        OPERATIONS.format('"Odd", Kind.TRANSFORM', "Contribution"),
+        "test_every_name_can_be_imported",
+        "is no operation: it derives neither",
+    ),
+    "a codec that cannot decode": (
+        """
+        class Blind:
+            name = "blind"
+            def probe(self, data): pass
+            def encode(self, pixels, quality): pass
+        @hookimpl
+        def ffcv_image_codecs():
+            return [Contribution("blind", Kind.IMAGE_CODEC, f"{__name__}:Blind", "none")]
+        """,
+        "test_every_name_can_be_imported",
+        "Blind has neither name, probe, decode and encode",
+    ),
     "a hook that fails": (
         "@hookimpl\ndef ffcv_orders():\n    return 1 / 0",
         "test_its_hooks_are_sound",

@@ -27,7 +27,13 @@ _HERE = "ffcv_plugins.images"
 @hookimpl
 def ffcv_hookspecs() -> Iterable[Hook]:
     """``ffcv_image_codecs``, by which others contribute codecs."""
-    return [Hook(image_codecs, (ImageKind.CODEC,))]
+    return [Hook(image_codecs, (ImageKind.CODEC,), _check_codec)]
+
+
+def _check_codec(name: str, cls: type) -> None:
+    from ffcv_plugins.images.codec import made_codec
+
+    made_codec(name, cls)
 
 
 @hookimpl

@@ -32,6 +32,7 @@ __all__ = [
     "ImageInfo",
     "RegionCodec",
     "installed_codec",
+    "made_codec",
     "named_codec",
     "pixels_per_byte",
     "software_of",
@@ -191,20 +192,33 @@ def named_codec(name: str) -> Codec | RegionCodec:
     """
     cls, found = registry.lookup(name, ImageKind.CODEC), registry.find(name, ImageKind.CODEC)
     assert found is not None
-    who = f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})"
+    try:
+        return made_codec(found.name, cls)
+    except PluginError as error:
+        who = f"image codec {name!r} (plugin {found.plugin!r} of {found.distribution})"
+        raise PluginError(f"{who}: {error}") from error
+
+
+def made_codec(name: str, cls: type) -> Codec | RegionCodec:
+    """An instance of a class that is announced as a codec of this name.
+
+    Raises:
+        PluginError: it cannot be made, has neither a codec's methods nor a region codec's, or
+            calls itself otherwise.
+    """
     try:
         codec = cls()
     except Exception as error:
-        problem = f"{who}: {cls.__qualname__}() failed: {type(error).__name__}: {error}"
+        problem = f"{cls.__qualname__}() failed: {type(error).__name__}: {error}"
         raise PluginError(problem) from error
     if not isinstance(codec, Codec | RegionCodec):
         raise PluginError(
-            f"{who}: {cls.__qualname__} has neither name, probe, decode and encode, as a Codec, "
+            f"{cls.__qualname__} has neither name, probe, decode and encode, as a Codec, "
             "nor name, rgb, planes and memory, as a RegionCodec"
         )
-    if codec.name != found.name:
+    if codec.name != name:
         raise PluginError(
-            f"{who}: {cls.__qualname__} calls itself {codec.name!r}; its attribute `name` is the "
+            f"{cls.__qualname__} calls itself {codec.name!r}; its attribute `name` is the "
             "name under which it is announced, as that is what files say"
         )
     return codec

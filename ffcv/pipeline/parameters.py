@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from typing import Any
 
@@ -80,10 +81,16 @@ def coerce(params: tuple[Any, ...]) -> tuple[Any, ...]:
         >>> coerce((3, np.ones(2, ">f4")))
         (3, array([1., 1.], dtype=float32))
     """
-    hints = typing.get_type_hints(type(params)) if hasattr(params, "_fields") else {}
+    hints = _hints(type(params)) if hasattr(params, "_fields") else {}
     names = getattr(params, "_fields", range(len(params)))
     values = [_coerce_one(n, v, hints.get(n)) for n, v in zip(names, params, strict=True)]
     return type(params)(*values) if hasattr(params, "_fields") else tuple(values)
+
+
+# Python works them out anew each time, which takes longer than all else at the start of an epoch.
+@functools.lru_cache(maxsize=256)
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _coerce_one(name: Any, value: Any, hint: Any) -> Any:

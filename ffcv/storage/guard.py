@@ -17,6 +17,7 @@ makes the access possible all the same.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import os
 import signal
@@ -215,9 +216,14 @@ class _Action(ctypes.Structure):
 _WITH_INFO, _ON_STACK, _AGAIN = 4, 0x08000000, 0x40000000  # SA_SIGINFO, SA_ONSTACK, SA_NODEFER
 
 
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _sigaction(new: _Action | None, old: _Action | None) -> None:
     by_reference = [None if action is None else ctypes.byref(action) for action in (new, old)]
-    if ctypes.CDLL(None, use_errno=True).sigaction(signal.SIGBUS, *by_reference):
+    if _libc().sigaction(signal.SIGBUS, *by_reference):
         raise OSError(ctypes.get_errno(), "sigaction(SIGBUS) failed")
 
 
@@ -258,7 +264,7 @@ def _compile(previous: int, default: int) -> tuple[Any, int]:
 
     binding.initialize_native_target()  # as Numba does at its first use
     binding.initialize_native_asmprinter()
-    libc = ctypes.CDLL(None)
+    libc = _libc()
     functions = {
         name: ctypes.cast(getattr(libc, name), ctypes.c_void_p).value or 0
         for name in ("mmap", "lseek", "sigaction", "raise")

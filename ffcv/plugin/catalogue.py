@@ -153,6 +153,9 @@ class Catalogue:
         try:
             answers = ask(manager, candidate.name, hook)
             for answer in answers:
+                if isinstance(answer, Contribution | Hook | str):
+                    kind = type(answer).__name__
+                    raise TypeError(f"expected a list, got a single {kind}: return [{kind}(…)]")
                 yield from answer
             if not answers:
                 self.problems.append(candidate.problem(f"{hook} returned None instead of a list"))
@@ -231,7 +234,10 @@ def _fault(contribution: object, kinds: tuple[StrEnum, ...]) -> str | None:
     elif number is not None and number not in FORMAT_TYPE_IDS:
         fault = f"type id {number!r}, which version 2 does not define (leave it out)"
     elif bool(contribution.opens) != (contribution.kind == Kind.STORAGE):
-        fault = f"opens={contribution.opens!r}, which storages and no others have"
+        wanted = "leave it out: storages have it, and no others"
+        if contribution.kind == Kind.STORAGE:
+            wanted = "say which paths it opens, as in opens=('.zip',) or opens=('s3://',)"
+        fault = f"opens={contribution.opens!r}; {wanted}"
     elif not all(re.fullmatch(r"\.\w+|\w+://", str(place)) for place in contribution.opens):
         fault = f"opens={contribution.opens!r} where endings ('.zip') and schemes ('s3://') belong"
     elif not isinstance(contribution.version, int) or contribution.version < 1:

@@ -169,7 +169,11 @@ class TokenAllocator:
 
     def __call__(self, size: int) -> tuple[int, NDArray[np.uint8]]:
         """A token in place of a pointer, and a zeroed buffer of ``size`` bytes."""
-        count = operator.index(size)
+        try:
+            count = operator.index(size)
+        except TypeError:
+            got = f"{type(size).__name__} {size!r}"
+            raise TypeError(f"malloc needs a size in whole bytes, got {got}") from None
         if count < 0:
             raise ValueError(f"malloc needs a size of at least 0 bytes, got {count}")
         token = _token()

@@ -85,6 +85,9 @@ def test_plugin_without_hooks_is_reported(site, problems_of) -> None:
         ("3", "TypeError"),
         ("1 / 0", "ZeroDivisionError"),
         ("['IntField']", "no Contribution"),
+        ("Contribution('A', Kind.FIELD, 'm:C', '')", "a single Contribution: return [Contribution"),
+        ("'IntField'", "expected a list, got a single str"),
+        ("[Contribution('A', Kind.FIELD, 'm:C', '', opens=('.a',))]", "; leave it out: storages"),
         ("[Contribution('a b', Kind.FIELD, 'm:C', '')]", "identifier"),
         ("[Contribution('A', Kind.FIELD, 'm:C', '', aliases=('b c',))]", "identifier"),
         ("[Contribution('A', Kind.DECODER, 'm:C', '')]", "Kind.FIELD belongs"),
@@ -110,6 +113,19 @@ def test_wrong_contribution_is_refused_alone(site, problems_of, returned, words)
     assert registry.find("A") is None
     assert registry.find("Fine") is not None
     assert registry.lookup("IntField").__name__ == "IntField"
+
+
+def test_a_storage_says_what_it_opens(site, problems_of) -> None:
+    site.plugin(
+        "closed",
+        """
+        @hookimpl
+        def ffcv_storages(): return [Contribution("Shut", Kind.STORAGE, "m:C", "x")]
+        """,
+    )
+    site.use()
+    assert "opens=(); say which paths it opens, as in opens=('.zip',)" in problems_of("closed")
+    assert registry.find("Shut") is None
 
 
 def test_wrapper_is_refused(site, problems_of) -> None:

@@ -131,7 +131,7 @@ def test_malloc():
         tokens.add(token)
     assert len(tokens) == 4
     for size in (-1, 2.5, "3"):
-        with pytest.raises((ValueError, TypeError)):
+        with pytest.raises((ValueError, TypeError), match="malloc needs a size"):
             malloc(size)
 
 

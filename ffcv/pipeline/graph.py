@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ffcv.compat.absent import refusal
 from ffcv.pipeline.allocation_query import Allocation
 from ffcv.pipeline.attributes import name_of
+from ffcv.pipeline.raising import Told
 from ffcv.pipeline.sample import Stored
 from ffcv.pipeline.state import State
 
@@ -148,8 +149,11 @@ def fuse(stage: SampleStage, past_cache: bool) -> SampleStage:
     decoder = copy.copy(stage.steps[0].operation)
     steps = [replace(stage.steps[0], operation=decoder)]
     for step in stage.steps[1:]:
-        # Of the class: the user's object may have an attribute of that name for other ends.
-        fused = type(decoder).fuse_operation(decoder, step.operation, steps[-1].state, step.state)
+        with Told(f"step {step.position} ({step.name}), which {steps[0].name} could do"):
+            # Of the class: the user's object may have an attribute of that name for other ends.
+            fused = type(decoder).fuse_operation(
+                decoder, step.operation, steps[-1].state, step.state
+            )
         if fused is None:
             break
         steps.append(replace(step, fused=fused))

@@ -57,8 +57,15 @@ def check_arity(where: str, function: FunctionType, signature: KernelSignature) 
         return
     names = ", ".join(code.co_varnames[: code.co_argcount])
     hint = "see SampleOperation and SampleDecoder for what a kernel gets"
-    if code.co_argcount == given + 1 and names.startswith("self"):
+    if "epilogue" in signature.parameters:
+        hint = "it is the kernel by which the step is fused, as in a Fusion(phase, kernel)"
+    elif code.co_argcount == given + 1 and names.startswith("self"):
         hint = "a kernel gets no self: make it a staticmethod"
+    elif code.co_argcount == given + 1 and "workspace" not in signature.parameters:
+        hint = (
+            "it gets a workspace as well where its class defines workspace(), and the sample's "
+            "index where its class says with_index = True"
+        )
     raise CompilationError(
         f"{where}: its kernel takes {code.co_argcount} arguments ({names}), "
         f"but is called with {given}, {signature}; {hint}"

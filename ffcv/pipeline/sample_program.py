@@ -83,7 +83,8 @@ class SampleProgram(Program):
     ) -> None:
         self.path, self.output, self.source, self.jit = path, output, source, jit
         self.where = f"output {output!r}"
-        self.stage = fuse(stage, past_cache) if jit else stage
+        with Told(self.where):
+            self.stage = fuse(stage, past_cache) if jit else stage
         self.state, self.steps = self.stage.state, self.stage.steps
         self.memory = AllocationQuery(self.state.shape, self.state.dtype)
         self.manner = "per sample, compiled" if jit else "eager"

@@ -44,6 +44,7 @@ from ffcv_plugins.raster.epilogue import (
     fill_rectangle,
     normalization,
     sample_width,
+    set_mirror,
     set_normalization,
     set_nothing,
     set_table,
@@ -302,6 +303,11 @@ def fuse_table(epilogue, params, key):
 
 
 @kernel
+def fuse_mirror(epilogue, params, key):
+    set_mirror(epilogue, True)
+
+
+@kernel
 def fuse_constants(epilogue, params, key):
     set_normalization(epilogue, params.constants)
 
@@ -353,12 +359,23 @@ def test_many_rectangles_of_several_operations(path):
     np.testing.assert_array_equal(fused, batches(path, steps, jit=False)[0])
 
 
+def table(shape, dtype=np.uint8):
+    strange = Strange(Fusion(Phase.TABLE, fuse_table), table=shape)
+    strange.table = strange.table.astype(dtype)
+    return strange
+
+
 MISTAKES = {
     "more rectangles than it said": lambda: Strange(fill(1), 2),
     "more changes of color than it said": lambda: Strange(Fusion(Phase.COLOR, fuse_colors), 2),
     "a rectangle in the place of a color": lambda: Strange(Fusion(Phase.COLOR, fuse_boxes)),
     "a change of an unknown kind": lambda: Strange(Fusion(Phase.COLOR, fuse_unknown_color)),
     "a table of another shape": lambda: Strange(Fusion(Phase.TABLE, fuse_table), table=(3, 255)),
+    "a table by value and channel": lambda: table((256, 3)),
+    "a table of three dimensions": lambda: table((3, 256, 1)),
+    "a table of signed numbers": lambda: table((3, 256), np.int8),
+    "a table in another phase": lambda: Strange(Fusion(Phase.COLOR, fuse_table), table=(3, 256)),
+    "a mirror in another phase": lambda: Strange(Fusion(Phase.COLOR, fuse_mirror)),
     "no constants": lambda: Floats(
         Fusion(Phase.NORMALIZE, set_nothing, kind=FLOAT32), dtype=np.float32
     ),
@@ -377,8 +394,15 @@ MISTAKES = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_what_a_fused_operation_does_wrong_is_an_error_of_the_sample(path, name):
-    with pytest.raises(SampleError, match="an operation that it does in its own pass"):
+    words = r"an operation that it does in its own pass \((Strange|Floats)\)"
+    with pytest.raises(SampleError, match=words):
         batches(path, [crop(), MISTAKES[name]()])
+
+
+def test_a_second_table_in_another_phase_is_an_error_of_the_sample(path):
+    steps = [crop(), table((3, 256)), Strange(Fusion(Phase.COLOR, fuse_table), table=(3, 256))]
+    with pytest.raises(SampleError, match="the phase of its Fusion is another one"):
+        batches(path, steps)
 
 
 def test_what_declares_something_else_than_it_fuses_is_done_apart(path):
@@ -400,11 +424,33 @@ def test_what_declares_something_else_than_it_fuses_is_done_apart(path):
         ({"phase": Phase.FILL, "kind": FLOAT16}, "no other phase has one"),
         ({"phase": Phase.NORMALIZE, "kind": 9}, "with kind 9"),
         ({"phase": Phase.COLOR, "count": 0}, "count must be at least 1, not 0"),
+        ({"phase": Phase.COLOR, "count": "3"}, "count must be at least 1, not '3'"),
+        ({"phase": 99}, "phase must be one of Phase.MIRROR.*not 99"),
+        ({"phase": "table"}, "phase must be one of Phase.MIRROR.*not 'table'"),
+        ({"phase": True}, "phase must be one of Phase.MIRROR.*not True"),
     ],
 )
 def test_fusions_that_make_no_sense(arguments, words):
     with pytest.raises(ValueError, match=words):
         Fusion(kernel=fuse_boxes, **arguments)
+
+
+@kernel
+def fuse_too_little(epilogue, params):
+    pass
+
+
+def test_a_fusion_whose_kernel_takes_too_little_is_named(path):
+    with pytest.raises(CompilationError, match="step 2 .Strange.*2 arg.*the step is fused, as in"):
+        batches(path, [crop(), Strange(Fusion(Phase.FILL, fuse_too_little))])
+
+
+def test_an_operation_that_gives_no_fusion_is_named(path):
+    with pytest.raises(TypeError, match="Strange.fuse_into_epilogue must return a Fusion") as info:
+        batches(path, [crop(), Strange((Phase.FILL, fuse_boxes))])
+    notes = info.value.__notes__
+    assert any("step 2 (Strange)" in note for note in notes)
+    assert any("output 'image'" in note for note in notes)
 
 
 @kernel

@@ -173,6 +173,11 @@ def takes_too_little(source, destination):
     destination[0] = source[0]
 
 
+@kernel
+def wants_a_workspace(source, destination, params, key, workspace):
+    destination[0] = workspace[0]
+
+
 @kernel  # noqa: RET503 - what is tested
 def forgets_to_return(source, destination, params, key):
     for i in range(source.shape[0]):
@@ -196,6 +201,7 @@ class Probe(SampleOperation):
         (Probe(calls_nonsense), ["no_such_thing", "test_compiler.py", "line"]),
         (Probe(returns_a_value), ["returns int64", "errors"]),
         (Probe(takes_too_little), ["2 arguments (source, destination)", "called with 4"]),
+        (Probe(wants_a_workspace), ["takes 5 arguments", "where its class defines workspace()"]),
         (Probe(forgets_to_return, {1: "x"}), ["must return 0"]),
     ],
 )

@@ -67,5 +67,6 @@ def close_epilogue(epilogue: Any) -> None:
     way to memory. Also where nothing is compiled."""
     epilogue[w.MIRROR], epilogue[w.TABLE], epilogue[w.CONSTANTS] = 0, 0, 0
     epilogue[w.COLORS], epilogue[w.RECTANGLES], epilogue[w.PROBLEM] = 0, 0, 0
+    epilogue[w.OPEN] = epilogue[w.PHASES]
     if is_compiled() and epilogue[w.PAST_CACHE]:
         fence()

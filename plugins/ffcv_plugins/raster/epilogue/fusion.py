@@ -7,7 +7,7 @@ decoder may do while it writes pixels, and :class:`EpilogueDecoder` a decoder th
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, ClassVar
@@ -55,6 +55,14 @@ class Phase(IntEnum):
     LAYOUT = 6
 
 
+_AT_FAULT: dict[int, Collection[Phase]] = {
+    w.NO_ROOM: tuple(Phase),
+    w.BAD_TABLE: (Phase.TABLE,),
+    w.BAD_NORMALIZATION: (Phase.NORMALIZE,),
+    w.WRONG_PHASE: tuple(Phase),
+}
+
+
 @dataclass(frozen=True)
 class Fusion:
     """What a decoder does in an operation's place.
@@ -80,13 +88,19 @@ class Fusion:
     kind: int = UINT8
 
     def __post_init__(self) -> None:
+        phase: object = self.phase
+        if not isinstance(phase, Phase):
+            known = ", ".join(f"Phase.{each.name}" for each in Phase)
+            raise ValueError(f"Fusion: phase must be one of {known}, not {phase!r}")
+        if not callable(self.kernel):
+            raise ValueError(f"Fusion: kernel must be a function, not {self.kernel!r}")
         if (self.kind != UINT8) != (self.phase == Phase.NORMALIZE) or self.kind not in _DTYPES:
             raise ValueError(
                 "Fusion: Phase.NORMALIZE needs kind, which is FLOAT16, BFLOAT16 or FLOAT32, and no "
                 f"other phase has one; got {self.phase!r} with kind {self.kind}"
             )
-        if self.count < 1:
-            raise ValueError(f"Fusion: count must be at least 1, not {self.count}")
+        if not isinstance(self.count, int | np.integer) or self.count < 1:
+            raise ValueError(f"Fusion: count must be at least 1, not {self.count!r}")
 
 
 class FusableOperation(SampleOperation):
@@ -120,7 +134,11 @@ def _fusion_of(operation: SampleOperation, before: State) -> Fusion | None:
     definers = (cls for cls in type(operation).__mro__ if vars(cls).keys() & {name, "kernel"})
     # What an attribute of the user's hides is looked up in the class that has the method.
     fuse = vars(next(definers)).get(name)
-    return fuse(operation, before) if callable(fuse) else None
+    fusion = fuse(operation, before) if callable(fuse) else None
+    if fusion is not None and not isinstance(fusion, Fusion):
+        owner = type(operation).__name__
+        raise TypeError(f"{owner}.{name} must return a Fusion or None, got {fusion!r}")
+    return fusion
 
 
 @dataclass(frozen=True)
@@ -128,14 +146,14 @@ class _Plan:
     """All that is fused into a decoder.
 
     Attributes:
-        phase: of the last operation; 0 if there is none.
+        operations: the phase of each operation and the name of its class.
         colors: how many changes of color there may be.
         rectangles: how many rectangles.
         kind: of the numbers that come out.
         is_planar: whether they come out channel by channel.
     """
 
-    phase: int = 0
+    operations: tuple[tuple[Phase, str], ...] = ()
     colors: int = 0
     rectangles: int = 0
     kind: int = UINT8
@@ -158,7 +176,7 @@ class _Plan:
         is_list = phase in (Phase.COLOR, Phase.FILL)
         plan = replace(
             self,
-            phase=phase,
+            operations=(*self.operations, (phase, type(operation).__name__)),
             colors=self.colors + (fusion.count if phase == Phase.COLOR else 0),
             rectangles=self.rectangles + (fusion.count if phase == Phase.FILL else 0),
             kind=fusion.kind if phase == Phase.NORMALIZE else self.kind,
@@ -175,6 +193,25 @@ class _Plan:
         shape, dtype = state.shape, _DTYPES[self.kind]
         channels = 0 if self.is_planar else -1
         return len(shape) == 3 and shape[channels] == 3 and state.dtype == dtype
+
+    @property
+    def phase(self) -> int:
+        """Of the last operation; 0 if there is none."""
+        return self.operations[-1][0] if self.operations else 0
+
+    @property
+    def phases(self) -> int:
+        """Bit ``1 << phase`` for the phase of each operation."""
+        return sum({1 << phase for phase, _ in self.operations})
+
+    def errors(self) -> dict[int, str]:
+        """What the codes mean that an operation can be at fault for, with those that may be it."""
+        found = {}
+        for code, phases in _AT_FAULT.items():
+            names = [name for phase, name in self.operations if phase in phases]
+            one = f"{w.ONE_OF_ITS_OWN} ({', '.join(dict.fromkeys(names))})"
+            found[code] = w.EPILOGUE_ERRORS[code].replace(w.ONE_OF_ITS_OWN, one)
+        return found
 
     @property
     def writes_bytes(self) -> bool:
@@ -214,6 +251,8 @@ class EpilogueDecoder(SampleDecoder):
         if found is None:
             return None
         self._epilogue_plan, kernel = found
+        if isinstance(self.errors, Mapping):  # an attribute of the user's may be something else
+            vars(self)["errors"] = {**self.errors, **self._epilogue_plan.errors()}
         return kernel
 
     def write_past_cache(self) -> None:
@@ -231,6 +270,7 @@ class EpilogueDecoder(SampleDecoder):
         words = allocate(height, width, colors=plan.colors, rectangles=plan.rectangles)
         words[w.KIND], words[w.IS_PLANAR] = plan.kind, plan.is_planar
         words[w.PAST_CACHE] = self._epilogue_past_cache
+        words[[w.PHASES, w.OPEN]] = plan.phases
         return words
 
     def does_operations(self) -> bool:

@@ -30,7 +30,10 @@ __all__ = [
     "LINE",
     "MIRROR",
     "NO_ROOM",
+    "ONE_OF_ITS_OWN",
+    "OPEN",
     "PAST_CACHE",
+    "PHASES",
     "PROBLEM",
     "RECTANGLE",
     "RECTANGLES",
@@ -38,6 +41,7 @@ __all__ = [
     "RECTANGLE_WORDS",
     "TABLE",
     "WIDTH",
+    "WRONG_PHASE",
     "is_plain",
     "word",
 ]
@@ -57,22 +61,31 @@ RECTANGLE, LINE, PROBLEM = range(14, 17)
 """Where the rectangles and the scratch begin, as numbers of words; and what was wrong with what an
 operation asked for, a key of ``EPILOGUE_ERRORS`` or 0."""
 
-COLOR = 17
+PHASES, OPEN = range(17, 19)
+"""Bit ``1 << phase`` for each phase of the fusions, and for those that this sample's operations
+have not written yet."""
+
+COLOR = 19
 """Where the changes of color begin."""
 
 COLOR_WORDS, RECTANGLE_WORDS = 3, 7
 """A change of color: its kind, the bits of its factor, and whether that is quick, see
 ``raster.colors``. A rectangle: top, left, bottom, right, red, green and blue."""
 
-NO_ROOM, BAD_TABLE, BAD_NORMALIZATION, BAD_SIZE = range(101, 105)
+NO_ROOM, BAD_TABLE, BAD_NORMALIZATION, BAD_SIZE, WRONG_PHASE = range(101, 106)
+
+ONE_OF_ITS_OWN = "an operation that it does in its own pass"
 
 EPILOGUE_ERRORS: Mapping[int, str] = {
-    NO_ROOM: "an operation that it does in its own pass adds more rectangles or changes of color "
+    NO_ROOM: f"{ONE_OF_ITS_OWN} adds more rectangles or changes of color "
     "than the count of its Fusion says, or a change of an unknown kind",
-    BAD_TABLE: "an operation that it does in its own pass sets a table that is not (3, 256) uint8",
-    BAD_NORMALIZATION: "an operation that it does in its own pass normalizes, but sets no "
+    BAD_TABLE: f"{ONE_OF_ITS_OWN} sets a table that is not (3, 256) uint8, "
+    "contiguous, by channel and value",
+    BAD_NORMALIZATION: f"{ONE_OF_ITS_OWN} normalizes, but sets no "
     "constants that raster.normalization made for the kind of its Fusion",
     BAD_SIZE: "its epilogue was made for images of another size",
+    WRONG_PHASE: f"{ONE_OF_ITS_OWN} mirrors, sets a table or normalizes, but "
+    "the phase of its Fusion is another one, or it does so twice",
 }
 """What the codes mean that ``open_epilogue`` returns; a decoder has them among its ``errors``."""
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ffcv.kernels import kernel
 from ffcv.kernels.vectors import address_of, load_i64, store_f64
 from ffcv_plugins.raster.colors import BRIGHTNESS, SATURATION, is_quick
 from ffcv_plugins.raster.epilogue import words as w
+from ffcv_plugins.raster.epilogue.fusion import Phase
 from ffcv_plugins.raster.normalization import KIND_OF, NBYTES
 
 __all__ = [
@@ -25,6 +28,9 @@ __all__ = [
     "set_nothing",
     "set_table",
 ]
+
+_MIRROR, _TABLE, _NORMALIZE = int(Phase.MIRROR), int(Phase.TABLE), int(Phase.NORMALIZE)
+_UINT8 = np.dtype(np.uint8)
 
 
 @kernel
@@ -40,20 +46,34 @@ def sample_width(epilogue: Any) -> int:
 
 
 @kernel
+def _begin(epilogue: Any, phase: int) -> bool:
+    """Whether a fusion of this phase has still to say what is to be done; it has done so then."""
+    if (epilogue[w.OPEN] >> phase) & 1 == 0:
+        epilogue[w.PROBLEM] = w.WRONG_PHASE
+        return False
+    epilogue[w.OPEN] ^= 1 << phase
+    return True
+
+
+@kernel
 def set_mirror(epilogue: Any, mirror: bool) -> None:
-    """Exchange left and right, or not."""
-    epilogue[w.MIRROR] = 1 if mirror else 0
+    """Exchange left and right, or not; once for each sample."""
+    if _begin(epilogue, _MIRROR):
+        epilogue[w.MIRROR] = 1 if mirror else 0
 
 
 @kernel
 def set_table(epilogue: Any, table: Any) -> None:
-    """Replace each value by another.
+    """Replace each value by another; once for each sample.
 
     Args:
         epilogue: the record.
-        table: ``(3, 256)`` uint8, by channel and value; an array of the operation's parameters.
+        table: ``(3, 256)`` uint8, by channel and value, contiguous; an array of the operation's
+            parameters.
     """
-    if table.size == 3 * 256 and table.itemsize == 1:
+    if not _begin(epilogue, _TABLE):
+        return
+    if table.shape == (3, 256) and table.strides == (256, 1) and table.dtype == _UINT8:
         epilogue[w.TABLE] = address_of(table)
     else:
         epilogue[w.PROBLEM] = w.BAD_TABLE
@@ -107,13 +127,15 @@ def fill_rectangle(
 
 @kernel
 def set_normalization(epilogue: Any, constants: Any) -> None:
-    """Make floating-point numbers of bytes.
+    """Make floating-point numbers of bytes; once for each sample.
 
     Args:
         epilogue: the record.
         constants: what ``raster.normalization.normalization`` gave for the kind of the fusion; an
             array of the operation's parameters.
     """
+    if not _begin(epilogue, _NORMALIZE):
+        return
     is_whole = constants.size == NBYTES and constants.itemsize == 1
     if is_whole and load_i64(address_of(constants) + KIND_OF) == epilogue[w.KIND]:
         epilogue[w.CONSTANTS] = address_of(constants)

@@ -67,7 +67,7 @@ def _cause(report: str) -> str:
 
 def _place(report: str, code: CodeType | None) -> str:
     for pattern in _PLACES:
-        found = pattern.search(report)
-        if found:
-            return f" ({found[1]}, line {found[2]})"
+        for file, line in pattern.findall(report):
+            if "<ffcv_emitted" not in file:  # which nobody can look at
+                return f" ({file}, line {line})"
     return f" ({code.co_filename}, line {code.co_firstlineno})" if code else ""

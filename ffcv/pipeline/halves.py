@@ -37,7 +37,7 @@ def compile_for_bits(function: BatchFunction, arguments: tuple[Any, ...]) -> Non
         try:
             function.compile(_viewed(_OPAQUE, arguments))
         except CompilationError as error:
-            raise CompilationError(f"{error}{_HINT}") from error.__cause__
+            raise CompilationError(f"{error}{_HINT}") from None
     function.compile(as_bits(arguments))
 
 

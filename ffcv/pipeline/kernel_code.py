@@ -59,6 +59,7 @@ class KernelCode:
         import_line: how the stage imports it; ``None`` if no other process could.
         identity: of the function that the user wrote.
         borrows: whether it is compiled as one that makes no arrays.
+        code: of the function that the user wrote.
     """
 
     name: str
@@ -66,6 +67,7 @@ class KernelCode:
     import_line: str | None
     identity: str
     borrows: bool
+    code: CodeType
 
     @classmethod
     def of(cls, function: FunctionType, name: str) -> KernelCode:
@@ -79,7 +81,8 @@ class KernelCode:
         if not _is_importable(function):
             identity = f"private_{id(function)}"
             borrows = identity not in _allocating
-            return cls(name, _private_kernel(function, borrows), None, identity, borrows)
+            private = _private_kernel(function, borrows)
+            return cls(name, private, None, identity, borrows, function.__code__)
         identity = fingerprint(function)
         borrows = not _is_allocating(identity)
         module = f"kernel_{digest(identity, str(options(borrows)))}"
@@ -87,7 +90,7 @@ class KernelCode:
             run = cache.load_emitted(module, _source(function, borrows)).run
             _importable[module] = cache.keep(run, module)
         line = f"from ffcv_emitted_{module} import run as {name}"
-        return cls(name, _importable[module], line, identity, borrows)
+        return cls(name, _importable[module], line, identity, borrows, function.__code__)
 
     def compile(self, types: tuple[Any, ...], where: str) -> Callable[..., Any]:
         """Compile it for arguments of these types, or load that from the cache.
@@ -104,7 +107,7 @@ class KernelCode:
             CompilationError: it does not compile.
         """
         try:
-            compile_types(self.function, types, where)
+            compile_types(self.function, types, where, self.code)
         except CompilationError:
             # It may make arrays, which Numba tells in many ways. If that is not it, the next try
             # fails as well.
@@ -190,4 +193,4 @@ def compile_types(
         function.compile(types)
     except Exception as error:  # what Numba does not support may fail anywhere inside it
         problem = summarise(str(error) or repr(error), code)
-        raise CompilationError(f"{where}: {problem}") from error
+        raise CompilationError(f"{where}: {problem}") from None  # pages; `__context__` has them

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import traceback
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,11 @@ def takes_too_little(source, destination):
 
 
 @kernel
+def misspells(source, destination, params, key):
+    destination[0] = sourc[0]  # noqa: F821 - what is tested
+
+
+@kernel
 def wants_a_workspace(source, destination, params, key, workspace):
     destination[0] = workspace[0]
 
@@ -200,6 +206,7 @@ class Probe(SampleOperation):
     [
         (Probe(calls_nonsense), ["no_such_thing", "test_compiler.py", "line"]),
         (Probe(returns_a_value), ["returns int64", "errors"]),
+        (Probe(misspells), ["'sourc' is not defined", "test_compiler.py", "line"]),
         (Probe(takes_too_little), ["2 arguments (source, destination)", "called with 4"]),
         (Probe(wants_a_workspace), ["takes 5 arguments", "where its class defines workspace()"]),
         (Probe(forgets_to_return, {1: "x"}), ["must return 0"]),
@@ -212,6 +219,10 @@ def test_kernels_that_do_not_compile_are_named_in_a_few_lines(numbers, operation
     for word in [*words, "'n'", "step 2", "Probe"]:
         assert word in str(e.value)
     assert len(str(e.value)) < 700
+    shown = "".join(traceback.format_exception(e.value))
+    assert "\x1b" not in shown
+    assert "During handling" not in shown
+    assert "direct cause" not in shown
 
 
 class Doubled(Operation):

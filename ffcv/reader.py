@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ffcv.beton.extension import FieldManifest
-from ffcv.beton.field import Field, record_problem
+from ffcv.beton.field import Field, description_problem, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
 from ffcv.beton.opening import OpenFile
@@ -192,6 +192,9 @@ class Reader:
         where = f"{self.file.path}: field {descriptor.name!r}"
         if not (isinstance(kind, type) and issubclass(kind, Field)):
             raise ArgumentError(f"{where}: expected a class that derives from Field, got {kind!r}")
+        wrong = description_problem(kind)
+        if wrong is not None:
+            raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         try:
             handler = kind.from_binary(descriptor.arguments)
         except PluginError as error:

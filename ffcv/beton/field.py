@@ -10,7 +10,15 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ARG_TYPE", "Field", "Location", "Malloc", "record_problem", "takes"]
+__all__ = [
+    "ARG_TYPE",
+    "Field",
+    "Location",
+    "Malloc",
+    "description_problem",
+    "record_problem",
+    "takes",
+]
 
 ARG_TYPE = np.dtype([("", "<u1", 1024)])
 """The room that a field has in the file's header for its own description."""
@@ -131,7 +139,7 @@ class Field(ABC):
     def relocate(self, record: NDArray[Any], source: Location, target: Location) -> None:
         """Make a record that was copied from another file one of this file.
 
-        Files are merged, cut and put into another order without decoding a value: the bytes of the
+        Samples can be moved to another file without decoding a value: the bytes of the
         regions are copied as they are, and so is the record, in which this function changes what
         refers to the file that it came from. The default does so for a field whose record holds
         pointers only where :attr:`pointer` says. Override it where there are others, or where a
@@ -191,6 +199,24 @@ class Field(ABC):
         raise NotImplementedError(
             f"{type(self).__name__} has the side index {self.side_index!r}, but no side_index_entry"
         )
+
+
+def description_problem(kind: type[Field]) -> str | None:
+    """Why a field's class cannot be asked for a field, whatever the file says of it.
+
+    Returns:
+        Words that follow the field's name, or ``None`` if nothing is wrong.
+    """
+    try:
+        inspect.signature(kind.from_binary).bind(np.zeros(ARG_TYPE.itemsize, np.uint8))
+    except TypeError as error:
+        return (
+            "from_binary must take the description alone, as it is called on the class: mark it "
+            f"with @classmethod or @staticmethod ({error})"
+        )
+    except ValueError:  # a callable that does not say what it takes
+        return None
+    return None
 
 
 def record_problem(field: Field) -> str | None:

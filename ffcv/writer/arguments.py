@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ffcv.beton import json_text
-from ffcv.beton.field import Field, record_problem
+from ffcv.beton.field import Field, description_problem, record_problem
 from ffcv.beton.foreign import url_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
@@ -105,9 +105,9 @@ def _field_problems(name: Any, field: Any) -> list[str]:
         kind = type(field).__qualname__
         return [f"field {name!r} must be an instance of ffcv.fields.Field, got {kind}"]
     problems = []
-    wrong = record_problem(field)
-    if wrong is not None:
-        problems.append(f"field {name!r} ({type(field).__qualname__}): {wrong}")
+    for wrong in (record_problem(field), description_problem(type(field))):
+        if wrong is not None:
+            problems.append(f"field {name!r} ({type(field).__qualname__}): {wrong}")
     if field.side_index is not None and not is_kind(field.side_index):
         problems.append(
             f"field {name!r}: side_index must be None or an identifier of ASCII letters, digits "

@@ -273,6 +273,15 @@ def test_from_binary_gives_a_field(path):
         Reader(path, {"v": Gives})
 
 
+def test_from_binary_is_called_on_the_class(path, tmp_path):
+    kind = type("Bound", (Announced,), {"from_binary": lambda self, binary: self})
+    words = r"field 'v'.*Bound.*: from_binary must take the description alone.*@classmethod"
+    with pytest.raises(PluginError, match=words):
+        Reader(path, {"v": kind})
+    with pytest.raises(ArgumentError, match=words):
+        DatasetWriter(tmp_path / "new.beton", {"v": kind()}, num_workers=0)
+
+
 def test_nothing_is_wrong_with_a_right_field():
     assert record_problem(Announced()) is None
     assert record_problem(Silent()) is None

@@ -484,7 +484,8 @@ class Refuses(FusableOperation):
 
 def test_what_was_asked_for_a_sample_that_failed_is_forgotten(path):
     """Its kernel raises when other operations have had their say already."""
-    steps = [crop(), RandomBrightness(0.9, 1.0), RandomSaturation(0.5, 1.0), Refuses()]
+    colors = [RandomBrightness(0.9, 1.0), RandomSaturation(0.5, 1.0)]
+    steps = [crop(), RandomHorizontalFlip(), *colors, Refuses()]
     options = {"seed": 1, "drop_last": False, "on_error": "skip"}
     found, skipped = [], []
     for jit in (True, False):

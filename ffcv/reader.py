@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -16,8 +16,6 @@ from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field, description_problem, record_problem
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
-from ffcv.beton.opening import OpenFile
-from ffcv.beton.source import Source
 from ffcv.errors import (
     ArgumentError,
     BetonError,
@@ -27,6 +25,7 @@ from ffcv.errors import (
 )
 from ffcv.forking import lazy
 from ffcv.plugin import registry
+from ffcv.plugin.storages import opener_of
 from ffcv.suggesting import did_you_mean
 
 __all__ = ["Reader"]
@@ -61,7 +60,7 @@ class Reader:
         BetonError: the file cannot be used; see :class:`~ffcv.beton.file.BetonFile` for the causes.
         MissingPluginError: a field needs a plugin that is not installed, or a custom handler.
         PluginError: the class of a field is wrong: its ``from_binary`` gives no field, or records
-            are not as its ``metadata_type`` and ``pointer`` have to be.
+            are not as its ``metadata_type`` and ``pointer`` have to be. Or a storage is wrong.
         ArgumentError: a custom handler is no class of a field.
 
     Warns:
@@ -74,7 +73,7 @@ class Reader:
         fname: str | os.PathLike[str],
         custom_handlers: Mapping[str, type[Field]] = {},
     ) -> None:
-        self.file = BetonFile(fname, _storage_for(fname))
+        self.file = BetonFile(fname, opener_of(fname))
         try:
             self.file_name = self.file.path
             self.num_samples = self.file.header.num_samples
@@ -219,15 +218,3 @@ class Reader:
         if wrong is not None:
             raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         return handler
-
-
-def _storage_for(path: Any) -> Callable[[str], Source]:
-    """What opens a path: the storage of a plugin, or a file as any other."""
-    if not isinstance(path, str | os.PathLike):
-        return OpenFile  # which says what is wrong with it
-    found = registry.storage_for(os.fsdecode(path))
-    if found is None:
-        return OpenFile
-    if not issubclass(found, Source):
-        raise PluginError(f"the storage {found.__qualname__} does not derive from Source")
-    return found

@@ -65,7 +65,7 @@ class Source(Uncopyable, ABC):
     path: str
     place: str
     num_bytes: int
-    can_map: ClassVar[bool] = False
+    can_map: bool = False
 
     def __init__(self, path: str) -> None:
         self.path = self.place = path
@@ -78,13 +78,18 @@ class Source(Uncopyable, ABC):
 
     @abstractmethod
     def read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
-        """Fill ``buffer`` from a file offset on.
+        """Fill all of ``buffer`` from a file offset on, and return nothing.
+
+        What it does not write to holds whatever was in memory before, which nobody can tell from
+        data. Where what it reads from may give fewer bytes than were asked for, as sockets do, it
+        has to go on until the buffer is full, or raise :meth:`truncated`.
 
         Raises:
             TruncatedFileError: the file ends before.
             ChecksumError, DamagedFileError: what lies there is not what was written. Samples in it
                 fail, and others can still be read.
-            BetonError: it cannot be read.
+            BetonError: it cannot be read. Other exceptions, such as ``ConnectionError``, become
+                one that names the file, the storage and its plugin.
         """
 
     def fetch(self, ranges: Iterable[tuple[int, int]], memory: NDArray[np.uint8]) -> None:

@@ -16,8 +16,10 @@ from ffcv.beton.extension import PAGES_SECTION, Extension
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import REGION_SIZE, data_start, records_start
 from ffcv.beton.lost_block import displaced_block, misplaced
+from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import bisect_right
 from ffcv.beton.side_index import is_kind, read_side_index
+from ffcv.beton.source import Source
 from ffcv.beton.tables import record_words, row_words
 from ffcv.errors import (
     BetonError,
@@ -100,7 +102,11 @@ class Report:
         return tuple(sorted({sample for damage in self.damages for sample in damage.samples}))
 
 
-def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Report:
+def verify(
+    path: str | os.PathLike[str],
+    progress: Progress | None = None,
+    storage: Callable[[str], Source] = OpenFile,
+) -> Report:
     """Check structure, region table and all checksums of a file.
 
     What records point to cannot be checked here, since only their fields know where they hold
@@ -109,6 +115,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Re
     Args:
         path: the file.
         progress: called with the number of bytes that were checked since the last call.
+        storage: opens the file.
 
     Returns:
         A report; damage is no exception.
@@ -119,7 +126,7 @@ def verify(path: str | os.PathLike[str], progress: Progress | None = None) -> Re
     """
     report = Report(os.fsdecode(path))
     try:
-        file = BetonFile(path)
+        file = BetonFile(path, storage)
     except MissingFileError:
         raise
     except BetonError as error:
@@ -160,7 +167,9 @@ class _Verifier:
                 self.check_checksums(file.extension)
                 self.check_rest(file.extension)
         except BetonError as error:
-            # The file shrank meanwhile.
+            if type(error) is BetonError:
+                raise  # whatever is stored there, it cannot be read
+            # The file shrank meanwhile, or a storage found damage.
             report.damages.append(Damage("file", error.problem))
 
     def check_no_block(self) -> None:

@@ -16,6 +16,7 @@ from ffcv.beton.layout import CUSTOM_TYPE_ID
 from ffcv.beton.side_index import stored_side_indexes
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
+from ffcv.plugin.storages import opener_of
 from ffcv.reader import Reader
 from ffcv.storage.guard import watching
 
@@ -41,11 +42,12 @@ def summary(path: str | os.PathLike[str], progress: Progress | None = None) -> d
 
     Raises:
         BetonError: the file cannot be used.
+        PluginError: it is opened by a storage with which something is wrong.
     """
     try:
         reader = Reader(path)
     except PluginError as error:
-        with BetonFile(path) as file:
+        with BetonFile(path, opener_of(path)) as file:
             return _about(file, None, str(error), progress)
     with reader, watching(reader.file.opened):
         return _about(reader.file, reader, None, progress)

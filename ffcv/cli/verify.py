@@ -11,6 +11,7 @@ from ffcv.cli.command import command
 from ffcv.cli.options import file_argument
 from ffcv.cli.report import Line, Report, bad, good
 from ffcv.cli.text import readable_bytes
+from ffcv.plugin.storages import opener_of
 from ffcv.progress import progress_bar
 
 __all__ = ["verify"]
@@ -27,7 +28,7 @@ def verify(file: str) -> Report:
     """
     size = os.path.getsize(file) if os.path.isfile(file) else None
     with progress_bar(size, "B", delay=1) as progress:
-        report = checking.verify(file, progress)
+        report = checking.verify(file, progress, opener_of(file))
     return Report(_plain(report), _lines(report), has_problems=not report.ok)
 
 

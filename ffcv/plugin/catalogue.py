@@ -167,7 +167,8 @@ class Catalogue:
         """Enter one contribution under every name that is still free."""
         origin = (candidate.name, candidate.distribution, candidate.version)
         aliases = tuple(self._free_aliases(contribution, candidate))
-        registered = Registered(replace(contribution, aliases=aliases), *origin)
+        opens = tuple(self._free_places(contribution, candidate))
+        registered = Registered(replace(contribution, aliases=aliases, opens=opens), *origin)
         if contribution.kind == Kind.FIELD and not self._keep_field(registered, candidate):
             return None
         key = (contribution.kind, contribution.name)
@@ -187,6 +188,18 @@ class Catalogue:
                 yield alias
             else:
                 self.problems.append(candidate.problem(_taken(alias, taken)))
+
+    def _free_places(self, contribution: Contribution, candidate: Candidate) -> Iterator[str]:
+        """The endings and schemes that no other storage opens."""
+        storages = {id(r): r for (kind, _), r in self.names.items() if kind == Kind.STORAGE}
+        owners = {p.lower(): r for r in storages.values() for p in r.contribution.opens}
+        for place in contribution.opens:
+            owner = owners.get(place.lower())
+            if owner is None:
+                yield place
+            else:
+                text = f"{contribution.name} does not open {place}: {owner} does already"
+                self.problems.append(candidate.problem(text))
 
     def _keep_field(self, registered: Registered, candidate: Candidate) -> bool:
         contribution = registered.contribution
@@ -240,6 +253,8 @@ def _fault(contribution: object, kinds: tuple[StrEnum, ...]) -> str | None:
         fault = f"opens={contribution.opens!r}; {wanted}"
     elif not all(re.fullmatch(r"\.\w+|\w+://", str(place)) for place in contribution.opens):
         fault = f"opens={contribution.opens!r} where endings ('.zip') and schemes ('s3://') belong"
+    elif ".beton" in map(str.lower, contribution.opens):
+        fault = f"opens={contribution.opens!r}, but .beton files are ffcv's own"
     elif not isinstance(contribution.version, int) or contribution.version < 1:
         fault = f"version {contribution.version!r} where a whole number from 1 belongs"
     return fault and f"{contribution.name!r} with {fault}"

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import reduce
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import isabstract
 from typing import Any
 
 from ffcv.errors import MissingPluginError, PluginError
@@ -85,8 +86,9 @@ def _imported(registered: Registered) -> object:
 
 
 def _check_kind(found: type, kind: StrEnum, who: str) -> None:
-    """Refuse a field that is announced as something else, and the other way round."""
+    """Refuse a field that is announced as something else, and what is not what it is said to be."""
     from ffcv.beton.field import Field
+    from ffcv.beton.source import Source
 
     is_field = issubclass(found, Field)
     if kind == Kind.FIELD and not is_field:
@@ -96,6 +98,11 @@ def _check_kind(found: type, kind: StrEnum, who: str) -> None:
             f"{who}: {found.__qualname__} is a field, but is announced as a contribution of the "
             f"kind {str(kind)!r}; give it as Kind.FIELD, by the hook ffcv_fields"
         )
+    if kind == Kind.STORAGE and not issubclass(found, Source):
+        raise PluginError(f"{who}: {found.__qualname__} does not derive from ffcv.storage.Source")
+    if kind == Kind.STORAGE and isabstract(found):
+        lacks = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise PluginError(f"{who}: {found.__qualname__} does not define {lacks}")
 
 
 def _check_operation(found: type, kind: StrEnum, who: str) -> None:

@@ -99,10 +99,9 @@ def add_side_indexes(
         appender = stack.enter_context(Appender(path))
         reader = stack.enter_context(Reader(path, custom_handlers))
         if not isinstance(reader.file.opened, OpenFile):
-            storage = type(reader.file.opened).__qualname__
             raise ArgumentError(
                 f"{reader.file_name}: side indexes are added to .beton files, not to what "
-                f"{storage} reads"
+                f"{reader.file.opened} reads"
             )
         counts = [EntryCount(name, kind) for name, kind in _chosen(reader, fields).items()]
         indexes = [SideIndexWriter(appender.spool(), reader.num_samples) for _ in counts]

@@ -15,8 +15,9 @@ from ffcv.kernels import is_compiled
 from ffcv.kernels.random import integer
 from ffcv.pipeline import SampleDecoder, SampleOperation, State, kernel
 from ffcv.testing.conformance import FieldConformance, OperationConformance
+from ffcv.testing.files import read_values, write_values
 from ffcv.testing.strategies import batches
-from tests.indexed_field import LastString, Strings
+from tests.indexed_field import BAD, LastString, Strings
 
 
 @pytest.fixture
@@ -488,3 +489,9 @@ def test_naming_nothing_wrong_skips():
     suite.wrong_states = lambda operation: []
     with pytest.raises(pytest.skip.Exception):
         suite.test_wrong_inputs_are_refused_in_words()
+
+
+def test_values_without_an_entry_in_the_side_index_are_written(tmp_path):
+    write_values(tmp_path / "x.beton", Strings(), [[BAD, b"b"], [b"a", b"c"]])
+    read = read_values(tmp_path / "x.beton", Strings, 1, LastString(tell=True))
+    assert [list(each) for each in read] == [[ord("b"), 0], [ord("c"), 1]]

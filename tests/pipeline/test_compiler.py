@@ -221,7 +221,7 @@ def test_kernels_that_do_not_compile_are_named_in_a_few_lines(numbers, operation
     assert len(str(e.value)) < 700
     shown = "".join(traceback.format_exception(e.value))
     assert "\x1b" not in shown
-    assert "During handling" not in shown
+    assert "numba" not in shown.replace(str(e.value), "")
     assert "direct cause" not in shown
 
 

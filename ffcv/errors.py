@@ -17,7 +17,8 @@
     │   │                                                                       (ValueError)
     │   └── UnknownNameError            no plugin provides this name            (AttributeError)
     ├── ArgumentError                   an argument is out of its range         (ValueError)
-    │   └── EmptyPassError              a pass over the data would have no batch
+    │   ├── EmptyPassError              a pass over the data would have no batch
+    │   └── StateError                  a saved state is none of such a loader
     ├── PipelineError                   operations do not fit each other   (ValueError, TypeError)
     │   └── CompilationError            an operation does not compile
     ├── SampleError                     a sample could not be decoded, or a kernel refused it
@@ -60,6 +61,7 @@ __all__ = [
     "PluginError",
     "SampleEncodingError",
     "SampleError",
+    "StateError",
     "TruncatedFileError",
     "UnfinishedFileError",
     "UnknownNameError",
@@ -142,6 +144,13 @@ class EmptyPassError(ArgumentError):
 
     A training loop would run through it without a word, whatever the reason: no samples, fewer than
     a batch, or none that can be decoded. It is raised as soon as that is known.
+    """
+
+
+class StateError(ArgumentError):
+    """A state that was saved is none of a loader like this one.
+
+    The message says what differs: dataset, samples, order, pipelines, seed, version.
     """
 
 

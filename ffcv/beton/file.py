@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ffcv.beton.blocks import RECORDS, TABLE, BlockChecksums, blocks_of, most_bytes
 from ffcv.beton.extension import Section, schema_hash
 from ffcv.beton.head import read_head
-from ffcv.beton.identity import Identity, landmarks, reopened
+from ffcv.beton.identity import Identity, fingerprint, landmarks, reopened
 from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import RegionTable, bounded
@@ -388,6 +388,11 @@ class BetonFile:
     def _identity(self) -> Identity:
         """By what a pickle knows the file again."""
         return Identity.of(self)
+
+    @lazy
+    def fingerprint(self) -> dict[str, str | int]:
+        """By what a saved state knows the dataset again: ``samples``, ``schema``, ``content``."""
+        return fingerprint(self)
 
     @property
     def _records_start(self) -> int:

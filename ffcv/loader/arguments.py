@@ -15,6 +15,7 @@ from numba.core import config
 from ffcv.beton.values import unmasked
 from ffcv.compat.compiler import Compiler
 from ffcv.errors import ArgumentError, EmptyPassError
+from ffcv.loader.selection import Selection
 from ffcv.processors import available_cores
 from ffcv.whole import at_least
 
@@ -29,6 +30,7 @@ __all__ = [
     "flag",
     "indices_of",
     "os_cache_by_default",
+    "selection_of",
     "skips",
     "workers",
 ]
@@ -124,15 +126,13 @@ class Flag(_Checked[bool]):
 
 
 def indices_of(indices: Any, num_samples: int, what: str) -> NDArray[np.int64]:
-    """Positions in the file; those of all samples for ``None``.
+    """Sample indices.
 
     Args:
         indices: what a user gave.
         num_samples: of the file.
         what: where it comes from, for messages.
     """
-    if indices is None:
-        return np.arange(num_samples, dtype=np.int64)
     try:
         chosen = np.asarray(unmasked(indices))
     except ValueError as error:  # lists of several lengths, or masked values
@@ -141,16 +141,22 @@ def indices_of(indices: Any, num_samples: int, what: str) -> NDArray[np.int64]:
         return np.empty(0, np.int64)
     if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
         raise ArgumentError(
-            f"{what}: expected a list or an array of whole numbers, the positions of samples in "
-            f"the file, got {_described(indices, chosen)}"
+            f"{what}: expected a list or an array of whole numbers, the indices of samples, got "
+            f"{_described(indices, chosen)}"
         )
     low, high = int(chosen.min()), int(chosen.max())
     if low < 0 or high >= num_samples:
         raise ArgumentError(
-            f"{what}: {low if low < 0 else high} is no position of a sample; the file has "
+            f"{what}: {low if low < 0 else high} is no sample index; the file has "
             f"{num_samples} samples, from 0 on{', and none is counted from the end' * (low < 0)}"
         )
     return np.ascontiguousarray(chosen, np.int64)
+
+
+def selection_of(indices: Any, num_samples: int) -> Selection:
+    """The samples that a user chose; all of them for ``None``."""
+    chosen = None if indices is None else indices_of(indices, num_samples, "indices")
+    return Selection(num_samples, chosen)
 
 
 def _described(given: Any, array: NDArray[Any]) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ffcv.pipeline.execution import EpochProgram, SharedMemory
     from ffcv.storage.guard import Watch
 
-__all__ = ["Epoch", "batches_of"]
+__all__ = ["Epoch"]
 
 
 class Epoch(Work):
@@ -33,7 +33,8 @@ class Epoch(Work):
         graph: whose programs run.
         seed: the loader's.
         epoch: its number.
-        batches: sample indices of one batch after the other, see :func:`batches_of`.
+        batches: sample indices of one batch after the other, as
+            :class:`~ffcv.loader.batches.Batches` gives them.
         ahead: how many batches may be on their way or waiting to be fetched.
         skips: whether samples that fail before the first batch operation of an output are left out
             of all outputs.
@@ -88,7 +89,10 @@ class Epoch(Work):
 
     def next_batch(self) -> Batch | None:
         """Take memory for a batch."""
-        indices = next(self._batches, None)
+        try:
+            indices = next(self._batches, None)
+        except Exception as error:  # of the order: whoever fetches this batch gets it in its turn
+            return Batch(np.empty(0, np.int64), {}, error)
         if indices is None:
             return None
         return Batch(indices, {head: head.start(len(indices)) for head, _ in self._outputs})
@@ -166,12 +170,3 @@ class Epoch(Work):
             values[head] = head.without_gaps(values[head], slots, kept)
         indices: NDArray[np.int64] = batch.indices[slots]
         return indices
-
-
-def batches_of(
-    order: NDArray[np.int64], batch_size: int, drop_last: bool
-) -> Iterator[NDArray[np.int64]]:
-    """Cut an order into batches."""
-    stop = len(order) - len(order) % batch_size if drop_last else len(order)
-    for start in range(0, stop, batch_size):
-        yield order[start : start + batch_size]

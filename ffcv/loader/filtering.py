@@ -51,7 +51,7 @@ class Look(Protocol):
 
 
 def fulfilling(look: Look, output: str, condition: Callable[[Any], Any]) -> NDArray[np.int64]:
-    """Positions of the samples whose value fulfils a condition.
+    """Indices of the samples whose value fulfils a condition.
 
     Args:
         look: at the values.
@@ -94,7 +94,7 @@ def fulfilling(look: Look, output: str, condition: Callable[[Any], Any]) -> NDAr
 
 
 def _seen(look: Look) -> NDArray[np.int64]:
-    """Positions of the samples that were not skipped; behind those that came so far, of all."""
+    """Indices of the samples that were not skipped; behind those that came so far, of all."""
     return look.indices[~np.isin(look.indices, look.skipped.samples)]
 
 

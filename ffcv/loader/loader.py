@@ -20,14 +20,16 @@ from ffcv.loader.arguments import (
     check_any,
     compiles,
     flag,
-    indices_of,
     os_cache_by_default,
+    selection_of,
     skips,
     workers,
 )
+from ffcv.loader.batches import Batches, ListVisit, SlotVisit, Visit, ordered
 from ffcv.loader.device_copies import StreamPool
+from ffcv.loader.distribution import Share, Tail
 from ffcv.loader.engine import Engine
-from ffcv.loader.epoch import Epoch, batches_of
+from ffcv.loader.epoch import Epoch
 from ffcv.loader.explain import explain
 from ffcv.loader.filtering import check_condition, fulfilling
 from ffcv.loader.graph import Graph, Settings, build_graph
@@ -38,6 +40,7 @@ from ffcv.loader.orders import (
     OrderOption,
     Sequential,
     TraversalOrder,
+    knows_slots,
     make_order,
     visits_all,
 )
@@ -46,6 +49,7 @@ from ffcv.loader.planning import Planner
 from ffcv.loader.sharing import share
 from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
+from ffcv.loader.state import VERSION, Position, check_state, order_words, selection_words
 from ffcv.pipeline.raising import Told
 from ffcv.pipeline.seeding import seeded
 from ffcv.plugin import registry
@@ -100,9 +104,10 @@ class Loader:
         order: an :class:`OrderOption` or its name, as ``"random"``; a subclass of
             ``TraversalOrder``, or the name of one that a plugin provides.
         distributed: whether the processes of a ``torch.distributed`` job share the samples.
+            Processes of other jobs give ``rank`` and ``world_size`` instead.
         seed: a whole number from 0 on; drawn at random when not given, and then the attribute
             ``seed``.
-        indices: positions in the file of the samples to use, at least one; all by default.
+        indices: of the samples to use, at least one; all by default. Repeated ones come as often.
         pipelines: field name to a list of operations, callables and torch modules, or to ``None``
             for a field that is not to be loaded; a ``PipelineSpec`` under another name is one more
             output, after those of the fields. Fields left out get their default decoder,
@@ -121,10 +126,16 @@ class Loader:
             ``SampleError``; ``"skip"`` leaves the sample out of all outputs. Its batch is smaller
             by one then, and a batch with no other sample is not delivered. Batch operations, what
             comes after them in a pipeline, and decoders for whole batches raise all the same.
+        rank: number of this process among those that share the samples, from 0 on.
+        world_size: how many processes share the samples.
+        tail: what becomes of the last samples of an epoch where they do not divide evenly between
+            processes. ``"pad"`` begins the epoch's order again until all have equally many,
+            ``"drop"`` leaves them out, ``"uneven"`` lets each sample come exactly once, as an
+            evaluation needs it: some processes have one more than others, perhaps a batch more.
 
     Attributes:
         skipped: what the latest pass has left out so far: ``len`` says how many samples,
-            ``samples`` their positions in the file, and ``errors`` what was wrong with them.
+            ``samples`` their indices, and ``errors`` what was wrong with them.
 
     Raises:
         BetonError: the file cannot be used.
@@ -142,7 +153,7 @@ class Loader:
         [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     """
 
-    batch_size, batches_ahead, next_epoch = WholeNumber(1), WholeNumber(1), WholeNumber(0)
+    batch_size, batches_ahead = WholeNumber(1), WholeNumber(1)
     drop_last, recompile = Flag(), Flag()
 
     def __init__(
@@ -164,6 +175,9 @@ class Loader:
         *,
         jit: bool | None = None,
         on_error: Literal["raise", "skip"] = "raise",
+        rank: int | None = None,
+        world_size: int | None = None,
+        tail: Tail = "pad",
     ) -> None:
         self._args = {k: v for k, v in locals().items() if k != "self"}
         self.batch_size = batch_size
@@ -173,13 +187,13 @@ class Loader:
         self.jit = compiles(jit)
         self._skips, self._has_warned = skips(on_error), False
         self.distributed = flag("distributed", distributed)
-        self.rank, self.world_size = distribution.place(distributed)
-        self.seed = distribution.agreed_seed(seed, self.world_size)
-        self.next_epoch = 0
+        self.share = distribution.share_of(self.distributed, rank, world_size, tail)
+        self.seed = distribution.agreed_seed(seed, self.distributed, self.share.world_size)
+        self._position = Position()
         self.skipped = Skipped(0)
         self._is_closed = False
         self.reader = _reader_of(fname, custom_fields)
-        self._indices = indices_of(indices, self.reader.num_samples, "indices")
+        self.selection = selection_of(indices, self.reader.num_samples)
         self._order = make_order(order, self, order_kwargs)
         self._check_batches()
         self._os_cache = flag("os_cache", os_cache)
@@ -199,6 +213,7 @@ class Loader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._args, self.skipped = dict(self._args), copy.deepcopy(self.skipped)
+        self._position = copy.copy(self._position)
         self.reader = copy.copy(self.reader)
         self._planner = self._planner.over(self.reader)
         self._order = self._order.belonging_to(self)
@@ -207,7 +222,9 @@ class Loader:
     def __len__(self) -> int:
         """Batches per epoch, for this process; at most, where samples are skipped."""
         if visits_all(self._order):
-            samples = -(-len(self.indices) // self.world_size)
+            samples = self.share.count(len(self.selection))
+        elif knows_slots(self._order):
+            samples = self.share.count(self._order.num_slots)
         else:
             samples = len(self.next_traversal_order())
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
@@ -216,31 +233,32 @@ class Loader:
         """Start a pass; each has the number of the epoch after the last one."""
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
-        epoch, self.next_epoch = self.next_epoch, self.next_epoch + 1
+        place = self._position.take()
         try:
-            return self._begin_pass(epoch)
+            return self._begin_pass(*place)
         except BaseException:
-            if self.next_epoch == epoch + 1:  # no other thread has begun a pass meanwhile
-                self.next_epoch = epoch
+            self._position.give_back(place)
             raise
 
-    def _begin_pass(self, epoch: int) -> LoaderIterator:
+    def _begin_pass(self, epoch: int, slot: int) -> LoaderIterator:
         file = self.reader.file.opened  # another thread may close this loader meanwhile
-        order = self._positions(epoch)
-        self._check_samples(len(order), f"{self._order_of(epoch)} gives")
+        visit = self._visit(epoch, slot)
+        self._check_samples(len(visit), f"{self._order_of(epoch)} gives")
         if self.recompile or self._attributes() != self._planned:
             self._graph = self._plan()
         with self._seeded(epoch, "code"):
             self._graph.prepare()
         streams = self._stream_pool.begin(self._graph.devices, self.batches_ahead)
-        batches = batches_of(order, self.batch_size, self.drop_last)
+        batches = Batches(visit, self.batch_size, self.drop_last)
         with self._seeded(epoch, "parameters"):
             work = Epoch(
                 self._graph, self.seed, epoch, batches, self.batches_ahead, self._skips,
                 self.world_size > 1, streams, Watch(file),
             )  # fmt: skip
         self.skipped = Skipped(epoch)
-        return LoaderIterator(self, self._engine, work, self.skipped, streams)
+        per_batch = self.batch_size * self.world_size
+        progress = self._position.begin((epoch, slot), per_batch, len(batches))
+        return LoaderIterator(self, self._engine, work, self.skipped, streams, progress)
 
     @property
     def fname(self) -> str:
@@ -253,18 +271,37 @@ class Loader:
         return self._graph
 
     @property
+    def rank(self) -> int:
+        """Number of this process among those that share the samples."""
+        return self.share.rank
+
+    @property
+    def world_size(self) -> int:
+        """How many processes share the samples."""
+        return self.share.world_size
+
+    @property
+    def next_epoch(self) -> int:
+        """Number of the next pass."""
+        return self._position.epoch
+
+    @next_epoch.setter
+    def next_epoch(self, epoch: int) -> None:
+        self.set_epoch(epoch)
+
+    @property
     def indices(self) -> NDArray[np.int64]:
-        """Positions in the file of the samples to use; others take effect with the next pass."""
-        return self._indices
+        """Of the samples to use, ``(N,)`` int64; others take effect with the next pass."""
+        return self.selection.indices
 
     @indices.setter
     def indices(self, indices: ArrayLike) -> None:
-        chosen = indices_of(indices, self.reader.num_samples, "indices")
-        before, self._indices = self._indices, chosen
+        chosen = selection_of(indices, self.reader.num_samples)
+        before, self.selection = self.selection, chosen
         try:
             self._order = self._order.over(self)
         except BaseException:
-            self._indices = before
+            self.selection = before
             raise
 
     @property
@@ -279,23 +316,99 @@ class Loader:
         self._order = order
 
     def next_traversal_order(self) -> NDArray[np.int64]:
-        """Positions in the file that the next pass will visit, in order, ``(N,)``."""
-        return self._positions(self.next_epoch)
+        """Indices of the samples that the next pass will visit, in order, ``(N,)`` int64."""
+        visit = self._visit(self._position.epoch, self._position.slot)
+        return visit.samples(0, len(visit))
 
-    def _positions(self, epoch: int) -> NDArray[np.int64]:
+    def _visit(self, epoch: int, slot: int) -> Visit:
+        """What this process visits in an epoch from a global slot on."""
+        if knows_slots(self._order):
+            return SlotVisit(self._order, epoch, self.share, slot, self.reader.num_samples)
         where = self._order_of(epoch)
         with Told(f"{where}, of {self.fname}"), self._seeded(epoch, "order"):
             order = self._order.sample_order(epoch)
-        if order is None:
-            raise ArgumentError(f"{where}: gave nothing; return the positions of the samples")
-        return indices_of(order, self.reader.num_samples, where)
+        indices = ordered(order, self.reader.num_samples, where)
+        return ListVisit(indices[slot // self.world_size :])
 
     def _order_of(self, epoch: int) -> str:
-        return f"{type(self._order).__name__}.sample_order, epoch {epoch}"
+        method = "samples_at" if knows_slots(self._order) else "sample_order"
+        return f"{type(self._order).__name__}.{method}, epoch {epoch}"
 
     def set_epoch(self, epoch: int) -> None:
-        """Number the next pass; its order and augmentations follow from the seed and this."""
-        self.next_epoch = epoch
+        """Number the next pass; its order and augmentations follow from the seed and this.
+
+        A state that was loaded stays in force if it is one of this epoch.
+        """
+        self._position.set_epoch(at_least("next_epoch", epoch, 0))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the latest pass is, for :meth:`load_state_dict`.
+
+        What its consumer has received counts, whatever was made ahead. Behind the last batch it is
+        the start of the next epoch. It consists of numbers and words that fit JSON, and is the same
+        in all processes of a job at the same step:
+
+        - ``seed``, ``epoch``, and the batches of all passes so far, ``step``;
+        - ``slot``, the place in the epoch's order at which to go on, counted over all processes and
+          with samples that were skipped;
+        - by what to recognise ``dataset``, ``samples``, ``order`` and ``pipelines``.
+
+        Example:
+            >>> from ffcv import DatasetWriter
+            >>> from ffcv.fields import IntField
+            >>> DatasetWriter("ten.beton", {"n": IntField()}).from_indexed_dataset(range(10))
+            >>> loader = Loader("ten.beton", batch_size=2, order=OrderOption.RANDOM, seed=0)
+            >>> batches = iter(loader)
+            >>> _ = next(batches), next(batches)
+            >>> state = loader.state_dict()
+            >>> state["epoch"], state["step"], state["slot"]
+            (0, 2, 4)
+            >>> rest = [batch.flatten().tolist() for (batch,) in batches]
+            >>> other = Loader("ten.beton", batch_size=2, order=OrderOption.RANDOM)
+            >>> other.load_state_dict(state)
+            >>> [batch.flatten().tolist() for (batch,) in other] == rest
+            True
+        """
+        epoch, step, slot = self._position.place()
+        numbers = {"version": VERSION, "seed": self.seed, "epoch": epoch, "step": step}
+        return numbers | {"slot": slot} | self._fingerprints()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the next pass go on where another loader was; later ones begin at the beginning.
+
+        Nothing that was received then is decoded. Batches are the same, byte by byte, also with
+        other workers, another ``batches_ahead``, and another number of processes. With another
+        batch size they begin with the same sample. In a job of ``torch.distributed``, all processes
+        have to call this together.
+
+        Args:
+            state: what :meth:`state_dict` gave. A loader that was made without a seed takes its.
+
+        Raises:
+            StateError: it is one of another dataset, order, seed or other pipelines, or none at
+                all.
+            ArgumentError: processes of the job were given states of different steps.
+        """
+        wanted = self._args["seed"] is not None
+        expected = self._fingerprints() | {"world_size": self.world_size}
+        expected["seed"] = self.seed if wanted else None
+        numbers = check_state(state, expected, f"the loader of {self.fname}")
+        distribution.agree(self.distributed, "the states to go on from", numbers)
+        if numbers["seed"] != self.seed:
+            self.seed = numbers["seed"]
+            self._order = self._order.over(self)
+        self._position.load(numbers["epoch"], numbers["step"], numbers["slot"])
+
+    def _fingerprints(self) -> dict[str, Any]:
+        """What tells the states of other loaders from those of this one."""
+        words = {
+            "dataset": self.reader.file.fingerprint,
+            "samples": selection_words(self.selection),
+            "order": order_words(self._order),
+            "pipelines": self._planner.words(),
+        }
+        # An order that deals out samples itself may deal them otherwise to more processes.
+        return words if knows_slots(self._order) else words | {"world_size": self.world_size}
 
     def filter(self, field_name: str, condition: Callable[[Any], bool]) -> Loader:
         """A loader over the samples for which ``condition(value)`` is true.
@@ -330,7 +443,8 @@ class Loader:
             raise _closed_error(self.reader.file_name)
         check_condition(field_name, condition)
         only = self._planner.only(field_name)
-        with Loader._copied(self, _planner=only, drop_last=False, rank=0, world_size=1) as look:
+        new = {"_planner": only, "share": Share(), "_position": self._position.from_beginning()}
+        with Loader._copied(self, **new, drop_last=False) as look:
             look._order = Sequential(look)
             indices = fulfilling(look, field_name, condition)
         return self._over(indices)
@@ -338,8 +452,10 @@ class Loader:
     def _over(self, indices: NDArray[np.int64]) -> Loader:
         """A loader of these samples that is otherwise as this one is now."""
         arguments = {**self._args, "fname": self.reader, "indices": indices, "seed": self.seed}
-        new = {"_args": arguments, "_indices": indices, "_has_warned": False}
-        loader = type(self)._copied(self, **new, skipped=Skipped(self.next_epoch))
+        selection = selection_of(indices, self.reader.num_samples)
+        new = {"_args": arguments, "selection": selection, "_has_warned": False}
+        new |= {"skipped": Skipped(self.next_epoch), "_position": self._position.from_beginning()}
+        loader = type(self)._copied(self, **new)
         loader._order = self._order.over(loader)
         loader._check_batches()
         return loader
@@ -361,9 +477,10 @@ class Loader:
             source: whether to include the emitted source of the compiled stages.
         """
         if self._is_closed:
-            return explain(self._graph, self._indices[:0], source)
+            return explain(self._graph, self.selection.at(np.arange(0)), source)
+        some = min(_SOME, len(self.selection))
         with watching(self.reader.file.opened):
-            return explain(self._graph, self._indices[:_SOME], source)
+            return explain(self._graph, self.selection.at(np.arange(some)), source)
 
     @property
     def memory(self) -> MemoryBudget:
@@ -408,7 +525,7 @@ class Loader:
     def _check_batches(self) -> None:
         """Refuse at once what no pass could have a batch of; other orders tell with each pass."""
         if visits_all(self._order):
-            self._check_samples(-(-len(self.indices) // self.world_size), "its indices give")
+            self._check_samples(self.share.count(len(self.selection)), "its indices give")
 
     def _check_samples(self, samples: int, source: str) -> None:
         where = f"{self.fname} has {self.reader.num_samples} samples, and {source}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ffcv.loader.engine import Engine
     from ffcv.loader.epoch import Epoch
     from ffcv.loader.skipping import FinishedBatch, Skipped
+    from ffcv.loader.state import Progress
 
 __all__ = ["LoaderIterator"]
 
@@ -38,9 +39,11 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
         epoch: Epoch,
         skipped: Skipped,
         streams: PassStreams,
+        progress: Progress,
     ) -> None:
         self._loader, self._epoch, self._run = loader, epoch, Run(epoch)
         self._engine, self.skipped, self._streams = engine, skipped, streams
+        self._progress = progress
         self._process = os.getpid()
         engine.start(self._run)
 
@@ -56,6 +59,7 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
             except StopIteration:
                 self._check_any()
                 raise
+            self._progress.receive()
             if batch.skipped:
                 self.skipped.add(batch.skipped)
                 self._warn_once()

@@ -15,6 +15,7 @@ from ffcv.beton.tables import Table
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
 from ffcv.loader.outputs import hint, resolve_outputs
+from ffcv.pipeline.attributes import name_of
 from ffcv.pipeline.checking import plan_pipeline
 from ffcv.pipeline.graph import OperationIds, Pipeline
 from ffcv.pipeline.sample import Stored
@@ -80,6 +81,10 @@ class Planner:
     def operations(self) -> Iterator[Any]:
         """All operations of all outputs."""
         return itertools.chain.from_iterable(output.steps for output in self._outputs.values())
+
+    def words(self) -> dict[str, str]:
+        """Each output's operations by their names, as a saved state has them."""
+        return {name: " → ".join(map(name_of, o.steps)) for name, o in self._outputs.items()}
 
     def plan(self) -> list[Pipeline]:
         """Check all pipelines.

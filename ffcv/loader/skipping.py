@@ -51,7 +51,7 @@ class Skipped:
 
     @property
     def samples(self) -> NDArray[np.int64]:
-        """Positions in the file of all of them, in the order of the epoch, ``(N,)``."""
+        """Indices of all of them, in the order of the epoch, ``(N,)``."""
         return np.array(self._samples, np.int64)
 
     def __len__(self) -> int:

@@ -24,17 +24,22 @@ class Batch:
         indices: of its samples, by batch slot, ``(B,)`` int64.
         values: what it has become so far; whoever does the work decides about the keys.
         skipped: what was wrong with the samples that are to be left out of it, by slot.
-        error: what went wrong in the first of its chunks that failed.
+        error: what went wrong when it began, or in the first of its chunks that failed.
     """
 
     __slots__ = ("_failed_at", "error", "indices", "next_slot", "outstanding", "skipped", "values")
 
-    def __init__(self, indices: NDArray[np.int64], values: dict[Hashable, Any]) -> None:
+    def __init__(
+        self,
+        indices: NDArray[np.int64],
+        values: dict[Hashable, Any],
+        error: BaseException | None = None,
+    ) -> None:
         self.indices, self.values = indices, values
         self.skipped: dict[int, SampleError] = {}
         self.next_slot = 0
         self.outstanding = 0
-        self.error: BaseException | None = None
+        self.error = error
         self._failed_at = len(indices)
 
     def fail(self, slot: int, error: BaseException) -> None:

@@ -91,7 +91,7 @@ def test_other_indices_for_the_next_pass(numbers, order):
         loader.indices = range(70, 90)
         assert len(loader) == 2
         assert sorted(n for (b,) in loader for n in b.ravel().tolist()) == list(range(70, 90))
-        with pytest.raises(ArgumentError, match="indices: 100 is no position"):
+        with pytest.raises(ArgumentError, match="indices: 100 is no sample index"):
             loader.indices = [100]
         assert loader.indices.tolist() == list(range(70, 90))
 
@@ -141,8 +141,8 @@ def test_orders_by_name(numbers, words, option):
         ({"indices": [True] * 100}, ["indices", "bool", "np.flatnonzero(mask)"]),
         ({"indices": {3, 4}}, ["indices", "set", "sorted"]),
         ({"indices": [1.0, 2.0]}, ["indices", "whole numbers", "float64"]),
-        ({"indices": [100]}, ["indices", "100 is no position", "100 samples"]),
-        ({"indices": [5, -1]}, ["indices", "-1 is no position", "counted from the end"]),
+        ({"indices": [100]}, ["indices", "100 is no sample index", "100 samples"]),
+        ({"indices": [5, -1]}, ["indices", "-1 is no sample index", "counted from the end"]),
         ({"indices": iter([5])}, ["indices", "list_iterator"]),
     ],
 )

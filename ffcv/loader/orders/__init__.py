@@ -1,0 +1,27 @@
+"""In which order the samples of an epoch come."""
+
+from ffcv.loader.orders.base import (
+    ORDER_TYPE,
+    OrderOption,
+    SlotOrder,
+    TraversalOrder,
+    knows_slots,
+    visits_all,
+)
+from ffcv.loader.orders.making import ORDER_MAP, make_order
+from ffcv.loader.orders.quasi_random import QuasiRandom
+from ffcv.loader.orders.simple import Random, Sequential
+
+__all__ = [
+    "ORDER_MAP",
+    "ORDER_TYPE",
+    "OrderOption",
+    "QuasiRandom",
+    "Random",
+    "Sequential",
+    "SlotOrder",
+    "TraversalOrder",
+    "knows_slots",
+    "make_order",
+    "visits_all",
+]

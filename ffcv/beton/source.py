@@ -55,6 +55,9 @@ class Source(Uncopyable, ABC):
         num_bytes: size of the file.
         can_map: whether :attr:`data` gives all of it at an address, and :meth:`fileno` a descriptor
             that compiled code can read from.
+        takes_parts: whether to be asked for parts of a sample's region where its decoder knows that
+            it reads no others, such as the rows of a crop. Fewer bytes travel; but a storage that
+            keeps whole samples, or looks at their checksums, needs all of them.
 
     Raises:
         BetonError: it cannot be opened, with one of its subclasses for each cause.
@@ -66,6 +69,7 @@ class Source(Uncopyable, ABC):
     place: str
     num_bytes: int
     can_map: bool = False
+    takes_parts: bool = False
 
     def __init__(self, path: str) -> None:
         self.path = self.place = path

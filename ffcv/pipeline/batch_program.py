@@ -189,8 +189,10 @@ class _BatchStageProgram(Program):
 class _BatchEpoch(EpochProgram):
     """A batch operation with the key of one epoch."""
 
+    program: _BatchStageProgram
+
     def __init__(self, program: _BatchStageProgram, key: np.uint64) -> None:
-        self._program, self._key = program, key
+        self.program, self._key = program, key
 
     def run(
         self,
@@ -202,11 +204,11 @@ class _BatchEpoch(EpochProgram):
         failed: dict[int, SampleError] | None = None,
     ) -> Any:
         """Run the operation on a whole batch."""
-        return self._program.run(source, memory, shared, indices, self._key)
+        return self.program.run(source, memory, shared, indices, self._key)
 
     def fill_shared(self, shared: Any, indices: NDArray[np.int64]) -> None:
         """Give the shared memory of a batch its first content."""
-        self._program.fill_shared(shared, indices, self._key)
+        self.program.fill_shared(shared, indices, self._key)
 
 
 class BatchProgram(_BatchStageProgram):

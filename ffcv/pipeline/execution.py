@@ -42,7 +42,27 @@ class SharedMemory(NamedTuple):
 
 
 class EpochProgram(ABC):
-    """A program with what one epoch fixes. Any number of threads may run it at the same time."""
+    """A program with what one epoch fixes. Any number of threads may run it at the same time.
+
+    Attributes:
+        program: what it is made of.
+    """
+
+    program: Program
+
+    def byte_ranges(self, indices: NDArray[np.int64]) -> NDArray[Any] | None:
+        """Which bytes of the file's data it will read for some samples in this epoch.
+
+        They lie in those that :meth:`Program.byte_ranges` names, which are all that any epoch may
+        want. What fetches them may bring more, and must not bring less.
+
+        Args:
+            indices: sample indices, in any order.
+
+        Returns:
+            As :meth:`Program.byte_ranges`; there may be several rows for a sample.
+        """
+        return self.program.byte_ranges(indices)
 
     @abstractmethod
     def run(

@@ -172,17 +172,6 @@ class SampleProgram(Program):
             arena,
         )
 
-    def fetch(self, memory: WorkerMemory, indices: NDArray[np.int64]) -> None:
-        """Have what some samples need in a worker's arena, if their storage wants that.
-
-        Raises:
-            BetonError: it cannot be read.
-        """
-        arena = memory.arena
-        if arena is not None:
-            ranges = self.byte_ranges(indices)
-            arena.fill(list(zip(ranges["offset"].tolist(), ranges["nbytes"].tolist(), strict=True)))
-
     def storage_for(self, memory: WorkerMemory) -> Storage:
         """The storage as a worker with this memory sees it."""
         assert self.source is not None
@@ -226,6 +215,8 @@ class SampleProgram(Program):
 class _SampleEpoch(EpochProgram):
     """A :class:`SampleProgram` with the parameters and keys of one epoch."""
 
+    program: SampleProgram
+
     def __init__(
         self, program: SampleProgram, params: tuple[Any, ...], bases: NDArray[np.uint64]
     ) -> None:
@@ -252,7 +243,7 @@ class _SampleEpoch(EpochProgram):
         if program.source is not None:
             try:
                 program.source.prepare(indices)
-                program.fetch(own, indices)
+                self._fetch(own, indices)
             except (ChecksumError, DamagedFileError) as damage:
                 if failed is None:
                     raise
@@ -289,8 +280,20 @@ class _SampleEpoch(EpochProgram):
     def _new_memory(self, worker: int, indices: NDArray[np.int64]) -> WorkerMemory:
         """Other memory for a worker, with all that its samples need."""
         memory = self.program.worker_memory(worker, anew=True)
-        self.program.fetch(memory, indices)
+        self._fetch(memory, indices)
         return memory
+
+    def _fetch(self, memory: WorkerMemory, indices: NDArray[np.int64]) -> None:
+        """Have what some samples need in a worker's arena, if their storage wants that.
+
+        Raises:
+            BetonError: it cannot be read.
+        """
+        arena = memory.arena
+        if arena is not None:
+            ranges = self.byte_ranges(indices)
+            assert ranges is not None
+            arena.fill(list(zip(ranges["offset"].tolist(), ranges["nbytes"].tolist(), strict=True)))
 
     def _run_what_is_there(
         self,

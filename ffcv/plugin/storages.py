@@ -62,6 +62,7 @@ class ProvidedSource(Source):
             if not isinstance(self._attribute(name), str):
                 raise self._fault("its __init__ must call super().__init__(path)")
         self.place, self.can_map = self.source.place, bool(self.source.can_map)
+        self.takes_parts = bool(self.source.takes_parts)
         self.num_bytes = self._whole_number("num_bytes")
 
     def __str__(self) -> str:

@@ -73,6 +73,9 @@ def _read(node: Node, indices: NDArray[np.int64]) -> list[str]:
     if not len(ranges):
         return []
     mean = int(ranges["nbytes"].sum()) / len(indices)
+    if node.program.reads_parts:
+        most = f"at most {in_bytes(mean)} per sample, as of {len(indices)} samples"
+        return [f"  reads: {most}: only the parts that are needed, which no checksum covers"]
     return [f"  reads: {in_bytes(mean)} per sample, as of {len(indices)} samples"]
 
 

@@ -12,7 +12,14 @@ from ffcv.pipeline.allocation_query import AllocationQuery
 from ffcv.pipeline.dtypes import bfloat16
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
-from ffcv.pipeline.sample import ASSIST, SampleDecoder, SampleOperation, Stored
+from ffcv.pipeline.sample import (
+    ASSIST,
+    MOST_PARTS,
+    WHOLE,
+    SampleDecoder,
+    SampleOperation,
+    Stored,
+)
 from ffcv.pipeline.state import Layout, State
 
 if TYPE_CHECKING:
@@ -31,6 +38,8 @@ else:
 
 __all__ = [
     "ASSIST",
+    "MOST_PARTS",
+    "WHOLE",
     "AllocationQuery",
     "Compiler",
     "Layout",

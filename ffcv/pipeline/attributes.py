@@ -28,6 +28,7 @@ __all__ = [
     "flag",
     "kernel_of",
     "name_of",
+    "parts_of",
     "refuse_to_run_later",
 ]
 
@@ -88,6 +89,23 @@ def kernel_of(operation: Any) -> types.FunctionType:
         )
     refuse_to_run_later(function, "its kernel")
     return function
+
+
+def parts_of(decoder: Any) -> types.FunctionType | None:
+    """The plain function by which a decoder says which parts of a region its kernel reads.
+
+    One that is inherited says nothing about a kernel that is not.
+    """
+    if "kernel" in vars(decoder):
+        return None
+    for kind in type(decoder).__mro__:
+        if "parts" in vars(kind):
+            found = vars(kind)["parts"]
+            function = python_function(getattr(found, "__func__", found))
+            return function if isinstance(function, types.FunctionType) else None
+        if "kernel" in vars(kind):
+            return None
+    return None
 
 
 def refuse_to_run_later(function: Any, what: str) -> None:

@@ -118,6 +118,7 @@ class Program(ABC):
         shared: memory that it has in common with other programs, or ``None``.
         devices: what its declarations name as devices, those of its result first.
         worker_nbytes: bytes that each worker needs for it.
+        reads_parts: whether in an epoch it reads only parts of what :meth:`byte_ranges` names.
     """
 
     takes_chunks: ClassVar[bool] = False
@@ -131,6 +132,7 @@ class Program(ABC):
     shared: SharedMemory | None = None
     devices: Sequence[Any] = ()
     worker_nbytes: int = 0
+    reads_parts: bool = False
 
     @abstractmethod
     def prepare(self) -> None:

@@ -19,11 +19,26 @@ if TYPE_CHECKING:
     from ffcv.beton.field import Field
     from ffcv.beton.side_index import SideIndex
 
-__all__ = ["ASSIST", "KernelOperation", "SampleDecoder", "SampleOperation", "Stored"]
+__all__ = [
+    "ASSIST",
+    "MOST_PARTS",
+    "WHOLE",
+    "KernelOperation",
+    "SampleDecoder",
+    "SampleOperation",
+    "Stored",
+]
 
 ASSIST = -1
 """What a kernel returns to have its operation's ``assist`` run for this sample. See
 :meth:`SampleDecoder.assist`."""
+
+
+WHOLE = -1
+"""What :attr:`SampleDecoder.parts` returns for a sample of whose region the kernel may read all."""
+
+MOST_PARTS = 8
+"""So many parts of a region :attr:`SampleDecoder.parts` may name."""
 
 
 class KernelOperation(LoaderHooks, ABC):
@@ -162,6 +177,15 @@ class SampleDecoder(KernelOperation):
     of the region that it points to (see ``Field.pointer``; empty without one), found and checked
     against the file's bounds before.
 
+    A decoder that reads only some of a region, as for a crop, may have a second kernel that says
+    which: ``parts(record, nbytes, ranges, params, key[, index])``. Storage that is far away
+    (``Source.takes_parts``) then brings no more. It gets the region's size, writes offset and size
+    of up to :data:`MOST_PARTS` parts of it into ``ranges``, ``(MOST_PARTS, 2)`` int64, and returns
+    how many they are, or :data:`WHOLE`. Parts that do not lie in the region count as that. It
+    draws as the kernel draws, best by a function that both call; what it left out is undefined
+    where the kernel looks for it. ``assist`` gets all of the region in any case. No checksum covers
+    parts, so what is read of them may be damaged without an error.
+
     Attributes:
         fields: the field classes, by public name, that this decoder can read.
         raw_bytes: whether ``destination`` is the sample's memory as ``(nbytes,)`` uint8 whatever
@@ -171,11 +195,14 @@ class SampleDecoder(KernelOperation):
             gets them, instead of through the map of the file. It costs a copy, keeps what was read
             out of the process's memory, and lets a file that shrinks be an error. It may be set by
             ``declare``.
+        parts: the second kernel, as a ``staticmethod``, or ``None``. It counts for the kernel that
+            its class has or inherits, and for none that a derived class puts in the place of that.
     """
 
     fields: ClassVar[tuple[str, ...]] = ()
     raw_bytes: ClassVar[bool] = False
     copies_regions: bool = False
+    parts: Callable[..., int] | None = None
 
     @abstractmethod
     def declare(self, stored: Stored) -> State:

@@ -11,13 +11,14 @@ from ffcv.errors import ChecksumError, DamagedFileError, SampleError, TruncatedF
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
 from ffcv.pipeline.allocation_query import AllocationQuery
-from ffcv.pipeline.attributes import error_codes, flag
+from ffcv.pipeline.attributes import error_codes, flag, parts_of
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.emit import scratch_states, writes_bytes
 from ffcv.pipeline.execution import BYTE_RANGE, EpochProgram, Program
 from ffcv.pipeline.graph import SampleStage, Step, fuse
 from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample
 from ffcv.pipeline.parameters import asked_params, asked_workspace
+from ffcv.pipeline.parts import NeededParts
 from ffcv.pipeline.raising import Told, described, raise_instead
 from ffcv.pipeline.sample import ASSIST
 from ffcv.pipeline.shared_draws import warn_of_shared_draws
@@ -28,6 +29,8 @@ from ffcv.storage.arena import Arena
 from ffcv.storage.regions import READ_ERRORS, SHORT_READ, Storage, read_region
 
 if TYPE_CHECKING:
+    from types import FunctionType
+
     from numpy.typing import NDArray
 
 __all__ = ["SampleProgram", "WorkerMemory"]
@@ -93,6 +96,8 @@ class SampleProgram(Program):
         self._spare = [self._make_memory()]
         self.worker_nbytes = self._spare[0].nbytes
         self.code: StageCode | None = None
+        self.parts: NeededParts | None = None
+        self.reads_parts = self._parts_kernel() is not None
 
     def prepare(self) -> None:
         """Compile the stage, or load it from the cache."""
@@ -100,6 +105,7 @@ class SampleProgram(Program):
             for step in self.stage.steps:
                 # Of its kernel that was refused; its parameters could still be drawn so.
                 warn_of_shared_draws(self.place(step), step.operation, remedy=_DRAW_SO)
+            self.parts = self._compiled_parts()
             self.code = compile_stage(self.output, self.stage, self._example(), self.jit)
 
     def begin_epoch(self, seed: int, epoch: int) -> EpochProgram:
@@ -123,6 +129,25 @@ class SampleProgram(Program):
         ranges["sample"], ranges["nbytes"] = indices[known], sizes[known]
         ranges["offset"] = pointers[known]
         return ranges
+
+    def _parts_kernel(self) -> FunctionType | None:
+        """The kernel that says which parts of regions are read, if the storage takes that.
+
+        Python's own code does without: there, libraries decode whole images.
+        """
+        source = self.source
+        if not self.jit or source is None or not source.is_fetched:
+            return None
+        assert source.owner is not None
+        return parts_of(self.steps[0].operation) if source.owner.takes_parts else None
+
+    def _compiled_parts(self) -> NeededParts | None:
+        kernel, step = self._parts_kernel(), self.steps[0]
+        if kernel is None:
+            return None
+        assert self.source is not None
+        params = self._params()[0]
+        return NeededParts(self.place(step), step.operation, kernel, self.source.records, params)
 
     def remarks(self, step: Step) -> list[str]:
         """How the operation is done, and what it says of itself."""
@@ -224,6 +249,14 @@ class _SampleEpoch(EpochProgram):
         assert program.code is not None
         self.code = program.code
 
+    def byte_ranges(self, indices: NDArray[np.int64]) -> NDArray[Any]:
+        """The regions that the samples' records point to, or those parts of them that are read."""
+        regions, parts = self.program.byte_ranges(indices), self.program.parts
+        if parts is None:
+            return regions
+        with Told(f"{self.program.where}, parts"):
+            return parts(regions, self.bases[0], self.params[0])
+
     def run(
         self,
         worker: int,
@@ -289,11 +322,13 @@ class _SampleEpoch(EpochProgram):
         Raises:
             BetonError: it cannot be read.
         """
-        arena = memory.arena
-        if arena is not None:
-            ranges = self.byte_ranges(indices)
-            assert ranges is not None
-            arena.fill(list(zip(ranges["offset"].tolist(), ranges["nbytes"].tolist(), strict=True)))
+        if memory.arena is not None:
+            memory.arena.fill(_places(self.byte_ranges(indices)))
+
+    def _fetch_rest(self, memory: WorkerMemory, sample: int) -> None:
+        """Have all of a sample's region in a worker's arena; raises the same."""
+        if memory.arena is not None and self.program.reads_parts:
+            memory.arena.add(_places(self.program.byte_ranges(np.array([sample]))))
 
     def _run_what_is_there(
         self,
@@ -368,6 +403,10 @@ class _SampleEpoch(EpochProgram):
     def _assist(self, sample: int, memory: WorkerMemory) -> SampleError | None:
         """Run the decoder's own assistance; returns what went wrong."""
         program = self.program
+        try:
+            self._fetch_rest(memory, sample)
+        except (ChecksumError, DamagedFileError) as damage:
+            return self._sample_error(0, sample, damage.problem, damage)
         assert program.source is not None
         decoder = program.steps[0].operation
         assert program.source.records is not None
@@ -407,6 +446,11 @@ class _SampleEpoch(EpochProgram):
         error = SampleError(program.path, program.output, sample, f"{name}: {problem}")
         error.__cause__ = cause
         return error
+
+
+def _places(ranges: NDArray[Any]) -> list[tuple[int, int]]:
+    """Offset and size of some rows of ``BYTE_RANGE``."""
+    return list(zip(ranges["offset"].tolist(), ranges["nbytes"].tolist(), strict=True))
 
 
 def _is_about_sample(error: SampleError) -> bool:

@@ -17,6 +17,7 @@ __all__ = ["KernelSignature", "assists"]
 
 _DECODER = ("record", "data", "destination", "params", "key")
 _OPERATION = ("source", "destination", "params", "key")
+_PARTS = ("record", "nbytes", "ranges", "params", "key")
 _FUSED = ("epilogue", "params", "key")
 
 
@@ -28,7 +29,8 @@ class KernelSignature:
         parameters: what it gets, in order. ``source``: the sample; ``record`` and ``data``: what
             is stored of it; ``destination``: where the result goes; ``params``; ``key``: what
             random numbers come from; ``index``: the sample's index; ``workspace``; ``epilogue``:
-            where a fused operation writes what the decoder is to do.
+            where a fused operation writes what the decoder is to do; ``nbytes``: size of a region;
+            ``ranges``: where a decoder writes which parts of it its kernel reads.
         returns_code: whether it returns 0, or one of its operation's codes where it failed.
         inplace: whether ``source`` and ``destination`` are one array.
         raw_bytes: whether ``destination`` is the sample's bytes, whatever its dtype and shape.
@@ -69,6 +71,12 @@ class KernelSignature:
     def of_fused(cls) -> KernelSignature:
         """Of the kernel by which an operation has the decoder do what it does."""
         return cls(_FUSED)
+
+    @classmethod
+    def of_parts(cls, decoder: Any) -> KernelSignature:
+        """Of the kernel by which a decoder says which parts of a region it reads."""
+        index = ("index",) if flag(decoder, "with_index") else ()
+        return cls((*_PARTS, *index), returns_code=True)
 
     @property
     def moves(self) -> bool:

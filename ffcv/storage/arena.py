@@ -50,8 +50,12 @@ class Arena:
             BetonError: see :meth:`Source.fetch <ffcv.beton.source.Source.fetch>`.
         """
         self.empty()
-        self._filled = list(ranges)
-        self._source.fetch(self._filled, self._memory)
+        self.add(ranges)
+
+    def add(self, ranges: Sequence[tuple[int, int]]) -> None:
+        """Fetch what else is needed; raises the same as :meth:`fill`."""
+        self._filled += ranges
+        self._source.fetch(ranges, self._memory)
 
     def empty(self) -> None:
         """Give the memory back."""

@@ -233,6 +233,7 @@ def decode(
     ids: Sequence[int] | None = None,
     jit: bool = True,
     allocate: Allocate = np.zeros,
+    parts_only: bool = False,
 ) -> NDArray[Any]:
     """Encode values with a field and decode them again.
 
@@ -248,6 +249,8 @@ def decode(
         ids: the samples' positions as the decoder is to see them; ``0, 1, …`` by default.
         jit: whether to compile.
         allocate: ``allocate(shape, dtype)`` makes the memory that is written to.
+        parts_only: whether the kernel finds only those parts of regions that the decoder says it
+            reads (``SampleDecoder.parts``), and random bytes around them. It has to be compiled.
 
     Returns:
         The decoded batch, ``(B, …)``.
@@ -272,5 +275,8 @@ def decode(
     destination = allocate((len(encoded.records), *state.shape), state.dtype)
     stage = SampleStage(stored, None, (Step(decoder, slot, 1, state),))
     source = stored_in_memory(encoded)
-    StageRun(stage, source, destination, positions, seed, epoch, jit).run()
+    run = StageRun(stage, source, destination, positions, seed, epoch, jit)
+    if parts_only:
+        run.leave_out()
+    run.run()
     return destination

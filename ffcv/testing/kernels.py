@@ -8,17 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.source import SLACK
 from ffcv.errors import SampleError
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
 from ffcv.pipeline import ASSIST
-from ffcv.pipeline.attributes import error_codes
+from ffcv.pipeline.attributes import error_codes, parts_of
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.emit import Reading, scratch_states, signature_of, writes_bytes
+from ffcv.pipeline.execution import BYTE_RANGE
 from ffcv.pipeline.graph import SampleStage
 from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample, kind_of
 from ffcv.pipeline.kernel_checks import kernel_function
 from ffcv.pipeline.parameters import asked_params, asked_workspace
+from ffcv.pipeline.parts import NeededParts
 from ffcv.pipeline.signature import assists
 from ffcv.pipeline.stage_code import StageArguments
 from ffcv.testing.memory import OUTPUT, PATH, Encoded
@@ -106,6 +109,30 @@ class StageRun:
             tuple(map(empty_sample, scratch_states(stage))),
         )
         self._run = _function_of(stage, self._arguments, jit)
+        self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._there: NDArray[np.uint8] | None = None
+
+    def leave_out(self) -> None:
+        """Put random bytes in the place of what the decoder says that it does not read."""
+        function = parts_of(self._operation)
+        if function is None:
+            return
+        arguments, ids = self._arguments, self._arguments.ids
+        records, buffer, memory, starts, stops = arguments.source
+        placed = np.zeros(int(ids.max(initial=-1)) + 1, records.dtype)
+        placed[ids] = records
+        regions = np.empty(len(ids), BYTE_RANGE)
+        regions["sample"], regions["offset"], regions["nbytes"] = ids, starts, stops - starts
+        name = type(self._operation).__name__
+        needed = NeededParts(name, self._operation, function, placed, arguments.params[0])
+        noise = np.random.default_rng(0).integers(0, 256, memory.size + SLACK, np.uint8)
+        for row in needed(regions, arguments.bases[0], arguments.params[0]):
+            part = slice(int(row["offset"]), int(row["offset"] + row["nbytes"]))
+            noise[part] = memory[part]
+        self._whole, self._there = memory, noise
+        there = noise[: memory.size]
+        there.flags.writeable = False
+        self._arguments = arguments._replace(source=(records, buffer, there, starts, stops))
 
     def run(self) -> None:
         """Run it to the end.
@@ -128,6 +155,8 @@ class StageRun:
 
     def _assist(self, slot: int) -> None:
         records, _, memory, starts, stops = self._arguments.source
+        if self._there is not None:  # in a loader, too, all of it is fetched then
+            self._there[starts[slot] : stops[slot]] = self._whole[starts[slot] : stops[slot]]
         data = memory[starts[slot] : stops[slot]]
         try:
             self._operation.assist(records[slot]["f0"], data, self._workspace)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ffcv.beton.field import ARG_TYPE, Field, record_problem
 from ffcv.beton.side_index import is_kind
 from ffcv.pipeline import SampleDecoder
-from ffcv.pipeline.attributes import default_decoder
+from ffcv.pipeline.attributes import default_decoder, parts_of
 from ffcv.testing.conformance.examples import (
     attributes,
     check_all,
@@ -215,6 +215,23 @@ class FieldConformance:
             plain = Encoded(field, encoded.records, encoded.regions, indexed=False)
             with_index, without = self._decoded(field, encoded), self._decoded(field, plain)
             assert with_index.tobytes() == without.tobytes()
+
+        self._each(body)
+
+    def test_parts_are_all_that_is_read(self) -> None:
+        """Where the decoder says which parts of a region it reads, no other shows in a sample."""
+
+        def body(field: Field, values: list[Any]) -> None:
+            decoder = self.decoder(field) or default_decoder(field, "value")
+            if parts_of(decoder) is None:
+                return
+            encoded = encode_values(field, values)
+            for epoch in range(3):
+                whole = self._decoded(field, encoded, epoch=epoch)
+                parts = self._decoded(field, encoded, epoch=epoch, parts_only=True)
+                assert parts.tobytes() == whole.tobytes(), (
+                    f"{type(decoder).__name__}.parts leaves out bytes that its kernel reads"
+                )
 
         self._each(body)
 

@@ -34,6 +34,7 @@ __all__ = [
     "installed_codec",
     "made_codec",
     "named_codec",
+    "parts_address",
     "pixels_per_byte",
     "software_of",
 ]
@@ -121,6 +122,15 @@ class RegionCodec(Protocol):
     that each worker has for itself. What its functions are given is hostile, and their addresses
     are trusted: they read and write nothing but the stream, the target and that memory.
 
+    An attribute is optional: ``parts``, an entry like the others, for codecs that read only parts
+    of a stream. ``parts(length, full_height, full_width, y, x, height, width, index, index_size,
+    target)`` says which parts of a stream of ``length`` bytes, of an image of ``full_height`` by
+    ``full_width``, are read for a region: it writes offset and size of each as int64 to the address
+    ``target``, unless that is 0, and returns how many they are, at most ``MOST_PARTS``, or
+    ``WHOLE`` (of ``ffcv.pipeline``). It does so before any byte of the stream is there, and may be
+    mistaken where the stream is not what index and record say. So the other functions set the
+    member ``in_parts`` of the record at ``state`` to 1 if they have read nothing else.
+
     Attributes:
         name: its public name.
         rgb: ``rgb(state, data, length, y, x, height, width, target, pitch, index, index_size)``:
@@ -158,6 +168,12 @@ def software_of(codec: Codec) -> dict[str, str]:
     """The library behind a codec and its version, by the codec's name, if the codec says it."""
     version = getattr(codec, "version", "")
     return {codec.name: version} if version else {}
+
+
+def parts_address(codec: RegionCodec) -> int:
+    """Where a codec's function ``parts`` lies, 0 if it has none or nothing is compiled."""
+    entry: Entry | None = getattr(codec, "parts", None)
+    return 0 if entry is None else entry.address
 
 
 def pixels_per_byte(codec: Codec) -> int:

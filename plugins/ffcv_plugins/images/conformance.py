@@ -19,17 +19,21 @@ import functools
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.pipeline import MOST_PARTS, WHOLE
 from ffcv.testing.fences import fenced, first_failure
-from ffcv_plugins.images.codec import Codec, ImageInfo, RegionCodec
+from ffcv_plugins.images.codec import Codec, ImageInfo, RegionCodec, parts_address
 from ffcv_plugins.images.decoded import DECODED
 
 __all__ = ["CodecConformance"]
 
 _Box = tuple[int, int, int, int]
+
+_NO_INDEX = np.empty(0, np.uint8)
 
 _FOREIGN = (b"", b"\0", b"\xff" * 64, b"\x89PNG\r\n\x1a\n" + bytes(64), bytes(1000))
 
@@ -57,6 +61,10 @@ class CodecConformance:
             found += [drawing.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
             found.append(np.repeat(found[-1][:, :9], 15, 1))
         return found
+
+    def index(self, stream: NDArray[np.uint8]) -> bytes:
+        """What a file has in its side index for a stream; nothing by default."""
+        return b""
 
     def _made(self) -> Codec:
         codec = self.codec()
@@ -170,6 +178,20 @@ class CodecConformance:
                     np.testing.assert_array_equal(part, whole[y : y + height, x : x + width])
                     assert size == image.shape[:2]
 
+    def test_no_other_parts_are_read(self) -> None:
+        """Where it names the parts of a stream that a region needs, nothing depends on others."""
+        codec = self.codec()
+        if not isinstance(codec, RegionCodec) or not parts_address(codec):
+            return
+        for image, stream in self._streams():
+            size, index = image.shape[:2], np.frombuffer(self.index(stream), np.uint8)
+            for box in _boxes(*size):
+                there = _only_parts(codec, stream, size, box, index)
+                if there is not None:
+                    whole, _ = _part(codec, stream, size, box, index=index)
+                    part, _ = _part(codec, there, size, box, index=index)
+                    np.testing.assert_array_equal(part, whole)
+
     def test_parts_of_hostile_streams_touch_no_foreign_memory(self) -> None:
         """It runs in a forked process, between fences."""
         codec = self.codec()
@@ -232,6 +254,7 @@ def _part(
     size: tuple[int, ...],
     box: _Box,
     fill: int = 0,
+    index: NDArray[np.uint8] = _NO_INDEX,
 ) -> tuple[NDArray[np.uint8] | None, tuple[int, int]]:
     """A part of an image by compiled code, ``None`` if that returns an error; and the size that it
     says the image has."""
@@ -239,13 +262,35 @@ def _part(
     data[:] = stream
     target = fenced((*box[2:], 3), np.dtype(np.uint8), at_end=True)
     target[...] = fill
-    state = codec.memory(stream.size, size[0], size[1]).state
+    memory = codec.memory(stream.size, size[0], size[1])  # all of which the state points to
+    state = memory.state
     problem = codec.rgb(
-        state.ctypes.data, data.ctypes.data, data.size, *box, target.ctypes.data, 3 * box[3], 0, 0
-    )
+        state.ctypes.data, data.ctypes.data, data.size, *box, target.ctypes.data, 3 * box[3],
+        index.ctypes.data, index.size,
+    )  # fmt: skip
     decoded = state[: DECODED.itemsize // state.itemsize].view(DECODED)[0]
     told = int(decoded["height"]), int(decoded["width"])
     return (None if problem else target), told
+
+
+def _only_parts(
+    codec: Any,
+    stream: NDArray[np.uint8],
+    size: tuple[int, ...],
+    box: _Box,
+    index: NDArray[np.uint8],
+) -> NDArray[np.uint8] | None:
+    """A stream with random bytes in the place of those that a codec says it does not read."""
+    ranges = np.zeros((MOST_PARTS, 2), np.int64)
+    entry = index.ctypes.data, index.size
+    number = codec.parts(stream.size, *size, *box, *entry, ranges.ctypes.data)
+    if number == WHOLE:
+        return None
+    there = np.random.default_rng(0).integers(0, 256, stream.size, np.uint8)
+    for offset, nbytes in ranges[:number].tolist():
+        assert 0 <= offset <= stream.size - nbytes
+        there[offset : offset + nbytes] = stream[offset : offset + nbytes]
+    return there
 
 
 def _problem(

@@ -15,6 +15,7 @@ from ffcv_plugins.images import kernels
 from ffcv_plugins.images.arguments import as_choice, as_range, as_ratio, as_size
 from ffcv_plugins.images.choice import known_codec
 from ffcv_plugins.images.layout import RECORD
+from ffcv_plugins.images.parts import center_parts, random_resized_parts
 from ffcv_plugins.images.source import ImageSource
 from ffcv_plugins.images.statistics import is_credible, sizes_seen
 from ffcv_plugins.raster.epilogue import EpilogueDecoder
@@ -266,6 +267,7 @@ class RandomResizedCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """
 
     kernel = staticmethod(kernels.random_resized)
+    parts = staticmethod(random_resized_parts)
     uses_epilogue = True
 
     def __init__(
@@ -320,6 +322,7 @@ class CenterCropRGBImageDecoder(ResizedCropRGBImageDecoder):
     """
 
     kernel = staticmethod(kernels.center)
+    parts = staticmethod(center_parts)
     uses_epilogue = True
 
     def __init__(

@@ -22,11 +22,11 @@ from ffcv.kernels import is_compiled, kernel
 from ffcv.kernels.entry import call_entry
 from ffcv.kernels.structs import places
 from ffcv.kernels.vectors import address_of, load_i64
-from ffcv.pipeline import ASSIST
+from ffcv.pipeline import ASSIST, WHOLE
 from ffcv_plugins.images.decoded import DECODED
 from ffcv_plugins.images.layout import RAW
+from ffcv_plugins.images.parts import center_box, index_entry, random_resized_box, stream_parts
 from ffcv_plugins.images.source import Memories
-from ffcv_plugins.raster.crops import center_crop, random_resized_crop
 from ffcv_plugins.raster.epilogue import (
     EPILOGUE_ERRORS,
     close_epilogue,
@@ -70,8 +70,8 @@ ERRORS: Mapping[int, str] = {
 
 NOTHING, LIBRARY = np.uint64(0), np.uint64(1)
 
-_WIDTH, _HEIGHT, _COMPONENTS, _ACROSS, _DOWN, _PLANES = places(
-    DECODED, "width", "height", "components", "across", "down", "planes"
+_WIDTH, _HEIGHT, _COMPONENTS, _ACROSS, _DOWN, _PLANES, _IN_PARTS = places(
+    DECODED, "width", "height", "components", "across", "down", "planes", "in_parts"
 )
 """Where the members of :data:`DECODED` lie, in bytes."""
 
@@ -184,18 +184,6 @@ def _check(record: Any, data: Any, params: Any, workspace: Any) -> int:
 
 
 @kernel
-def _index_entry(params: Any, sample: Any) -> tuple[int, int]:
-    """Address and size of a sample's entry in the side index; nothing in the index is trusted."""
-    if sample + 1 >= params.entries:
-        return 0, 0
-    begin = load_i64(params.offsets + 8 * sample)
-    end = load_i64(params.offsets + 8 * (sample + 1))
-    if begin < 0 or end < begin or end > params.blob_size:
-        return 0, 0
-    return params.blob + begin, end - begin
-
-
-@kernel
 def block_size(height: Any, width: Any, out_height: Any, out_width: Any) -> int:
     """Pixels a side that blocks are decoded to, so that the crop stays larger than the output."""
     size = 8
@@ -215,10 +203,19 @@ def _resize(
 
 
 @kernel
-def _has_size(state: Any, record: Any) -> bool:
-    """Whether the image that was decoded last has the size that its record says."""
+def _is_as_said(
+    state: Any, record: Any, data: Any, y: Any, x: Any, h: Any, w: Any, params: Any, entry: Any
+) -> bool:
+    """Whether what was decoded last is what record and side index say of it.
+
+    That is its size, and which parts of the stream the codec has read: perhaps there are no others.
+    """
     height, width = load_i64(state + _HEIGHT), load_i64(state + _WIDTH)
-    return height == np.int64(record["height"]) and width == np.int64(record["width"])
+    if height != np.int64(record["height"]) or width != np.int64(record["width"]):
+        return False
+    if load_i64(state + _IN_PARTS) != 0:
+        return True
+    return stream_parts(record, data.shape[0], y, x, h, w, params, entry, 0) == WHOLE
 
 
 @kernel
@@ -231,7 +228,9 @@ def _through_planes(
     size = block_size(h, w, sample_height(workspace.epilogue), sample_width(workspace.epilogue))
     stream, length = address_of(data), np.int64(data.shape[0])
     arguments = (state, stream, length, y, x, h, w, size, entry[0], entry[1])
-    if call_entry(params.codecs[mode]["planes"], arguments) != 0 or not _has_size(state, record):
+    if call_entry(params.codecs[mode]["planes"], arguments) != 0:
+        return ASSIST
+    if not _is_as_said(state, record, data, y, x, h, w, params, entry):
         return ASSIST
     planes, number = state + _PLANES, load_i64(state + _COMPONENTS)
     across, down = load_i64(state + _ACROSS), load_i64(state + _DOWN)
@@ -249,7 +248,9 @@ def _through_pixels(
     state, pixels = workspace.memories.states[mode], address_of(workspace.pixels)
     stream, length = address_of(data), np.int64(data.shape[0])
     arguments = (state, stream, length, y, x, h, w, pixels, 3 * w, entry[0], entry[1])
-    if call_entry(params.codecs[mode]["rgb"], arguments) != 0 or not _has_size(state, record):
+    if call_entry(params.codecs[mode]["rgb"], arguments) != 0:
+        return ASSIST
+    if not _is_as_said(state, record, data, y, x, h, w, params, entry):
         return ASSIST
     return _resize(pixels, 3 * w, 0, 0, h, w, params, workspace)
 
@@ -280,7 +281,7 @@ def _deliver(
     if code != 0:
         return code
     if is_encoded:
-        entry = _index_entry(params, sample)
+        entry = index_entry(params, sample)
         same = h == sample_height(workspace.epilogue) and w == sample_width(workspace.epilogue)
         if params.codecs[mode]["planes"] != 0 and not same:
             return _through_planes(record, data, y, x, h, w, params, entry, workspace)
@@ -318,15 +319,7 @@ def random_resized(
     """A random part of the image."""
     code = _check(record, data, params.source, workspace)
     if code == 0:
-        y, x, h, w = random_resized_crop(
-            np.int64(record["height"]),
-            np.int64(record["width"]),
-            params.scale_low,
-            params.scale_high,
-            params.ratio_low,
-            params.ratio_high,
-            key,
-        )
+        y, x, h, w = random_resized_box(record, params, key)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
     close_epilogue(workspace.epilogue)
     return code
@@ -339,8 +332,7 @@ def center(
     """The square in the middle of the image."""
     code = _check(record, data, params.source, workspace)
     if code == 0:
-        height, width = np.int64(record["height"]), np.int64(record["width"])
-        y, x, h, w = center_crop(height, width, params.ratio)
+        y, x, h, w = center_box(record, params)
         code = _deliver(record, data, y, x, h, w, destination, params.source, sample, workspace)
     close_epilogue(workspace.epilogue)
     return code

@@ -7,6 +7,7 @@ from typing import Any
 from ffcv.kernels.entry import Entry
 from ffcv_plugins.images.jpeg.decoder import PLANES_ENTRY, RGB_ENTRY
 from ffcv_plugins.images.jpeg.memory import DecoderMemory, allocate, plane_bytes
+from ffcv_plugins.images.jpeg.parts import PARTS_ENTRY
 
 __all__ = ["NativeCodec"]
 
@@ -22,6 +23,7 @@ class NativeCodec:
     name = "native"
     rgb: Entry = RGB_ENTRY
     planes: Entry | None = PLANES_ENTRY
+    parts: Entry | None = PARTS_ENTRY
 
     def plane_bytes(self, heights: Any, widths: Any) -> Any:
         """See :meth:`RegionCodec.memory`."""

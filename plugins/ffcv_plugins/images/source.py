@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from ffcv.forking import keep_across_forks
 from ffcv.pipeline import SideIndex, Stored
 from ffcv_plugins.images.choice import Codecs, NamesCodecs
-from ffcv_plugins.images.codec import pixels_per_byte
+from ffcv_plugins.images.codec import parts_address, pixels_per_byte
 from ffcv_plugins.images.layout import JPEG
 from ffcv_plugins.images.library import decode_by_library
 from ffcv_plugins.images.statistics import image_statistics
 
 __all__ = ["CODEC_WORDS", "ImageSource", "Memories"]
 
-CODEC_WORDS = np.dtype([("rgb", "<i8"), ("planes", "<i8"), ("pixels_per_byte", "<i8")])
+CODEC_WORDS = np.dtype(
+    [("rgb", "<i8"), ("planes", "<i8"), ("parts", "<i8"), ("pixels_per_byte", "<i8")]
+)
 """What kernels know about a mode: addresses of its codec's functions, 0 for what there is not or
 where nothing is compiled, and how many pixels a byte may stand for."""
 
@@ -94,6 +96,7 @@ class ImageSource:
             table[mode]["pixels_per_byte"] = pixels_per_byte(choice.library)
             if choice.region is not None:
                 table[mode]["rgb"] = choice.region.rgb.address
+                table[mode]["parts"] = parts_address(choice.region)
                 if through_planes and choice.region.planes is not None:
                     table[mode]["planes"] = choice.region.planes.address
         return table

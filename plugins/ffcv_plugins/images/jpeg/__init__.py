@@ -5,6 +5,7 @@
 ``state``        words that the kernels share; ``memory`` has a worker's buffers
 ``markers``      segments in front of the scan, with the tables that they define
 ``segments``     where to enter the scan: side index, restart markers, or its beginning
+``parts``        which bytes a region needs, before they are there; ``grid`` which MCUs
 ``bits``         reading bits; ``huffman`` tables; ``entropy`` the coefficients of a block
 ``scan``         the rows and columns of a region, 16 blocks at a time
 ``idct``         the inverse transform; ``upsample`` chroma; ``color`` RGB

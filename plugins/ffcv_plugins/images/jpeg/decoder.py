@@ -13,9 +13,10 @@ from ffcv.kernels import kernel
 from ffcv.kernels.entry import Entry
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.color import region_to_rgb, rgb_work_bytes
+from ffcv_plugins.images.jpeg.grid import cells, cover, is_inside
 from ffcv_plugins.images.jpeg.markers import UNSUPPORTED, parse
 from ffcv_plugins.images.jpeg.region import decode_region
-from ffcv_plugins.images.jpeg.segments import choose_access
+from ffcv_plugins.images.jpeg.segments import choose_access, is_indexed
 from ffcv_plugins.images.jpeg.state import get, put
 
 __all__ = ["OUTSIDE", "PLANES_ENTRY", "RGB_ENTRY", "begin", "decode_planes", "decode_rgb"]
@@ -30,9 +31,8 @@ def begin(state: Any, data: Any, length: Any) -> int:
     put(state, s.LENGTH, length)
     problem = parse(state)
     if problem == 0:
-        across, down = 8 * get(state, s.H_FACTOR), 8 * get(state, s.V_FACTOR)
-        put(state, s.MCU_COLUMNS, (get(state, s.WIDTH) + across - 1) // across)
-        put(state, s.MCU_ROWS, (get(state, s.HEIGHT) + down - 1) // down)
+        put(state, s.MCU_COLUMNS, cells(get(state, s.WIDTH), get(state, s.H_FACTOR)))
+        put(state, s.MCU_ROWS, cells(get(state, s.HEIGHT), get(state, s.V_FACTOR)))
     return problem
 
 
@@ -40,18 +40,14 @@ def begin(state: Any, data: Any, length: Any) -> int:
 def _choose_region(state: Any, y: Any, x: Any, height: Any, width: Any) -> int:
     """Set the MCUs that cover a region, and the neighbours that chroma is interpolated from."""
     full_height, full_width = get(state, s.HEIGHT), get(state, s.WIDTH)
-    if y < 0 or x < 0 or height < 1 or width < 1:
+    if not is_inside(y, x, height, width, full_height, full_width):
         return OUTSIDE
-    if height > full_height - y or width > full_width - x:
-        return OUTSIDE
-    h, v = get(state, s.H_FACTOR), get(state, s.V_FACTOR)
-    across, down = 1 if h == 2 else 0, 1 if v == 2 else 0  # pixels to the next sample's
-    left, top = max(x - across, 0), max(y - down, 0)
-    right, bottom = min(x + width + across, full_width), min(y + height + down, full_height)
-    put(state, s.FIRST_COLUMN, left // (8 * h))
-    put(state, s.END_COLUMN, (right + 8 * h - 1) // (8 * h))
-    put(state, s.FIRST_ROW, top // (8 * v))
-    put(state, s.END_ROW, (bottom + 8 * v - 1) // (8 * v))
+    first, end = cover(x, width, full_width, get(state, s.H_FACTOR))
+    put(state, s.FIRST_COLUMN, first)
+    put(state, s.END_COLUMN, end)
+    first, end = cover(y, height, full_height, get(state, s.V_FACTOR))
+    put(state, s.FIRST_ROW, first)
+    put(state, s.END_ROW, end)
     return 0
 
 
@@ -82,6 +78,7 @@ def decode_planes(
         return problem
     put(state, s.SIZE, size)
     choose_access(state, index, index_size)
+    put(state, s.IN_PARTS, 1 if is_indexed(state) else 0)
     return decode_region(state)
 
 

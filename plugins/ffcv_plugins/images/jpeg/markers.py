@@ -18,6 +18,7 @@ from ffcv.kernels import kernel
 from ffcv.kernels.vectors import load_u8, load_u32, store_i16, store_u8
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.entropy import ZIGZAG
+from ffcv_plugins.images.jpeg.grid import is_known_sampling
 from ffcv_plugins.images.jpeg.huffman import TABLE_BYTES, build_table
 from ffcv_plugins.images.jpeg.state import get, put
 
@@ -147,7 +148,7 @@ def _factors(state: Any, at: Any, components: Any) -> int:
         return BROKEN
     if components == 1:
         h, v = 1, 1  # in a scan of one component they mean nothing
-    if h == 3 or v > 2 or h * v > 4:
+    if not is_known_sampling(h, v):
         return UNSUPPORTED
     for i in range(1, components):
         if load_u8(at + 3 * i + 1) != 0x11:

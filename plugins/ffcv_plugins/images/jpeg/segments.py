@@ -11,7 +11,7 @@ An entry of the side index takes :data:`ENTRY_BYTES`: the bit's number in the st
 three predictors (int16), all little-endian.
 
 Reads lie in the stream, or in the side index, whose size has been compared with the image's before
-(:func:`_use_index`). What an entry says is compared with the stream's length before it is used.
+(:func:`segments_a_row`). What an entry says is compared with the stream's length before it is used.
 Unstuffed data go to a buffer whose size is compared with the segment's first. A segment between
 restart markers is only ever looked for behind the ones before it.
 """
@@ -41,9 +41,14 @@ __all__ = [
     "ENTRY_BYTES",
     "HEADER_BYTES",
     "choose_access",
+    "entry_span",
+    "index_interval",
+    "indexed_segment",
     "is_indexed",
     "open_segment",
+    "scan_bit",
     "segment_of",
+    "segments_a_row",
 ]
 
 HEADER_BYTES = 8
@@ -68,25 +73,76 @@ def choose_access(state: Any, index: Any, index_size: Any) -> None:
         put(state, s.INTERVAL, restart)
         put(state, s.MARKER_SEGMENT, 0)
         put(state, s.MARKER_AT, get(state, s.SCAN))
-    elif index_size > HEADER_BYTES:
+    else:
         _use_index(state, index, index_size)
 
 
 @kernel
 def _use_index(state: Any, index: Any, index_size: Any) -> None:
     """Take over the side index if its own length, the stream's and the first place are right."""
-    interval, columns = load_u16(index + 4), get(state, s.MCU_COLUMNS)
-    if interval < 1 or load_u16(index + 6) != 0 or load_u32(index) != get(state, s.LENGTH):
-        return
-    a_row = (columns + interval - 1) // interval
-    if index_size != HEADER_BYTES + ENTRY_BYTES * a_row * get(state, s.MCU_ROWS):
-        return
-    if load_u32(index + HEADER_BYTES) != 8 * get(state, s.SCAN):
+    columns, rows = get(state, s.MCU_COLUMNS), get(state, s.MCU_ROWS)
+    a_row = segments_a_row(index, index_size, get(state, s.LENGTH), columns, rows)
+    if a_row == 0 or scan_bit(index) != 8 * get(state, s.SCAN):
         return
     put(state, s.ACCESS, _INDEXED)
-    put(state, s.INTERVAL, interval)
+    put(state, s.INTERVAL, index_interval(index))
     put(state, s.SEGMENTS_A_ROW, a_row)
     put(state, s.ENTRIES, index + HEADER_BYTES)
+
+
+@kernel
+def segments_a_row(index: Any, index_size: Any, length: Any, columns: Any, rows: Any) -> int:
+    """How many segments a side index has for each row of MCUs; 0 if it does not fit the image.
+
+    Args:
+        index: address of the index.
+        index_size: its length in bytes, 0 for none.
+        length: the stream's.
+        columns: of MCUs, at least 1.
+        rows: likewise.
+    """
+    if index_size <= HEADER_BYTES:
+        return 0
+    interval = index_interval(index)
+    if interval < 1 or load_u16(index + 6) != 0 or load_u32(index) != length:
+        return 0
+    a_row = (columns + interval - 1) // interval
+    return a_row if index_size == HEADER_BYTES + ENTRY_BYTES * a_row * rows else 0
+
+
+@kernel
+def index_interval(index: Any) -> int:
+    """MCUs of a segment of a side index that has a header."""
+    return load_u16(index + 4)
+
+
+@kernel
+def scan_bit(index: Any) -> int:
+    """The bit at which a side index that has an entry says that the scan begins."""
+    return load_u32(index + HEADER_BYTES)
+
+
+@kernel
+def indexed_segment(row: Any, column: Any, interval: Any, a_row: Any) -> int:
+    """Number of the segment of a side index in which an MCU is."""
+    return row * a_row + column // interval
+
+
+@kernel
+def entry_span(entries: Any, segment: Any, segments: Any, length: Any) -> tuple[int, int]:
+    """The bit where a segment of a side index begins, and the one where what is read of it ends.
+
+    Args:
+        entries: address of the index's entries.
+        segment: its number.
+        segments: how many there are.
+        length: of the stream.
+    """
+    entry, end = entries + ENTRY_BYTES * segment, 8 * length
+    if segment + 1 < segments:
+        # Its last byte may be the next one's first, and an FF has a zero behind it.
+        end = min(end, 8 * ((load_u32(entry + ENTRY_BYTES) >> 3) + 2))
+    return load_u32(entry), end
 
 
 @kernel
@@ -101,8 +157,8 @@ def segment_of(state: Any, mcu: Any) -> int:
     interval = get(state, s.INTERVAL)
     if not is_indexed(state):
         return mcu // interval
-    columns = get(state, s.MCU_COLUMNS)
-    return (mcu // columns) * get(state, s.SEGMENTS_A_ROW) + mcu % columns // interval
+    columns, a_row = get(state, s.MCU_COLUMNS), get(state, s.SEGMENTS_A_ROW)
+    return indexed_segment(mcu // columns, mcu % columns, interval, a_row)
 
 
 @kernel
@@ -167,11 +223,8 @@ def _start(state: Any, segment: Any) -> tuple[int, int, int]:
     if access == _RESTARTS:
         at = _after_markers(state, segment)
         return at, 0, length - at
-    entry = get(state, s.ENTRIES) + ENTRY_BYTES * segment
-    begin, end = load_u32(entry), 8 * length
-    if segment + 1 < get(state, s.SEGMENTS_A_ROW) * get(state, s.MCU_ROWS):
-        # Its last byte may be the next one's first, and an FF has a zero behind it.
-        end = min(end, 8 * ((load_u32(entry + ENTRY_BYTES) >> 3) + 2))
+    segments = get(state, s.SEGMENTS_A_ROW) * get(state, s.MCU_ROWS)
+    begin, end = entry_span(get(state, s.ENTRIES), segment, segments, length)
     if begin < 8 * get(state, s.SCAN) or begin >= end:
         return -1, 0, 0
     return begin >> 3, begin & 7, (end >> 3) - (begin >> 3)

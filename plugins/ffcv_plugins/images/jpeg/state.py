@@ -87,6 +87,7 @@ def _words(layout: np.dtype[Any], *names: str) -> tuple[int, ...]:
 
 
 WIDTH, HEIGHT, COMPONENTS = _words(DECODED, "width", "height", "components")
+(IN_PARTS,) = _words(DECODED, "in_parts")
 H_FACTOR, V_FACTOR, PLANES = _words(DECODED, "across", "down", "planes")
 
 PLANE_WORDS = PLANE.itemsize // 8

@@ -1,0 +1,132 @@
+"""Bytes fetched for crops of JPEGs in a storage that takes parts, against those of whole samples.
+
+    python row_ranges.py [--rounds 9]
+
+One epoch of random-resized crops of the photographs, at the default scale, from a storage that
+counts what it is asked for. The rows that are needed are those of the crops, without header and
+neighbors. The times are of one thread and of batches of 128: to look up whole regions, as for any
+storage that is far away, and to say in addition what of them is needed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from _data import beton
+
+from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+from ffcv.loader import Loader
+from ffcv.storage import Source
+from ffcv.testing.harness import sample_keys
+from ffcv_plugins.raster.crops import random_resized_crop
+
+BATCH, SIZE, MOST = 128, 224, 0.77
+
+PLUGIN = """
+from ffcv.plugin import Contribution, Kind, hookimpl
+
+@hookimpl
+def ffcv_storages():
+    return [Contribution("Counting", Kind.STORAGE, "__main__:Counting", "counts", opens=(".rows",))]
+"""
+
+
+class Counting(Source):
+    """A file that takes parts, and counts what is fetched."""
+
+    takes_parts = True
+    fetched: ClassVar[list[int]] = []
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._bytes = np.memmap(path, np.uint8, "r")
+        self.num_bytes = len(self._bytes)
+
+    def read_into(self, offset: int, buffer: Any) -> None:
+        """Copy it."""
+        buffer[:] = self._bytes[offset : offset + len(buffer)]
+
+    def fetch(self, ranges: Iterable[tuple[int, int]], memory: Any) -> None:
+        """Count it as well."""
+        ranges = list(ranges)
+        self.fetched.extend(size for _, size in ranges)
+        super().fetch(ranges, memory)
+
+
+def announce(folder: Path) -> None:
+    """Make the storage known, as an installed plugin is."""
+    info = folder / "row_ranges-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: row-ranges\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[ffcv]\nrow_ranges = row_ranges_plugin\n")
+    (folder / "row_ranges_plugin.py").write_text(PLUGIN)
+    sys.path.insert(0, str(folder))
+
+
+def microseconds(work: Callable[[Any], Any], count: int, rounds: int) -> float:
+    """Median time for a sample."""
+    batches = [np.arange(i, i + BATCH) for i in range(0, count - BATCH, BATCH)]
+    times = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        for batch in batches:
+            work(batch)
+        times.append((time.perf_counter() - start) / (len(batches) * BATCH))
+    return 1e6 * statistics.median(times)
+
+
+def rows_needed(records: Any, decoder: Any) -> float:
+    """The mean share of an image's rows that its crop has."""
+    keys, part = sample_keys(np.arange(len(records))), (*decoder.scale, *decoder.ratio)
+    heights, widths = records["height"].astype(int), records["width"].astype(int)
+    return statistics.mean(
+        random_resized_crop(height, width, *part, int(key))[2] / height
+        for height, width, key in zip(heights.tolist(), widths.tolist(), keys, strict=True)
+    )
+
+
+def main() -> None:
+    """Measure, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        announce(Path(folder))
+        path = Path(folder) / "photographs.rows"
+        path.symlink_to(beton("jpeg"))
+        measure(str(path), options.rounds)
+
+
+def measure(path: str, rounds: int) -> None:
+    """Measure a file in the storage."""
+    decoder = RandomResizedCropRGBImageDecoder(SIZE)
+    pipelines = {"image": [decoder], "label": None}
+    with Loader(path, BATCH, seed=1, drop_last=False, pipelines=pipelines, num_workers=2) as loader:
+        for _ in loader:
+            pass
+        count = loader.reader.num_samples
+        program = next(node.program for node in loader._graph.nodes if node.program.reads_parts)
+        whole = int(program.byte_ranges(np.arange(count))["nbytes"].sum())
+        share = sum(Counting.fetched) / whole
+        looked_up = microseconds(program.byte_ranges, count, rounds)
+        narrowed = microseconds(program.begin_epoch(1, 0).byte_ranges, count, rounds)
+        needed = rows_needed(loader.reader.metadata["f0"], decoder)
+    print(f"samples                 {count}, {whole / count / 1000:.1f} KB each")
+    print(f"rows needed             {needed:.1%}")
+    print(f"bytes fetched           {share:.1%} of whole samples (at most {MOST:.0%})")
+    print(f"looking up regions      {looked_up:.2f} µs a sample")
+    print(f"and saying what of them {narrowed - looked_up:.2f} µs a sample")
+    if share > MOST:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["KeyedPermutation", "below", "bits", "order_key"]
+__all__ = ["KeyedPermutation", "below", "bits", "order_key", "permuted"]
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -209,3 +210,16 @@ class KeyedPermutation:
     def _table(self, number: int) -> NDArray[np.int64]:
         halves = self._lefts if number % 2 else self._rights
         return self._computed(number, np.arange(halves))
+
+
+@functools.lru_cache(maxsize=64)
+def permuted(size: int, seed: int, epoch: int, purpose: str) -> KeyedPermutation:
+    """The permutation that belongs to a seed, an epoch and a purpose; the latest ones are kept.
+
+    Args:
+        size: how many places it has.
+        seed: see :func:`order_key`, like the others.
+        epoch: the epoch.
+        purpose: the purpose.
+    """
+    return KeyedPermutation(size, order_key(seed, epoch, purpose))

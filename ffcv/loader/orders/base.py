@@ -40,7 +40,7 @@ class OrderOption(Enum):
     SEQUENTIAL = 1
     """As the samples lie in the file."""
     RANDOM = 2
-    """A new uniformly random permutation each epoch, fixed by the loader's seed and the epoch."""
+    """A new random permutation each epoch, fixed by the loader's seed and the epoch."""
     QUASI_RANDOM = 3
     """Random, but a few pages of the file at a time, for files larger than memory."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ffcv.loader.orders.base import SlotOrder
-from ffcv.loader.orders.drawn import DrawnOrder, generator
+from ffcv.loader.permutation import permuted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +24,15 @@ class Sequential(SlotOrder):
         return self.selection.at(slots)
 
 
-class Random(DrawnOrder):
-    """A new uniformly random permutation each epoch."""
+class Random(SlotOrder):
+    """A new random permutation each epoch, fixed by the loader's seed and the epoch.
+
+    No array of it is made: see :class:`~ffcv.loader.permutation.KeyedPermutation`.
+    """
 
     visits_all = True
 
-    def draw(self, epoch: int) -> NDArray[np.int64]:
-        """Fixed by the loader's seed and the epoch (NumPy's Philox generator)."""
-        return generator(self.seed, epoch).permutation(self.indices)
+    def samples_at(self, epoch: int, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The samples at the permuted places of the selection."""
+        permutation = permuted(self.num_slots, self.seed, epoch, "order")
+        return self.selection.at(permutation.at(slots))

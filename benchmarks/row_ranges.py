@@ -24,11 +24,12 @@ from _data import beton
 
 from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
 from ffcv.loader import Loader
+from ffcv.plugin import registry
 from ffcv.storage import Source
 from ffcv.testing.harness import sample_keys
 from ffcv_plugins.raster.crops import random_resized_crop
 
-BATCH, SIZE, MOST = 128, 224, 0.77
+BATCH, SIZE, SEED, MOST = 128, 224, 1, 0.77
 
 PLUGIN = """
 from ffcv.plugin import Contribution, Kind, hookimpl
@@ -69,6 +70,7 @@ def announce(folder: Path) -> None:
     (info / "entry_points.txt").write_text("[ffcv]\nrow_ranges = row_ranges_plugin\n")
     (folder / "row_ranges_plugin.py").write_text(PLUGIN)
     sys.path.insert(0, str(folder))
+    registry.reset()  # it was asked for decoders before
 
 
 def microseconds(work: Callable[[Any], Any], count: int, rounds: int) -> float:
@@ -83,9 +85,10 @@ def microseconds(work: Callable[[Any], Any], count: int, rounds: int) -> float:
     return 1e6 * statistics.median(times)
 
 
-def rows_needed(records: Any, decoder: Any) -> float:
+def rows_needed(records: Any, step: Any) -> float:
     """The mean share of an image's rows that its crop has."""
-    keys, part = sample_keys(np.arange(len(records))), (*decoder.scale, *decoder.ratio)
+    keys = sample_keys(np.arange(len(records)), seed=SEED, slot=step.operation_id)
+    part = *step.operation.scale, *step.operation.ratio
     heights, widths = records["height"].astype(int), records["width"].astype(int)
     return statistics.mean(
         random_resized_crop(height, width, *part, int(key))[2] / height
@@ -107,9 +110,9 @@ def main() -> None:
 
 def measure(path: str, rounds: int) -> None:
     """Measure a file in the storage."""
-    decoder = RandomResizedCropRGBImageDecoder(SIZE)
-    pipelines = {"image": [decoder], "label": None}
-    with Loader(path, BATCH, seed=1, drop_last=False, pipelines=pipelines, num_workers=2) as loader:
+    pipelines = {"image": [RandomResizedCropRGBImageDecoder(SIZE)], "label": None}
+    options = {"seed": SEED, "drop_last": False, "num_workers": 2}
+    with Loader(path, BATCH, pipelines=pipelines, **options) as loader:
         for _ in loader:
             pass
         count = loader.reader.num_samples
@@ -117,8 +120,8 @@ def measure(path: str, rounds: int) -> None:
         whole = int(program.byte_ranges(np.arange(count))["nbytes"].sum())
         share = sum(Counting.fetched) / whole
         looked_up = microseconds(program.byte_ranges, count, rounds)
-        narrowed = microseconds(program.begin_epoch(1, 0).byte_ranges, count, rounds)
-        needed = rows_needed(loader.reader.metadata["f0"], decoder)
+        narrowed = microseconds(program.begin_epoch(SEED, 0).byte_ranges, count, rounds)
+        needed = rows_needed(loader.reader.metadata["f0"], program.steps[0])
     print(f"samples                 {count}, {whole / count / 1000:.1f} KB each")
     print(f"rows needed             {needed:.1%}")
     print(f"bytes fetched           {share:.1%} of whole samples (at most {MOST:.0%})")

@@ -3,7 +3,8 @@
 An :class:`Engine` belongs to one loader. It knows batches, and learns all else about a pass over
 the data from one object, the pass's :class:`~ffcv.loader.work.Work`. Batches are cut into chunks, a
 few neighbouring slots each, so that all workers share the oldest batch and the first one comes
-early. When a batch is complete, one worker finishes it (batch operations, in the order of the
+early. A batch whose data is on its way has its turn when the thread that gets it says that it is
+ready. When a batch is complete, one worker finishes it (batch operations, in the order of the
 batches) and hands it to the consumer.
 
 Threads sleep on a ``SimpleQueue``, whose ``put`` is safe in finalizers: an iterator that is dropped
@@ -12,6 +13,7 @@ anywhere, also by the garbage collector, only leaves a message there.
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -114,6 +116,7 @@ class Engine(Uncopyable):
             if not self._threads:
                 self._start_threads()
             self._runs.append(run)
+            run.work.begin(functools.partial(self._ready, run))
             run.refill()
         self._wake()
 
@@ -214,13 +217,21 @@ class Engine(Uncopyable):
                 run.is_finishing = True
                 return lambda: self._finish(worker, run, head)
             for batch in run.in_flight:
-                if batch.next_slot < len(batch.indices):
+                if batch.is_ready and batch.next_slot < len(batch.indices):
                     start = batch.next_slot
                     stop = min(start + run.chunk_size(batch, self.num_workers), len(batch.indices))
                     batch.next_slot = stop
                     batch.outstanding += 1
                     return lambda: self._run_chunk(worker, run, batch, start, stop)
         return None
+
+    def _ready(self, run: Run, batch: Batch, error: BaseException | None) -> None:
+        """Have the chunks of a batch run, or have it fail."""
+        with self._lock:
+            batch.is_ready = True
+            if error is not None and not run.is_cancelled:  # see _run_chunk
+                batch.fail(0, error)
+        self._wake()
 
     def _run_chunk(self, worker: int, run: Run, batch: Batch, start: int, stop: int) -> None:
         began = time.perf_counter()

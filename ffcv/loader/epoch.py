@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.errors import BetonError, SampleError
+from ffcv.errors import BetonError, ChecksumError, DamagedFileError, SampleError
 from ffcv.loader.running import BatchNode, ChunkNode, DecoderNode, SharedNode, SlotNode, alive
 from ffcv.loader.skipping import FinishedBatch, lost_step
-from ffcv.loader.work import Batch, Work
+from ffcv.loader.work import Batch, Ready, Work
+from ffcv.pipeline.execution import BYTE_RANGE
+from ffcv.storage.read_ahead import Fetch, ReadAhead, Window
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,11 +64,13 @@ class Epoch(Work):
     ) -> None:
         self.ahead, self.has_batch = ahead, False
         self._batches, self._skips, self._keeps_step = batches, skips, keeps_step
+        self._ready: Ready | None = None
         self._streams, self._watch = streams, watch
         self.needs_whole_batches = any(
             node.parent is None and not node.program.takes_chunks for node in graph.nodes
         )
         programs = {node: node.program.begin_epoch(seed, epoch) for node in graph.nodes}
+        self._read_ahead = _reading_ahead(programs, batches, watch)
         heads = self._heads(graph, programs)
         self._roots = [heads[node] for node in heads if node.parent is None]
         self._outputs = [
@@ -87,15 +92,58 @@ class Epoch(Work):
                 heads[first] = DecoderNode(first, programs[first], self._streams)
         return {node: heads[node] for node in reversed(heads)}
 
+    def begin(self, ready: Ready) -> None:
+        """The pass begins."""
+        self._ready = ready
+
     def next_batch(self) -> Batch | None:
         """Take memory for a batch."""
+        fetch: Fetch | None = None
         try:
-            indices = next(self._batches, None)
+            if self._read_ahead is None:
+                indices = next(self._batches, None)
+            else:
+                fetch = self._read_ahead.next()
+                indices = None if fetch is None else fetch.indices
         except Exception as error:  # of the order: whoever fetches this batch gets it in its turn
             return Batch(np.empty(0, np.int64), {}, error)
         if indices is None:
             return None
-        return Batch(indices, {head: head.start(len(indices)) for head, _ in self._outputs})
+        batch = Batch(indices, {head: head.start(len(indices)) for head, _ in self._outputs})
+        if fetch is not None:
+            self._await(batch, fetch)
+        return batch
+
+    def _await(self, batch: Batch, fetch: Fetch) -> None:
+        """Have a batch become ready when what it reads is there."""
+        assert self._read_ahead is not None
+        batch.fetch = fetch
+        batch.is_ready = self._read_ahead.is_there(fetch, partial(self._arrived, batch, fetch))
+        error = self._problem_of(fetch) if batch.is_ready else None
+        if error is not None:
+            batch.fail(0, error)
+
+    def _arrived(self, batch: Batch, fetch: Fetch) -> None:
+        """What a batch reads is there; in a thread that has fetched it."""
+        ready = self._ready
+        if ready is not None:  # or else the pass was given up
+            ready(batch, self._problem_of(fetch))
+
+    def _problem_of(self, fetch: Fetch) -> BaseException | None:
+        """Why a batch fails whose fetching is over, if it does."""
+        error = fetch.error
+        if error is None:
+            return None
+        try:
+            self._check_file(fetch.indices, error)
+        except BetonError as changed:
+            return changed
+        if self._skips and isinstance(error, ChecksumError | DamagedFileError):
+            # The chunks fetch for themselves, sample by sample if need be, and find the culprits.
+            assert self._read_ahead is not None
+            self._read_ahead.release(fetch)
+            return None
+        return error
 
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:
         """Run the nodes that every output begins with, for some slots.
@@ -121,6 +169,9 @@ class Epoch(Work):
             TruncatedFileError, ChangedFileError: the file is not what it was.
             SampleError, Exception: what a program raises, or nothing is left where a step is due.
         """
+        if batch.fetch is not None:
+            assert self._read_ahead is not None
+            self._read_ahead.release(batch.fetch)
         self._check_file(batch.indices)
         with self._streams.begin_batch() as copies:
             outputs, skipped = self._finish(worker, batch, copies)
@@ -129,6 +180,9 @@ class Epoch(Work):
 
     def close(self) -> None:
         """Let go of what the pass holds."""
+        self._ready = None  # it refers to the engine's run of this
+        if self._read_ahead is not None:
+            self._read_ahead.close()
         self._streams.close()
         self._watch.release()
 
@@ -170,3 +224,30 @@ class Epoch(Work):
             values[head] = head.without_gaps(values[head], slots, kept)
         indices: NDArray[np.int64] = batch.indices[slots]
         return indices
+
+
+def _reading_ahead(
+    programs: dict[Node, EpochProgram], batches: Iterator[NDArray[np.int64]], watch: Watch
+) -> ReadAhead | None:
+    """What fetches the batches' data, if some programs want that."""
+    fetched = [node for node in programs if node.program.fetched_from is not None]
+    if not fetched:
+        return None
+    source = fetched[0].program.fetched_from
+    assert source is not None
+    ranges = partial(_ranges, [programs[node] for node in fetched], watch)
+    return ReadAhead(source, batches, ranges, Window())
+
+
+def _ranges(
+    programs: Sequence[EpochProgram], watch: Watch, indices: NDArray[np.int64]
+) -> NDArray[Any]:
+    """What programs will read for some samples; tables of the file are read on the way."""
+    found = [np.empty(0, BYTE_RANGE)]
+    with watch:
+        if not watch.is_over:
+            for program in programs:
+                ranges = program.byte_ranges(indices)
+                assert ranges is not None  # as it is asked for only by those that know
+                found.append(ranges)
+    return np.concatenate(found)

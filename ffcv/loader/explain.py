@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ffcv.loader.graph import Graph, Node
 from ffcv.pipeline.execution import Program
+from ffcv.storage.read_ahead import THREADS, Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +41,14 @@ def explain(graph: Graph, indices: NDArray[np.int64], with_source: bool) -> str:
             lines += _stage(number, program, with_source)
         lines += _read(branch[0], indices)
         lines.append(_memory(branch))
+    if any(node.program.fetched_from is not None for node in graph.nodes):
+        lines.append(_read_ahead(Window()))
     return "\n".join(lines)
+
+
+def _read_ahead(window: Window) -> str:
+    most = f"{window.batches} batches, {in_bytes(window.nbytes)} of data or that of 2 batches"
+    return f"reads ahead: at most {most}, in {THREADS} threads"
 
 
 def _title(node: Node) -> str:

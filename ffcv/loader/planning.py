@@ -113,7 +113,7 @@ class Planner:
     def source(self, field: str, mapped: bool) -> StageSource:
         """A field as compiled code reads it: through the map, or its regions copied to memory.
 
-        What has no map, as an archive or a server, is fetched for each chunk of samples.
+        What has no map, as an archive or a server, is fetched before it is read.
         """
         file = self.reader.file
         mapped = mapped and file.opened.can_map
@@ -138,7 +138,7 @@ class Planner:
             file.opened,
             (*needs, *(index.need for index in self._side_indexes(field))),
             need_all,
-            is_fetched=has_regions and not file.opened.can_map,
+            is_fetched=not file.opened.can_map,
         )
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:

@@ -151,6 +151,8 @@ class SlotNode(ChunkNode):
     ) -> None:
         """Run the program for some slots; ``source`` and ``target`` begin with them."""
         indices = batch.indices[start:stop]
+        if source is None and batch.fetch is not None:
+            source = batch.fetch.arena
         if not self._skips:
             self._program.run(worker, indices, source, target)
             return

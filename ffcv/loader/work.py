@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from ffcv.beton.source import Uncopyable
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.errors import SampleError
+    from ffcv.storage.read_ahead import Fetch
 
-__all__ = ["Batch", "Work"]
+__all__ = ["Batch", "Ready", "Work"]
 
 
 class Batch:
@@ -25,9 +26,21 @@ class Batch:
         values: what it has become so far; whoever does the work decides about the keys.
         skipped: what was wrong with the samples that are to be left out of it, by slot.
         error: what went wrong when it began, or in the first of its chunks that failed.
+        is_ready: whether its chunks may be run. What makes it ready tells the engine.
+        fetch: what it reads, where that is fetched before its turn.
     """
 
-    __slots__ = ("_failed_at", "error", "indices", "next_slot", "outstanding", "skipped", "values")
+    __slots__ = (
+        "_failed_at",
+        "error",
+        "fetch",
+        "indices",
+        "is_ready",
+        "next_slot",
+        "outstanding",
+        "skipped",
+        "values",
+    )
 
     def __init__(
         self,
@@ -37,6 +50,8 @@ class Batch:
     ) -> None:
         self.indices, self.values = indices, values
         self.skipped: dict[int, SampleError] = {}
+        self.is_ready = True
+        self.fetch: Fetch | None = None
         self.next_slot = 0
         self.outstanding = 0
         self.error = error
@@ -58,6 +73,9 @@ class Batch:
         return self.next_slot >= len(self.indices) and self.outstanding == 0
 
 
+Ready = Callable[[Batch, BaseException | None], None]
+
+
 class Work(Uncopyable, ABC):
     """What there is to do in one pass over the data.
 
@@ -69,9 +87,20 @@ class Work(Uncopyable, ABC):
     ahead: int
     needs_whole_batches: bool = False
 
+    def begin(self, ready: Ready) -> None:
+        """The pass begins.
+
+        Args:
+            ready: tells the engine that a batch is ready which was not when it was started, and
+                what went wrong with it, if anything. Any thread may call it.
+        """
+
     @abstractmethod
     def next_batch(self) -> Batch | None:
-        """Start the next batch, or say that there is none left. The engine's lock is held."""
+        """Start the next batch, or say that there is none left. The engine's lock is held.
+
+        It may not wait: a batch whose data is on its way is started without being ready.
+        """
 
     @abstractmethod
     def run_chunk(self, worker: int, batch: Batch, start: int, stop: int) -> None:

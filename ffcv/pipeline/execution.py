@@ -19,6 +19,7 @@ from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffcv.beton.source import Source
     from ffcv.errors import SampleError
     from ffcv.pipeline.graph import Step
     from ffcv.pipeline.state import State
@@ -79,8 +80,8 @@ class EpochProgram(ABC):
         Args:
             worker: whose scratch memory to use.
             indices: sample indices of the batch or chunk, ``(n,)``.
-            source: what came out of the program before for these samples; ``None`` where there is
-                none before.
+            source: what came out of the program before for these samples. Where there is none
+                before: the arena in which their data lies, or ``None`` if it was not fetched.
             memory: what the program asked for, for these samples.
             shared: the memory that it has in common with others; ``None`` if it asks for none.
             failed: where to note the samples that fail, by place in ``indices``, so that the others
@@ -119,6 +120,8 @@ class Program(ABC):
         devices: what its declarations name as devices, those of its result first.
         worker_nbytes: bytes that each worker needs for it.
         reads_parts: whether in an epoch it reads only parts of what :meth:`byte_ranges` names.
+        fetched_from: from where to fetch what :meth:`EpochProgram.byte_ranges` names before it
+            runs; ``None`` if it reads by itself.
     """
 
     takes_chunks: ClassVar[bool] = False
@@ -133,6 +136,7 @@ class Program(ABC):
     devices: Sequence[Any] = ()
     worker_nbytes: int = 0
     reads_parts: bool = False
+    fetched_from: Source | None = None
 
     @abstractmethod
     def prepare(self) -> None:

@@ -45,13 +45,11 @@ class WorkerMemory(NamedTuple):
         buffer: room for one region, if regions are copied.
         workspaces: one for each operation.
         scratch: samples between two operations.
-        arena: where regions are fetched to, if they are.
     """
 
     buffer: NDArray[np.uint8]
     workspaces: tuple[Any, ...]
     scratch: tuple[NDArray[Any], ...]
-    arena: Arena | None = None
 
     @property
     def nbytes(self) -> int:
@@ -92,6 +90,8 @@ class SampleProgram(Program):
         self.memory = AllocationQuery(self.state.shape, self.state.dtype)
         self.manner = "per sample, compiled" if jit else "eager"
         self.writes_bytes = writes_bytes(stage)
+        is_fetched = source is not None and source.is_fetched
+        self.fetched_from = source.owner if source is not None and is_fetched else None
         self._memory: dict[int, WorkerMemory] = {}
         self._spare = [self._make_memory()]
         self.worker_nbytes = self._spare[0].nbytes
@@ -118,9 +118,11 @@ class SampleProgram(Program):
     def byte_ranges(self, indices: NDArray[np.int64]) -> NDArray[Any]:
         """The regions that the samples' records point to."""
         stored = self.stage.stored
-        if self.source is None or stored is None or stored.field.pointer is None:
+        if self.source is None or stored is None:
             return np.empty(0, BYTE_RANGE)
         self.source.prepare(indices)
+        if stored.field.pointer is None:
+            return np.empty(0, BYTE_RANGE)
         records, member = self.source.records["f0"][indices], stored.field.pointer
         pointers = np.asarray(records[member] if member else records).astype(np.uint64)
         sizes = stored.region_sizes(pointers)
@@ -186,22 +188,17 @@ class SampleProgram(Program):
             workspaces = tuple(
                 asked_workspace(step.operation, self.place(step)) for step in self.stage.steps
             )
-        arena = None
-        if self.source is not None and self.source.is_fetched:
-            assert self.source.owner is not None
-            arena = Arena(self.source.owner)
         return WorkerMemory(
             np.empty(size + SLACK, np.uint8)[:size],
             workspaces,
             tuple(map(empty_sample, scratch_states(self.stage))),
-            arena,
         )
 
-    def storage_for(self, memory: WorkerMemory) -> Storage:
-        """The storage as a worker with this memory sees it."""
+    def storage_with(self, arena: Arena | None) -> Storage:
+        """The storage as kernels see it when what they need was fetched into an arena."""
         assert self.source is not None
         storage = self.source.storage
-        return storage if memory.arena is None else storage._replace(data=memory.arena.data)
+        return storage if arena is None else storage._replace(data=arena.data)
 
     def target_view(self, batch: NDArray[Any]) -> NDArray[Any]:
         """The batch as the stage's code knows it."""
@@ -228,7 +225,7 @@ class SampleProgram(Program):
             before = self.stage.source
             source: Any = batch_view(np.empty((1, *before.shape), before.dtype))
         else:
-            source = (self.storage_for(memory), self.source.records, memory.buffer)
+            source = (self.storage_with(None), self.source.records, memory.buffer)
         params = self._params()
         bases = np.zeros(len(params), np.uint64)
         indices = np.zeros(1, np.int64)
@@ -276,7 +273,7 @@ class _SampleEpoch(EpochProgram):
         if program.source is not None:
             try:
                 program.source.prepare(indices)
-                self._fetch(own, indices)
+                source = self._fetched(indices, source)
             except (ChecksumError, DamagedFileError) as damage:
                 if failed is None:
                     raise
@@ -288,16 +285,16 @@ class _SampleEpoch(EpochProgram):
             try:
                 slot, step, code = self.code.run(slot, stop, *arguments)
             except BaseException as raised:
-                own = self._new_memory(worker, indices)
+                own = program.worker_memory(worker, anew=True)
                 arguments = self._arguments(own, indices, source, memory)
-                slot, error = self._raised(raised, slot, arguments, own)
-                own = self._new_memory(worker, indices)
+                slot, error = self._raised(raised, slot, arguments, own, source)
+                own = program.worker_memory(worker, anew=True)
                 arguments = self._arguments(own, indices, source, memory)
             else:
                 if slot == stop:
                     break
                 if code == ASSIST and assisted != slot and self._assists(step):
-                    error, assisted = self._assist(int(indices[slot]), own), slot
+                    error, assisted = self._assist(int(indices[slot]), own, source), slot
                 else:
                     error = self._error(step, code, int(indices[slot]))
             if error is not None:
@@ -310,25 +307,22 @@ class _SampleEpoch(EpochProgram):
                 slot += 1
         return memory
 
-    def _new_memory(self, worker: int, indices: NDArray[np.int64]) -> WorkerMemory:
-        """Other memory for a worker, with all that its samples need."""
-        memory = self.program.worker_memory(worker, anew=True)
-        self._fetch(memory, indices)
-        return memory
-
-    def _fetch(self, memory: WorkerMemory, indices: NDArray[np.int64]) -> None:
-        """Have what some samples need in a worker's arena, if their storage wants that.
+    def _fetched(self, indices: NDArray[np.int64], arena: Arena | None) -> Arena | None:
+        """Where the regions of some samples lie, fetched now if they have to be and were not.
 
         Raises:
-            BetonError: it cannot be read.
+            BetonError: they cannot be read.
         """
-        if memory.arena is not None:
-            memory.arena.fill(_places(self.byte_ranges(indices)))
+        if arena is not None or self.program.fetched_from is None:
+            return arena
+        arena = Arena(self.program.fetched_from)
+        arena.fill(_places(self.byte_ranges(indices)))
+        return arena
 
-    def _fetch_rest(self, memory: WorkerMemory, sample: int) -> None:
-        """Have all of a sample's region in a worker's arena; raises the same."""
-        if memory.arena is not None and self.program.reads_parts:
-            memory.arena.add(_places(self.program.byte_ranges(np.array([sample]))))
+    def _fetch_rest(self, arena: Arena | None, sample: int) -> None:
+        """Have all of a sample's region in an arena; raises the same."""
+        if arena is not None and self.program.reads_parts:
+            arena.add(_places(self.program.byte_ranges(np.array([sample]))))
 
     def _run_what_is_there(
         self,
@@ -355,7 +349,7 @@ class _SampleEpoch(EpochProgram):
         """What the stage's function gets besides the slots."""
         stored = self.program.source
         if stored is not None:
-            source = (self.program.storage_for(own), stored.records, own.buffer)
+            source = (self.program.storage_with(source), stored.records, own.buffer)
         else:
             source = batch_view(np.ascontiguousarray(source))
         target = self.program.target_view(memory)
@@ -369,6 +363,7 @@ class _SampleEpoch(EpochProgram):
         slot: int,
         arguments: StageArguments,
         memory: WorkerMemory,
+        source: Any,
     ) -> tuple[int, SampleError]:
         """The slot, from ``slot`` on, whose kernel raised an exception, and what to say of it.
 
@@ -379,7 +374,7 @@ class _SampleEpoch(EpochProgram):
         # What was written so far stays as it is: only the slots behind it will be run again.
         again, stop = arguments._replace(target=np.empty_like(arguments.target)), len(indices)
         place = self.code.place_of(
-            raised, slot, stop, again, lambda slot: self._assist(int(indices[slot]), memory)
+            raised, slot, stop, again, lambda slot: self._assist(int(indices[slot]), memory, source)
         )
         if place is None:
             names, samples = " → ".join(step.name for step in steps), indices[slot:stop].tolist()
@@ -400,11 +395,11 @@ class _SampleEpoch(EpochProgram):
         operation = self.program.steps[step].operation
         return assists(operation)
 
-    def _assist(self, sample: int, memory: WorkerMemory) -> SampleError | None:
+    def _assist(self, sample: int, memory: WorkerMemory, arena: Any) -> SampleError | None:
         """Run the decoder's own assistance; returns what went wrong."""
         program = self.program
         try:
-            self._fetch_rest(memory, sample)
+            self._fetch_rest(arena, sample)
         except (ChecksumError, DamagedFileError) as damage:
             return self._sample_error(0, sample, damage.problem, damage)
         assert program.source is not None
@@ -415,7 +410,7 @@ class _SampleEpoch(EpochProgram):
         data = memory.buffer[:0]
         if pointer is not None:
             where = record[pointer] if pointer else record
-            storage = program.storage_for(memory)
+            storage = program.storage_with(arena)
             problem, data = read_region(storage, memory.buffer, where, sample)
             if problem:
                 return self._error(0, problem, sample)

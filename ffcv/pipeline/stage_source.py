@@ -32,8 +32,8 @@ class StageSource:
         owner: who keeps the storage open.
         needs: what makes parts of tables ready: each is called with the samples that will be read.
         need_all: makes all of the tables ready, for code that looks anywhere.
-        is_fetched: whether regions are fetched into an arena of the worker's before samples are
-            made, because compiled code cannot reach them where they are.
+        is_fetched: whether regions are fetched into an arena before samples are made, because
+            compiled code cannot reach them where they are, or is not to.
     """
 
     storage: Storage

@@ -18,8 +18,9 @@ class Arena:
     """As many addresses as a file has bytes, of which those have memory that were fetched.
 
     So a region has the same place in it as in the file, and kernels read it as if the file were
-    mapped. Only one worker uses an arena, so that nothing is fetched into it that another one
-    still reads.
+    mapped. Each belongs to one batch, so that nothing is fetched into it that another one still
+    reads, and it is dropped with that: tables of pages, which the system keeps for addresses that
+    had memory once, would else become as large as for the whole file.
 
     Args:
         source: where the bytes come from.

@@ -1,0 +1,404 @@
+"""Fetching what coming batches need, before their turn.
+
+The batches of a pass are known in advance, and with them the bytes that they will read. A
+:class:`ReadAhead` has threads of its own that fetch these, the oldest batch's first, into an arena
+for each batch. It knows neither programs nor the engine: one function says which bytes some samples
+need, another one is called when a batch's are there.
+
+Its threads wait for tasks and for storage, and for nothing else: a batch that has no room yet is
+put aside, and comes in when another one gives its memory back. They do not keep it alive, so that
+one that is dropped ends them.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ffcv.beton.source import Uncopyable
+from ffcv.errors import BetonError
+from ffcv.forking import in_forked_children
+from ffcv.storage.arena import Arena
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ffcv.beton.source import Source
+
+__all__ = ["THREADS", "Fetch", "ReadAhead", "Window", "merged"]
+
+THREADS = 8
+"""So many reads are on their way at a time at most, besides those that a storage makes of one."""
+
+_LEAST_RANGES = 8
+"""Fewer ranges than this are not divided between threads."""
+
+_LONGEST = 4 << 20
+"""Bytes of the longest range that is fetched at once."""
+
+_LEAST_BATCHES = 2
+"""So many batches may have memory whatever they need: one that is worked on, and the next one."""
+
+_STOP: Any = object()
+
+
+class Window(NamedTuple):
+    """How far to read ahead.
+
+    Attributes:
+        batches: how many batches are fetched before they are started.
+        nbytes: how many bytes the fetched data of all batches may take, those included that are
+            worked on. Two batches have room in any case.
+    """
+
+    batches: int = 16
+    nbytes: int = 128 << 20
+
+
+class Fetch:
+    """What one batch reads, on its way or there.
+
+    Attributes:
+        indices: of its samples.
+        arena: where it lies, from when it began to come until it is given back.
+        error: why some of it could not be fetched.
+    """
+
+    __slots__ = (
+        "_failed_at", "_left", "_pieces", "_ranges", "arena", "error", "indices", "is_over",
+        "is_planned", "nbytes", "notify",
+    )  # fmt: skip
+
+    def __init__(self, indices: NDArray[np.int64]) -> None:
+        self.indices = indices
+        self.arena: Arena | None = None
+        self.error: BaseException | None = None
+        self.nbytes = 0
+        self.is_planned = self.is_over = False
+        self.notify: Callable[[], None] | None = None
+        self._ranges: NDArray[Any] | None = None
+        self._pieces: list[NDArray[np.int64]] = []
+        self._left = self._failed_at = 0
+
+    def plan(self, ranges: NDArray[Any], threads: int) -> None:
+        """Note what is needed, and divide it between threads."""
+        places = merged(ranges)
+        self.nbytes = int(places[:, 1].sum())
+        self._ranges, self._pieces = ranges, _pieces(places, threads)
+        self._left = self._failed_at = len(self._pieces)
+
+    def tasks(self) -> list[Callable[[], None]]:
+        """What there is to do; any thread may do each of them."""
+        return [partial(self._get, number) for number in range(len(self._pieces))]
+
+    def _get(self, number: int) -> None:
+        """Fetch a piece, unless one before it could not be fetched."""
+        if number > self._failed_at or self.arena is None:
+            return
+        piece = self._pieces[number]
+        try:
+            self.arena.add([(offset, size) for offset, size in piece.tolist()])
+        except BaseException as error:
+            if number < self._failed_at:  # in a race of two errors, either will do
+                self._failed_at, self.error = number, _with_samples(error, self._samples(piece))
+
+    def count_down(self) -> bool:
+        """Note that a task is done; says whether it was the last one. Under a lock."""
+        self._left -= 1
+        return self._left == 0
+
+    def _samples(self, piece: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Whose bytes are in a piece."""
+        assert self._ranges is not None
+        begins, ends = self._ranges["offset"], self._ranges["offset"] + self._ranges["nbytes"]
+        hit = (ends > piece[0, 0]) & (begins < piece[-1].sum())
+        found: NDArray[np.int64] = self.indices[np.isin(self.indices, self._ranges["sample"][hit])]
+        return found
+
+
+class ReadAhead(Uncopyable):
+    """Fetches what the batches of a pass will read.
+
+    Args:
+        source: where the bytes come from.
+        batches: sample indices of one batch after the other.
+        ranges_of: ``ranges_of(indices)`` gives the bytes that some samples need, rows with members
+            ``sample``, ``offset`` and ``nbytes``. Threads call it, and it may read tables.
+        window: how far to read ahead.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batches: Iterator[NDArray[np.int64]],
+        ranges_of: Callable[[NDArray[np.int64]], NDArray[Any]],
+        window: Window,
+    ) -> None:
+        self._source, self._ranges_of, self._window = source, ranges_of, window
+        self._batches: Iterator[NDArray[np.int64]] | None = batches
+        self._problem: Exception | None = None
+        self._lost: BaseException | None = None
+        self._coming: deque[Fetch] = deque()
+        self._lock = threading.RLock()  # finalizers run anywhere, also inside a locked section
+        self._waiting: deque[Fetch] = deque()  # for room, or for what they need to be known
+        self._held: set[Fetch] = set()
+        self._tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._is_closed = False
+        self._threads: list[threading.Thread] = []
+        _all.add(self)
+
+    def next(self) -> Fetch | None:
+        """The next batch, on its way or there; ``None`` if there is none left.
+
+        It does not wait for storage. Only one thread may call it at a time.
+
+        Raises:
+            Exception: what was raised in the place of this batch's indices.
+        """
+        while len(self._coming) <= self._window.batches and self._batches is not None:
+            try:
+                indices = next(self._batches, None)
+            except Exception as error:
+                self._batches, self._problem = None, error
+                break
+            if indices is None or self._is_closed:
+                self._batches = None
+                break
+            self._coming.append(self._begin(indices))
+        if self._coming:
+            return self._coming.popleft()
+        problem, self._problem = self._problem, None
+        if problem is not None:
+            raise problem
+        return None
+
+    def is_there(self, fetch: Fetch, notify: Callable[[], None]) -> bool:
+        """Whether a batch's fetching is over; if not, ``notify`` is called, once, when it is.
+
+        It is over, too, if it failed.
+        """
+        with self._lock:
+            if not fetch.is_over and not self._is_closed:
+                fetch.notify = notify
+            return fetch.is_over
+
+    def release(self, fetch: Fetch) -> None:
+        """Give the memory of a batch back, that others may have it."""
+        with self._lock:
+            self._held.discard(fetch)
+            arena, fetch.arena = fetch.arena, None
+        del arena  # not before the lock is free: it takes its time
+        self._admit()
+
+    def close(self) -> None:
+        """Begin nothing any more, and end the threads. Reads that have begun are not waited for."""
+        self._is_closed = True
+        self._tasks.put(_STOP)
+        self._batches = None
+        self._coming.clear()
+        with self._lock:
+            for fetch in (*self._waiting, *self._held):
+                fetch.notify = None  # it refers to the batch, which refers to the fetch
+            self._waiting.clear()
+            self._held.clear()
+
+    def __del__(self) -> None:
+        tasks = getattr(self, "_tasks", None)
+        if tasks is not None:
+            tasks.put(_STOP)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the threads of one that was closed."""
+        for thread in self._threads:
+            thread.join(seconds)
+
+    def fail(self, error: BaseException) -> None:
+        """Have all batches fail that are not there yet, and those that would come."""
+        with self._lock:
+            self._lost = error
+            lost = [each for each in (*self._waiting, *self._held) if not each.is_over]
+            self._waiting.clear()
+        for fetch in lost:
+            fetch.error = error
+            self._finish(fetch)
+
+    def _begin(self, indices: NDArray[np.int64]) -> Fetch:
+        if not self._threads:
+            self._start_threads()
+        fetch = Fetch(indices)
+        with self._lock:
+            fetch.error, fetch.is_over = self._lost, self._lost is not None
+            if not fetch.is_over:
+                self._waiting.append(fetch)
+        self._tasks.put(partial(self._plan, fetch))
+        return fetch
+
+    def _start_threads(self) -> None:
+        for number in range(THREADS):
+            # Daemons, as the workers are; see there.
+            thread = threading.Thread(
+                target=_work,
+                args=(self._tasks, weakref.ref(self)),
+                name=f"ffcv-read-ahead-{number}",
+                daemon=True,
+            )
+            thread.start()
+            self._threads.append(thread)
+
+    def _plan(self, fetch: Fetch) -> None:
+        """Find out what a batch needs."""
+        if self._is_closed:
+            return
+        try:
+            fetch.plan(self._ranges_of(fetch.indices), THREADS)
+        except BaseException as error:
+            fetch.error = _with_samples(error, fetch.indices)
+        fetch.is_planned = True
+        self._admit()
+
+    def _admit(self) -> None:
+        """Let in those that are next and have room."""
+        admitted = []
+        with self._lock:
+            while self._waiting and self._waiting[0].is_planned and self._has_room():
+                admitted.append(self._waiting.popleft())
+                self._held.add(admitted[-1])
+        for fetch in admitted:
+            self._fetch(fetch)
+
+    def _has_room(self) -> bool:
+        if len(self._held) < _LEAST_BATCHES:
+            return True
+        taken = sum(fetch.nbytes for fetch in self._held)
+        return taken + self._waiting[0].nbytes <= self._window.nbytes
+
+    def _fetch(self, fetch: Fetch) -> None:
+        """Have threads fetch what a batch needs."""
+        tasks: list[Callable[[], None]] = []
+        if fetch.error is None:
+            try:
+                fetch.arena = Arena(self._source)
+                tasks = fetch.tasks()
+            except BaseException as error:
+                fetch.error = error
+        if not tasks:
+            self._finish(fetch)
+        for task in tasks:
+            self._tasks.put(partial(self._do, fetch, task))
+
+    def _do(self, fetch: Fetch, task: Callable[[], None]) -> None:
+        if not self._is_closed:
+            task()
+        with self._lock:
+            is_last = fetch.count_down()
+        if is_last:
+            self._finish(fetch)
+
+    def _finish(self, fetch: Fetch) -> None:
+        with self._lock:
+            fetch.is_over = True
+            notify, fetch.notify = fetch.notify, None
+        if notify is not None and not self._is_closed:
+            notify()
+
+
+def merged(ranges: NDArray[Any]) -> NDArray[np.int64]:
+    """Ranges without what they have in common, those that touch as one.
+
+    Args:
+        ranges: rows with members ``offset`` and ``nbytes``, in any order.
+
+    Returns:
+        Offset and size of each, ``(n, 2)``, sorted; none is empty.
+
+    Example:
+        >>> members = [("offset", np.int64), ("nbytes", np.int64)]
+        >>> merged(np.array([(9, 2), (0, 4), (2, 3), (5, 1), (7, 0)], members)).tolist()
+        [[0, 6], [9, 2]]
+    """
+    ranges = ranges[ranges["nbytes"] > 0]
+    if not len(ranges):
+        return np.empty((0, 2), np.int64)
+    order = np.argsort(ranges["offset"], kind="stable")
+    begins = ranges["offset"][order]
+    ends = np.maximum.accumulate(begins + ranges["nbytes"][order])
+    is_first = np.concatenate([[True], begins[1:] > ends[:-1]])
+    is_last = np.append(is_first[1:], True)
+    return np.stack([begins[is_first], ends[is_last] - begins[is_first]], 1)
+
+
+def _pieces(places: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
+    """Divide offsets and sizes between threads."""
+    if not len(places):
+        return []
+    if (places[:, 1] > _LONGEST).any():
+        places = np.concatenate([_cut(*place) for place in places.tolist()])
+    count = max(len(places) // _LEAST_RANGES, int(places[:, 1].sum()) // _LONGEST, 1)
+    return np.array_split(places, min(count, threads, len(places)))
+
+
+def _cut(offset: int, size: int) -> NDArray[np.int64]:
+    begins = np.arange(offset, offset + size, _LONGEST)
+    ends = np.minimum(begins + _LONGEST, offset + size)
+    return np.stack([begins, ends - begins], 1)
+
+
+def _with_samples(error: BaseException, indices: NDArray[np.int64]) -> BaseException:
+    """The error with words about the samples that were to be read."""
+    if not isinstance(error, BetonError):
+        return error
+    some = ", ".join(map(str, indices[:5])) + (", …" if len(indices) > 5 else "")
+    told = type(error)(error.path, f"{error.problem}. It was to be read for samples {some}")
+    told.__cause__ = error
+    return told
+
+
+def _work(tasks: queue.SimpleQueue[Any], owner: weakref.ref[ReadAhead]) -> None:
+    """The life of a thread. Should it end before its time, nobody waits for it."""
+    try:
+        _serve(tasks)
+    except BaseException as cause:
+        tasks.put(_STOP)
+        read_ahead = owner()
+        if read_ahead is not None:
+            error = RuntimeError(f"a thread that reads ahead was ended by {type(cause).__name__}")
+            error.__cause__ = cause
+            read_ahead.fail(error)
+
+
+def _serve(tasks: queue.SimpleQueue[Any]) -> None:
+    while True:
+        task = tasks.get()
+        if task is _STOP:
+            tasks.put(_STOP)  # for the others
+            return
+        task()
+        task = None  # it refers to whom it is for
+
+
+_all: weakref.WeakSet[ReadAhead] = weakref.WeakSet()
+
+
+def _stop_all() -> None:
+    running = [each for each in _all if each._threads]
+    for each in running:
+        each.close()
+    for each in running:
+        each.join(seconds=2.0)
+
+
+def _register() -> None:
+    import atexit
+
+    atexit.register(_stop_all)
+    in_forked_children(_all.clear)  # a child has none of the threads
+
+
+_register()

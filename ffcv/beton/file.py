@@ -46,7 +46,7 @@ class BetonFile:
         storage: opens it: a class that derives from :class:`~ffcv.beton.source.Source`.
 
     Attributes:
-        path: the file, as it was given.
+        path: the file, as it was given, without the parts of a URL that may be secret.
         header: its header.
         descriptors: what it says about each of its fields.
         extension: what its writer added beyond version 2, or ``None``.
@@ -76,6 +76,7 @@ class BetonFile:
         self._tables: dict[Any, Any] = {}
         self._storage = storage
         self._open = storage(self.path)
+        self.path = self._open.path
         try:
             self.num_bytes = self._open.num_bytes
             head = read_head(self.path, self.read_at, self.num_bytes)

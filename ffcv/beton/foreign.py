@@ -161,4 +161,5 @@ def url_problem(path: str, writing: bool = False) -> str | None:
         return f"{does}: give a path on a local disk, and copy the file from there"
     web = scheme in ("http", "https", "ftp")
     tool = "by `curl -O` for example" if web else f"with the tool for {scheme} storage"
-    return f"{does}: download it first, {tool}"
+    lost = "" if found[0].endswith("//") else "; a Path loses a slash, give a str"
+    return f"{does}: download it first, {tool}{lost}"

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.foreign import url_problem
 from ffcv.beton.source import Source
+from ffcv.beton.urls import redacted
 from ffcv.errors import (
     BetonError,
     ChangedFileError,
@@ -254,7 +255,7 @@ def _refusal(path: str, error: OSError, writable: bool) -> BetonError:
         return _directory(path)
     if error.errno in _MISSING:
         home = "; shells know ~, for Python write os.path.expanduser(…)" if path[:1] == "~" else ""
-        return MissingFileError(path, url_problem(path) or f"no such file{home}")
+        return MissingFileError(redacted(path), url_problem(path) or f"no such file{home}")
     if error.errno == errno.ENXIO:
         return NotABetonFileError(path, "expected a regular file, got a device")
     how = "opened for writing" if writable else "opened"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.beton.urls import redacted
 from ffcv.errors import BetonError, NotCopyableError, TruncatedFileError
 
 __all__ = ["SLACK", "Source", "Uncopyable"]
@@ -50,8 +51,9 @@ class Source(Uncopyable, ABC):
         path: what the user gave.
 
     Attributes:
-        path: the same.
-        place: by what another process finds it: an absolute path, or a URL.
+        path: the same as it is shown, without the parts of a URL that may be secret.
+        place: by what another process finds it: an absolute path, or a URL. Pickles hold it, so
+            there is no secret in it either.
         num_bytes: size of the file.
         can_map: whether :attr:`data` gives all of it at an address, and :meth:`fileno` a descriptor
             that compiled code can read from.
@@ -72,7 +74,7 @@ class Source(Uncopyable, ABC):
     takes_parts: bool = False
 
     def __init__(self, path: str) -> None:
-        self.path = self.place = path
+        self.path = self.place = redacted(path)
 
     def __copy__(self) -> Source:
         return self
@@ -152,6 +154,10 @@ class Source(Uncopyable, ABC):
         Args:
             places: offsets and lengths of a few bytes that no rightful change concerns.
         """
+
+    def describe(self) -> str | None:
+        """How its bytes are read, in a few words for ``Loader.explain``; ``None`` for a file."""
+        return None
 
     def check(self) -> None:
         """Make sure that the file is what it was when it was opened, as far as one can see.

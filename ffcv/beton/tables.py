@@ -7,7 +7,7 @@ without, as in files of FFCV 1.x, is read as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import xxhash
@@ -29,6 +29,8 @@ of samples."""
 
 _READ_AT_ONCE = 4 << 20
 """Tables up to this size are read as a whole: looking which blocks are there would take longer."""
+
+_FETCHED_AT_ONCE = 64 << 20
 
 _PIECE = 1 << 20
 
@@ -199,11 +201,8 @@ class Table:
         """
         assert self._checksums is not None
         size = self._checksums.block_size
-        buffer = np.empty(min(size, self.length), np.uint8)
-        for block in blocks.tolist():
+        for block, piece in self._pieces(blocks, size):
             start = block * size
-            piece = buffer[: min(size, self.length - start)]
-            self.read_into(start, piece)
             if not self._checksums.is_right(block, piece):
                 what = self._words(start, start + len(piece))
                 problem = f"{what} do not match their checksum{self._remedy}"
@@ -212,6 +211,26 @@ class Table:
                 self._memory[start : start + len(piece)] = piece
             self._known[block] = True
         self.is_complete = bool(self._known.all())
+
+    def _pieces(
+        self, blocks: NDArray[np.intp], size: int
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Some blocks and their bytes: one by one from a file, as these stay in the processor's
+        cache, and many at once from what may be far away."""
+        at_once = 1 if self._file.can_map else max(_FETCHED_AT_ONCE // size, 1)
+        buffer = np.empty(min(size, self.length) if at_once == 1 else 0, np.uint8)
+        for first in range(0, len(blocks), at_once):
+            starts = [block * size for block in blocks[first : first + at_once].tolist()]
+            sizes = [min(size, self.length - start) for start in starts]
+            if at_once == 1:
+                self.read_into(starts[0], buffer[: sizes[0]])
+                yield starts[0] // size, buffer[: sizes[0]]
+                continue
+            memory = np.frombuffer(reserve(self._file.path, self._file.num_bytes), np.uint8)
+            places = [self._offset + start for start in starts]
+            self._file.fetch(list(zip(places, sizes, strict=True)), memory)
+            for place, start, count in zip(places, starts, sizes, strict=True):
+                yield start // size, memory[place : place + count]
 
 
 def _reserve(path: str, length: int) -> NDArray[np.uint8]:

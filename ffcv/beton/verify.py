@@ -21,6 +21,7 @@ from ffcv.beton.regions import bisect_right
 from ffcv.beton.side_index import is_kind, read_side_index
 from ffcv.beton.source import Source
 from ffcv.beton.tables import record_words, row_words
+from ffcv.beton.urls import redacted
 from ffcv.errors import (
     BetonError,
     ChecksumError,
@@ -124,7 +125,7 @@ def verify(
         MissingFileError: there is no such file.
         BetonError: it may not be read.
     """
-    report = Report(os.fsdecode(path))
+    report = Report(redacted(os.fsdecode(path)))
     try:
         file = BetonFile(path, storage)
     except MissingFileError:

@@ -25,15 +25,18 @@ def in_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def explain(graph: Graph, indices: NDArray[np.int64], with_source: bool) -> str:
+def explain(
+    graph: Graph, indices: NDArray[np.int64], with_source: bool, storage: str | None = None
+) -> str:
     """Stages, states, what is read and the memory of each output; the emitted source on request.
 
     Args:
         graph: the loader's.
         indices: of samples for which to say how much is read.
         with_source: whether to include the source.
+        storage: how the file's bytes are read, if there is something to say about it.
     """
-    lines: list[str] = []
+    lines = [] if storage is None else [f"storage: {storage}"]
     for branch in graph.branches:
         lines.append(_title(branch[0]))
         programs = [node.program for node in branch if node.program.steps]

@@ -179,7 +179,8 @@ class Loader:
         world_size: int | None = None,
         tail: Tail = "pad",
     ) -> None:
-        self._args = {k: v for k, v in locals().items() if k != "self"}
+        # Neither a reader, which a copy has of its own, nor a URL with a password in it is kept.
+        self._args = {k: v for k, v in locals().items() if k not in ("self", "fname")}
         self.batch_size = batch_size
         self.batches_ahead = at_least("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
@@ -451,7 +452,7 @@ class Loader:
 
     def _over(self, indices: NDArray[np.int64]) -> Loader:
         """A loader of these samples that is otherwise as this one is now."""
-        arguments = {**self._args, "fname": self.reader, "indices": indices, "seed": self.seed}
+        arguments = {**self._args, "indices": indices, "seed": self.seed}
         selection = selection_of(indices, self.reader.num_samples)
         new = {"_args": arguments, "selection": selection, "_has_warned": False}
         new |= {"skipped": Skipped(self.next_epoch), "_position": self._position.from_beginning()}
@@ -468,7 +469,7 @@ class Loader:
         return copied
 
     def explain(self, source: bool = False) -> str:
-        """The plan in words: stages, states between operations, what is read, memory.
+        """The plan in words: storage, stages, states between operations, what is read, memory.
 
         How much a sample takes is a mean over the first thousand of them, and not known of a loader
         that was closed.
@@ -479,8 +480,10 @@ class Loader:
         if self._is_closed:
             return explain(self._graph, self.selection.at(np.arange(0)), source)
         some = min(_SOME, len(self.selection))
-        with watching(self.reader.file.opened):
-            return explain(self._graph, self.selection.at(np.arange(some)), source)
+        file = self.reader.file.opened
+        with watching(file):
+            indices = self.selection.at(np.arange(some))
+            return explain(self._graph, indices, source, file.describe())
 
     @property
     def memory(self) -> MemoryBudget:

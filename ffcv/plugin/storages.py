@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.source import Source
+from ffcv.beton.urls import redacted, without_secrets
 from ffcv.errors import BetonError, FfcvError, MissingFileError, PluginError
 from ffcv.plugin import registry
 from ffcv.plugin.loading import class_if_imported, described
@@ -34,7 +35,7 @@ def opener_of(path: Any) -> Callable[[str], Source]:
     try:
         found = registry.storage_for(name)
     except PluginError as error:
-        raise type(error)(f"{name}: {error}") from error
+        raise type(error)(f"{redacted(name)}: {error}") from error
     return OpenFile if found is None else partial(ProvidedSource, found)
 
 
@@ -61,7 +62,8 @@ class ProvidedSource(Source):
         for name in ("path", "place"):
             if not isinstance(self._attribute(name), str):
                 raise self._fault("its __init__ must call super().__init__(path)")
-        self.place, self.can_map = self.source.place, bool(self.source.can_map)
+        self.path, self.place = self.source.path, self.source.place
+        self.can_map = bool(self.source.can_map)
         self.takes_parts = bool(self.source.takes_parts)
         self.num_bytes = self._whole_number("num_bytes")
 
@@ -119,6 +121,11 @@ class ProvidedSource(Source):
         """Say by what to tell the file from another one that is put in its place."""
         self._call("remember", self.source.remember, places)
 
+    def describe(self) -> str | None:
+        """How its bytes are read, in a few words."""
+        words: object = self._call("describe", self.source.describe)
+        return None if words is None else str(words)
+
     def check(self) -> None:
         """Make sure that the file is what it was."""
         self._call("check", self.source.check)
@@ -141,7 +148,7 @@ class ProvidedSource(Source):
         except BaseException as error:
             # It is others' code, which may raise SystemExit or what is no Exception at all.
             kind = MissingFileError if isinstance(error, FileNotFoundError) else BetonError
-            words = f"{type(error).__name__}: {error}".rstrip(": ")
+            words = without_secrets(f"{type(error).__name__}: {error}".rstrip(": "))
             raise kind(self.path, f"{self}: {what} failed: {words}") from error
 
     def _attribute(self, name: str) -> Any:

@@ -91,6 +91,14 @@ class RegionTable:
         """Look up regions by their pointers; see :func:`find_sizes`."""
         return find_sizes(self.rows, pointers, self._need_rows)
 
+    def rows_below(self, pointers: NDArray[np.uint64]) -> NDArray[np.intp]:
+        """How many rows have a pointer below each of these; those that it looks at are read.
+
+        Args:
+            pointers: ``(K,)``, from 1 on.
+        """
+        return bisect_right(self.rows["ptr"], pointers - np.uint64(1), self._need_rows)
+
     def _need_rows(self, rows: NDArray[np.intp]) -> None:
         self._table.need_rows(rows, REGION_SIZE)
 

@@ -106,6 +106,10 @@ def orders() -> str:
         "sequential": {"order": "sequential"},
         "random": {"order": "random"},
         "quasi_random": {"order": "quasi_random", "order_kwargs": {"pages_at_once": 2}},
+        "quasi_random, 3 groups": {
+            "order": "quasi_random",
+            "order_kwargs": {"pages_at_once": 2, "order_groups": 3},
+        },
     }
     page = 1 << 21
     samples = [(i, bytes(page // 4 - 4096)) for i in range(20)]

@@ -119,6 +119,8 @@ def test_another_batch_size_goes_on_with_the_next_sample(numbers):
 def test_any_number_of_processes_goes_on(numbers, sizes, steps, batch_size, tail, order, samples):
     arguments = {"order": order, "seed": 6, "drop_last": False, "num_workers": 1, "tail": tail}
     arguments["indices"] = range(samples)
+    if order is OrderOption.QUASI_RANDOM:
+        arguments["order_kwargs"] = {"order_groups": 60}
     with Loader(numbers, batch_size, **arguments) as alone:
         whole = alone.next_traversal_order().tolist()
     state, seen = None, []

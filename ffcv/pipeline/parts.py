@@ -84,8 +84,8 @@ class NeededParts:
         where: the decoder's place, for messages.
         decoder: the decoder.
         function: its kernel ``parts``.
-        records: records with the field as their member ``f0``.
-        params: the decoder's; only their types matter.
+        records: records with the field as their member ``f0``; only their type matters.
+        params: the decoder's; likewise.
 
     Raises:
         CompilationError: the kernel does not compile, takes other arguments, or returns no number.
@@ -99,46 +99,50 @@ class NeededParts:
         records: NDArray[Any],
         params: tuple[Any, ...],
     ) -> None:
-        self._where, self._records = f"{where}, parts", records
+        self._where = f"{where}, parts"
         self._signature = KernelSignature.of_parts(decoder)
         check_arity(self._where, function, self._signature)
         self._narrow: Callable[..., int] | None = None
         while self._narrow is None:
             try:
-                self._narrow = self._compiled(function, params)
+                self._narrow = self._compiled(function, records, params)
             except AllocatesError as error:
                 error.kernel.note_allocating()
 
     def __call__(
-        self, regions: NDArray[Any], base: np.uint64, params: tuple[Any, ...]
+        self,
+        regions: NDArray[Any],
+        records: NDArray[Any],
+        base: np.uint64,
+        params: tuple[Any, ...],
+        ranges: NDArray[np.int64] | None = None,
     ) -> NDArray[Any]:
         """Narrow whole regions down to what is read of them.
 
         Args:
             regions: a row of ``BYTE_RANGE`` for the region of each sample.
+            records: of all samples.
             base: what the keys of samples are made of, for the decoder and the epoch.
             params: the decoder's in that epoch.
+            ranges: memory that the decoder writes to; made if it is not given.
 
         Returns:
             Rows of ``BYTE_RANGE``, for the same samples in the same order.
         """
         assert self._narrow is not None
         target = np.empty(MOST_PARTS * len(regions), BYTE_RANGE)
-        count = self._narrow(*self._arguments(regions, base, params, target))
+        ranges = np.zeros((MOST_PARTS, 2), np.int64) if ranges is None else ranges
+        bases = np.array([base], np.uint64)
+        count = self._narrow(_words(regions), records, bases, params, ranges, _words(target))
         return target[:count]
 
-    def _arguments(
-        self, regions: NDArray[Any], base: Any, params: tuple[Any, ...], target: NDArray[Any]
-    ) -> tuple[Any, ...]:
-        rows, targets = (each.view(np.int64).reshape(-1, 3) for each in (regions, target))
-        ranges = np.zeros((MOST_PARTS, 2), np.int64)
-        return rows, self._records, np.array([base], np.uint64), params, ranges, targets
-
-    def _compiled(self, function: FunctionType, params: tuple[Any, ...]) -> Callable[..., int]:
+    def _compiled(
+        self, function: FunctionType, records: NDArray[Any], params: tuple[Any, ...]
+    ) -> Callable[..., int]:
         """The loop as machine code; raises ``AllocatesError`` as kernels of stages do."""
         from numba import typeof
 
-        code, none = KernelCode.of(function, "needed_parts"), np.empty(0, BYTE_RANGE)
+        code = KernelCode.of(function, "needed_parts")
         source = self._source(code)
         called = map(fingerprint, (sample_key, note_parts))
         name = f"parts_{digest(source, code.identity, *called)}"
@@ -146,10 +150,11 @@ class NeededParts:
         narrow = cache.load_emitted(name, source, injected).narrow
         cache.keep(narrow, name if code.import_line else None)
         with cache.compiling, cache.process_lock(name):
-            types = self._kernel_types(params)
+            types = self._kernel_types(records, params)
             code.compile(types, self._where)
             self._check_result(code.function.overloads[types].signature.return_type)
-            arguments = self._arguments(none, 0, params, none)
+            words, bases = _words(np.empty(0, BYTE_RANGE)), np.empty(0, np.uint64)
+            arguments = (words, records, bases, params, words, words)
             compile_types(narrow, tuple(map(typeof, arguments)), self._where)
         return narrow  # type: ignore[no-any-return]
 
@@ -162,12 +167,12 @@ class NeededParts:
         chosen = options(code.borrows)
         return _TEXT.format(imports=code.import_line or "", options=chosen, call=call)
 
-    def _kernel_types(self, params: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _kernel_types(self, records: NDArray[Any], params: tuple[Any, ...]) -> tuple[Any, ...]:
         from numba import typeof, types
 
         return self._signature.ordered(
             {
-                "record": typeof(self._records).dtype.typeof("f0"),
+                "record": typeof(records).dtype.typeof("f0"),
                 "nbytes": types.int64,
                 "ranges": types.Array(types.int64, 2, "C"),
                 "params": typeof(params),
@@ -184,3 +189,8 @@ class NeededParts:
                 f"{self._where}: it must return how many parts it has written, or WHOLE, on every "
                 f"path, but returns {result}"
             )
+
+
+def _words(ranges: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows of ``BYTE_RANGE`` as ``(N, 3)``."""
+    return ranges.view(np.int64).reshape(-1, 3)

@@ -252,7 +252,9 @@ class _SampleEpoch(EpochProgram):
         if parts is None:
             return regions
         with Told(f"{self.program.where}, parts"):
-            return parts(regions, self.bases[0], self.params[0])
+            assert self.program.source is not None
+            records = self.program.source.records
+            return parts(regions, records, self.bases[0], self.params[0])
 
     def run(
         self,

@@ -277,6 +277,6 @@ def decode(
     source = stored_in_memory(encoded)
     run = StageRun(stage, source, destination, positions, seed, epoch, jit)
     if parts_only:
-        run.leave_out()
+        run.leave_out(allocate)
     run.run()
     return destination

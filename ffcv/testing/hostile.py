@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.field import Field
 from ffcv.pipeline import SampleDecoder
+from ffcv.pipeline.attributes import default_decoder, parts_of
 from ffcv.testing.fences import fenced
 from ffcv.testing.harness import decode
 from ffcv.testing.memory import Encoded, Regions, encode_values
@@ -159,7 +160,10 @@ def hostile_samples(field: Field, value: Any, drawing: random.Random) -> Iterato
 
 def problem_with(decoder: SampleDecoder | None, sample: HostileSample) -> str | None:
     """What is wrong with what a decoder does to a hostile sample, in words."""
-    for at_end in (True, False):
+    decoder = default_decoder(sample.field, "value") if decoder is None else decoder
+    # Where it reads parts, the fence matters to what it writes them to.
+    ways = [(True, False), (False, False)] + [(True, True)] * (parts_of(decoder) is not None)
+    for at_end, parts_only in ways:
         results = []
         for fill in (0x00, 0xA5):
 
@@ -178,7 +182,10 @@ def problem_with(decoder: SampleDecoder | None, sample: HostileSample) -> str | 
 
             encoded = _one_sample(sample.field, sample.record, sample.region, at_end)
             try:
-                results.append(decode(sample.field, encoded, decoder, allocate=allocate).tobytes())
+                batch = decode(
+                    sample.field, encoded, decoder, allocate=allocate, parts_only=parts_only
+                )
+                results.append(batch.tobytes())
             except _TooLargeError as error:
                 return f"{error}, for a file of {encoded.stored().num_bytes}"
             except Exception:

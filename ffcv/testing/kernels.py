@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ffcv.beton.source import SLACK
 from ffcv.errors import SampleError
 from ffcv.kernels.entry import compiled_entries
 from ffcv.kernels.random import base_key
-from ffcv.pipeline import ASSIST
+from ffcv.pipeline import ASSIST, MOST_PARTS
 from ffcv.pipeline.attributes import error_codes, parts_of
 from ffcv.pipeline.compiler import compile_stage
 from ffcv.pipeline.emit import Reading, scratch_states, signature_of, writes_bytes
@@ -22,9 +23,9 @@ from ffcv.pipeline.kernel_arrays import batch_bytes, batch_view, empty_sample, k
 from ffcv.pipeline.kernel_checks import kernel_function
 from ffcv.pipeline.parameters import asked_params, asked_workspace
 from ffcv.pipeline.parts import NeededParts
-from ffcv.pipeline.signature import assists
+from ffcv.pipeline.signature import KernelSignature, assists
 from ffcv.pipeline.stage_code import StageArguments
-from ffcv.testing.memory import OUTPUT, PATH, Encoded
+from ffcv.testing.memory import OUTPUT, PATH, Allocate, Encoded
 
 __all__ = ["StageRun", "stored_in_memory"]
 
@@ -53,6 +54,7 @@ def stored_in_memory(encoded: Encoded) -> tuple[NDArray[Any], ...]:
 
 
 _functions: dict[Any, Callable[..., tuple[int, int, int]]] = {}
+_parts: dict[Any, NeededParts] = {}
 
 
 def _function_of(
@@ -69,6 +71,16 @@ def _function_of(
     if key not in _functions:
         _functions[key] = compile_stage(OUTPUT, stage, arguments, jit, _InMemory()).run
     return _functions[key]
+
+
+def _parts_of(
+    decoder: Any, function: FunctionType, records: NDArray[Any], params: tuple[Any, ...]
+) -> NeededParts:
+    """What says which parts a decoder needs; made once likewise."""
+    key = function, KernelSignature.of_parts(decoder), kind_of((records, params))
+    if key not in _parts:
+        _parts[key] = NeededParts(type(decoder).__name__, decoder, function, records, params)
+    return _parts[key]
 
 
 class StageRun:
@@ -112,8 +124,12 @@ class StageRun:
         self._whole: NDArray[np.uint8] = np.empty(0, np.uint8)
         self._there: NDArray[np.uint8] | None = None
 
-    def leave_out(self) -> None:
-        """Put random bytes in the place of what the decoder says that it does not read."""
+    def leave_out(self, allocate: Allocate) -> None:
+        """Put random bytes in the place of what the decoder says that it does not read.
+
+        Args:
+            allocate: makes the memory in which it says it.
+        """
         function = parts_of(self._operation)
         if function is None:
             return
@@ -123,10 +139,11 @@ class StageRun:
         placed[ids] = records
         regions = np.empty(len(ids), BYTE_RANGE)
         regions["sample"], regions["offset"], regions["nbytes"] = ids, starts, stops - starts
-        name = type(self._operation).__name__
-        needed = NeededParts(name, self._operation, function, placed, arguments.params[0])
+        (params,), base = arguments.params, arguments.bases[0]
+        needed = _parts_of(self._operation, function, placed, params)
         noise = np.random.default_rng(0).integers(0, 256, memory.size + SLACK, np.uint8)
-        for row in needed(regions, arguments.bases[0], arguments.params[0]):
+        ranges = allocate((MOST_PARTS, 2), np.dtype(np.int64))
+        for row in needed(regions, placed, base, params, ranges):
             part = slice(int(row["offset"]), int(row["offset"] + row["nbytes"]))
             noise[part] = memory[part]
         self._whole, self._there = memory, noise

@@ -7,13 +7,15 @@ import struct
 import cv2
 import numpy as np
 import pytest
+from guarded import guarded, guarded_copy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_reference import picture
 from jpeg_samples import as_array, jpeg, kinds
 
-from ffcv.pipeline import WHOLE
+from ffcv.pipeline import WHOLE, kernel
 from ffcv.testing import decode
+from ffcv.testing.conformance import FieldConformance
 from ffcv.testing.memory import encode_values
 from ffcv_plugins.images.conformance import CodecConformance
 from ffcv_plugins.images.decoders import (
@@ -86,7 +88,7 @@ def test_raw_images_are_read_by_rows(height, width, decoder, seed):
 
 def parts_of_stream(data, index, size, box):
     """What is needed of a stream: pairs of begin and end, or ``None`` for all of it."""
-    target, entry = np.zeros(4, np.int64), as_array(index)
+    target, entry = guarded(32).view(np.int64), guarded_copy(as_array(index))
     number = PARTS_ENTRY(len(data), *size, *box, entry.ctypes.data, entry.size, target.ctypes.data)
     again = PARTS_ENTRY(len(data), *size, *box, entry.ctypes.data, entry.size, 0)
     assert number == again
@@ -176,6 +178,68 @@ class Indexed(CodecConformance):
 
 def test_the_native_codec_conforms():
     Indexed().test_no_other_parts_are_read()
+
+
+class Crops(FieldConformance):
+    """Of its tests those that are about parts; the others have their turn elsewhere."""
+
+    def fields(self):
+        return [RGBImageField("raw")]
+
+    def decoder(self, field):
+        return RandomResizedCropRGBImageDecoder(8)
+
+    def values(self, field):
+        return st.builds(picture, st.integers(1, 30), st.integers(1, 30))
+
+    def wrong_values(self, field):
+        return []
+
+
+def test_decoders_conform():
+    crops = Crops()
+    crops.max_examples = 5
+    crops.test_parts_are_all_that_is_read()
+    crops.max_examples = 1
+    crops.test_hostile_records_are_refused_or_harmless()
+
+
+@kernel
+def trusts_its_record(record, nbytes, ranges, params, key, sample):
+    for i in range(record["mode"]):  # 1, which stands for raw pixels, in what a writer has made
+        ranges[i, 0], ranges[i, 1] = 0, nbytes
+    return 1
+
+
+@kernel
+def says_too_little(record, nbytes, ranges, params, key, sample):
+    ranges[0, 0], ranges[0, 1] = 0, nbytes // 2
+    return 1
+
+
+@pytest.mark.parametrize(
+    ("function", "test", "words"),
+    [
+        (says_too_little, "parts_are_all_that_is_read", "leaves out bytes that its kernel reads"),
+        (
+            trusts_its_record,
+            "hostile_records_are_refused_or_harmless",
+            "touched memory that is not its own",
+        ),
+    ],
+)
+def test_decoders_that_do_not_are_found_out(function, test, words):
+    class Wrong(RandomResizedCropRGBImageDecoder):
+        parts = staticmethod(function)
+
+    class Tests(Crops):
+        max_examples = 1
+
+        def decoder(self, field):
+            return Wrong(8)
+
+    with pytest.raises(AssertionError, match=words):
+        getattr(Tests(), f"test_{test}")()
 
 
 class Contradicted(RGBImageField):

@@ -4,10 +4,19 @@ from typing import TYPE_CHECKING
 
 from ffcv.compat.absent import refusal
 from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
+from ffcv.loader.metrics import LoaderMetrics
 from ffcv.loader.orders import SlotOrder, TraversalOrder
 from ffcv.loader.skipping import Skipped
 
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 
-__all__ = ["Loader", "MemoryBudget", "OrderOption", "Skipped", "SlotOrder", "TraversalOrder"]
+__all__ = [
+    "Loader",
+    "LoaderMetrics",
+    "MemoryBudget",
+    "OrderOption",
+    "Skipped",
+    "SlotOrder",
+    "TraversalOrder",
+]

@@ -24,6 +24,7 @@ from typing import Any
 
 from ffcv.beton.source import Uncopyable
 from ffcv.forking import in_forked_children
+from ffcv.loader.metrics import Counters, LoaderMetrics, Stopwatch
 from ffcv.loader.work import Batch, Work
 from ffcv.pipeline.raising import described, is_signal, raise_instead
 
@@ -48,6 +49,7 @@ class Run(Uncopyable):
         self.is_finishing = False
         self.is_cancelled = False
         self.seconds_per_sample = 0.0
+        self.full = Stopwatch()
         self._ending: Callable[[], BaseException] | None = None
 
     @property
@@ -85,11 +87,17 @@ class Run(Uncopyable):
                 break
             self.in_flight.append(batch)
             started = True
+        if started or not self.outbox.qsize():
+            self.full.stop()
         return started
 
 
 class Engine(Uncopyable):
-    """Worker threads, started at first use and again after a fork."""
+    """Worker threads, started at first use and again after a fork.
+
+    Attributes:
+        counters: of what they do; a forked child begins with others.
+    """
 
     def __init__(self, num_workers: int) -> None:
         self.num_workers = num_workers
@@ -103,6 +111,12 @@ class Engine(Uncopyable):
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._runs: list[Run] = []
         self._threads: list[threading.Thread] = []
+        self.counters = Counters(self._lock, self.num_workers)
+
+    def metrics(self) -> LoaderMetrics:
+        """What was counted so far; any thread may ask."""
+        with self._lock:
+            return self.counters.record(sum(run.full.seconds() for run in self._runs))
 
     def start(self, run: Run) -> None:
         """Begin to work on a pass.
@@ -128,7 +142,9 @@ class Engine(Uncopyable):
             BaseException: what an operation raised while the batch was made.
         """
         self._refill(run)
+        began = time.perf_counter() if run.outbox.empty() else None
         message = run.outbox.get()
+        waited = 0.0 if began is None else time.perf_counter() - began
         if message is _END:
             self._inbox.put(run)  # for a worker to close
             raise run.ended()
@@ -142,12 +158,13 @@ class Engine(Uncopyable):
                 raise error
             finally:
                 error = message = None  # its traceback has this frame: it would keep the batch
-        self._refill(run)
+        self._refill(run, waited)
         return result
 
-    def _refill(self, run: Run) -> None:
+    def _refill(self, run: Run, waited: float = 0.0) -> None:
         """Start batches, or say that there are no more."""
         with self._lock:
+            self.counters.waited(waited)
             started = run.refill()
             if not started and run.is_over:
                 self._forget(run)
@@ -203,6 +220,8 @@ class Engine(Uncopyable):
     def _forget(self, run: Run) -> None:
         if run in self._runs:
             self._runs.remove(run)
+            run.full.stop()
+            self.counters.was_full(run.full.seconds())
         for batch in run.in_flight:
             batch.error = None  # its traceback has the batch
         run.in_flight.clear()
@@ -240,8 +259,10 @@ class Engine(Uncopyable):
             run.work.run_chunk(worker, batch, start, stop)
         except BaseException as caught:
             error = caught
-        seconds = (time.perf_counter() - began) / (stop - start)
+        worked = time.perf_counter() - began
+        seconds = worked / (stop - start)
         with self._lock:
+            self.counters.worked(worked)
             batch.outstanding -= 1
             before = run.seconds_per_sample
             run.seconds_per_sample = 0.8 * before + 0.2 * seconds if before else seconds
@@ -251,6 +272,7 @@ class Engine(Uncopyable):
         error = None  # see fetch
 
     def _finish(self, worker: int, run: Run, batch: Batch) -> None:
+        began = time.perf_counter()
         result, error = None, batch.error
         batch.error = None
         if error is None:
@@ -258,11 +280,15 @@ class Engine(Uncopyable):
                 result = run.work.finish(worker, batch)
             except BaseException as caught:
                 error = caught
+        worked = time.perf_counter() - began
         with self._lock:
+            self.counters.worked(worked)
             run.is_finishing = False
             if not run.is_cancelled:
                 run.in_flight.popleft()
                 run.outbox.put((result, error))
+                if not run.in_flight:
+                    run.full.start()
                 if error is not None:
                     run.is_cancelled = True
                     self._forget(run)
@@ -287,9 +313,11 @@ def _lost_worker(cause: BaseException) -> RuntimeError:
 
 
 def _serve(engine: Engine, worker: int) -> None:
-    inbox, lock = engine._inbox, engine._lock
+    inbox, lock, idle = engine._inbox, engine._lock, engine.counters.idle[worker]
     while True:
+        idle.start()
         message = inbox.get()
+        idle.stop()
         if message is _STOP:
             inbox.put(_STOP)  # for the others
             return

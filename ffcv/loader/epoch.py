@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import BetonError, ChecksumError, DamagedFileError, SampleError
+from ffcv.loader.metrics import nbytes_of
 from ffcv.loader.running import BatchNode, ChunkNode, DecoderNode, SharedNode, SlotNode, alive
 from ffcv.loader.skipping import FinishedBatch, lost_step
 from ffcv.loader.work import Batch, Ready, Work
@@ -176,7 +177,8 @@ class Epoch(Work):
         with self._streams.begin_batch() as copies:
             outputs, skipped = self._finish(worker, batch, copies)
             copies.deliver(outputs)
-        return FinishedBatch(outputs, skipped, copies.events)
+        size = len(batch.indices) - len(skipped)
+        return FinishedBatch(outputs, skipped, copies.events, size, nbytes_of(outputs))
 
     def close(self) -> None:
         """Let go of what the pass holds."""

@@ -34,6 +34,7 @@ from ffcv.loader.explain import explain
 from ffcv.loader.filtering import check_condition, fulfilling
 from ffcv.loader.graph import Graph, Settings, build_graph
 from ffcv.loader.memory import MemoryBudget
+from ffcv.loader.metrics import LoaderMetrics
 from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
 from ffcv.loader.orders import (
     ORDER_TYPE,
@@ -490,6 +491,14 @@ class Loader:
         """What the loader will take at most while its user holds one batch at a time."""
         workers = self._graph.worker_nbytes() * self.num_workers
         return MemoryBudget(workers, self._graph.batch_nbytes() * (self.batches_ahead + 2))
+
+    def metrics(self) -> LoaderMetrics:
+        """What was done and waited for since the loader was made; any thread may ask.
+
+        Counting is always on. A copy of a loader begins at zero, and so does a process that was
+        forked; what a closed loader has done can still be asked.
+        """
+        return self._engine.metrics()
 
     def close(self) -> None:
         """Stop the threads and end all passes. Closing again does nothing."""

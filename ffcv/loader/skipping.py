@@ -27,11 +27,15 @@ class FinishedBatch(NamedTuple):
         outputs: what the user gets, or ``None`` if no sample of it could be decoded.
         skipped: what was wrong with the samples that were left out of it, in order.
         events: what there is to wait for on devices; see :mod:`ffcv.loader.device_copies`.
+        size: how many samples are left.
+        nbytes: how large the outputs are.
     """
 
     outputs: tuple[Any, ...] | None
     skipped: list[SampleError]
     events: Mapping[Any, Any] = MappingProxyType({})
+    size: int = 0
+    nbytes: int = 0
 
 
 class Skipped:

@@ -174,12 +174,13 @@ class DeviceCopy:
     """The stages of one batch, which run inside of it.
 
     Attributes:
+        has_devices: whether stages of the pass work on devices.
         kept: what they had in the host's memory, if they work on devices.
         events: once they are through, what lies behind them, by device.
     """
 
     def __init__(self, of_pass: PassStreams, pool: StreamPool, streams: Mapping[Any, Any]) -> None:
-        self._pass, self._pool, self._declares = of_pass, pool, bool(streams)
+        self._pass, self._pool, self.has_devices = of_pass, pool, bool(streams)
         self._devices = dict.fromkeys(streams)
         self._contexts: contextlib.AbstractContextManager[Any] = _NOTHING
         self.kept: list[Any] = []
@@ -204,12 +205,12 @@ class DeviceCopy:
 
     def keep(self, *values: Any) -> None:
         """Keep what the next stage gets: it may copy from there in the background."""
-        if self._declares:
+        if self.has_devices:
             self.kept += [leaf for leaf in _leaves(values) if not _is_on_device(leaf)]
 
     def arrived(self, sources: Any, result: Any) -> None:
         """Keep what a stage made, and wait for it if it came back to the host."""
-        if not self._declares:
+        if not self.has_devices:
             return
         self.keep(result)
         if not all(map(_is_on_device, _leaves(result))):

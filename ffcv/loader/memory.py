@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ffcv.kernels.structs import aligned
 from ffcv.processors import available_processors
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ __all__ = [
     "copy_samples",
     "last_level_cache",
 ]
-
-_LINE = 64
-"""Bytes of a line of the cache. Batches begin with one: samples can be written past the cache only
-where they fill whole lines."""
 
 
 class MemoryBudget(NamedTuple):
@@ -101,9 +98,8 @@ class BufferPool:
         try:
             return self._free.pop()
         except IndexError:
-            memory = np.empty(self.nbytes + _LINE - 1, np.uint8)
-            begin = -memory.ctypes.data % _LINE
-            return memory[begin : begin + self.nbytes]
+            # Samples can be written past the cache only where they fill whole lines of it.
+            return aligned(self.nbytes)
 
     def _pinned_buffer(self) -> NDArray[np.uint8]:
         import torch

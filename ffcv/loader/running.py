@@ -38,6 +38,8 @@ class BatchNode:
 
     def __init__(self, node: Node, program: EpochProgram) -> None:
         self._node, self._program = node, program
+        asked = node.program.memory, node.program.shared
+        self._needs_nothing = not node.devices and asked == (None, None)
 
     def run(
         self,
@@ -56,6 +58,8 @@ class BatchNode:
             made: what the batch has so far of the memory that programs have in common.
             copies: of the batch, to and from devices.
         """
+        if self._needs_nothing and not copies.has_devices:
+            return self._program.run(worker, indices, value, None)
         with copies.on(self._node.device):
             memory, shared = self._memory(indices, made)
             given = value, memory, shared

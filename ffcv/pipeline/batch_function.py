@@ -65,8 +65,7 @@ class BatchFunction:
 
     def _compiled(self, types: tuple[Any, ...]) -> Callable[..., Any]:
         if isinstance(self.function, Dispatcher):
-            compile_types(self.function, types, self.where)
-            return self.function
+            return compile_types(self.function, types, self.where)
         if not isinstance(self.function, FunctionType):
             raise CompilationError(
                 f"{self.where}: only plain functions compile, and it generated {self.function!r}; "
@@ -85,13 +84,11 @@ class BatchFunction:
         run = cache.keep(cache.load_emitted(name, source, {"function": part}).run, name)
         with cache.compiling, cache.process_lock(name):
             try:
-                compile_types(run, types, self.where)
+                return compile_types(run, types, self.where)
             except CompilationError:
                 self._compiled_alone(types)  # says it without the frame around it
                 raise
-        return run  # type: ignore[no-any-return]
 
     def _compiled_alone(self, types: tuple[Any, ...]) -> Callable[..., Any]:
         compiled = cache.keep(njit(nogil=True)(self.function), None)
-        compile_types(compiled, types, self.where, self.function.__code__)
-        return compiled  # type: ignore[no-any-return]
+        return compile_types(compiled, types, self.where, self.function.__code__)

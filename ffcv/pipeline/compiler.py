@@ -102,7 +102,7 @@ class _Planned:
             functions = [self._compile(i, kernel) for i, kernel in enumerate(kernels)]
             compile_types(run, _types_of((0, 0, *self.arguments)), f"output {self.output!r}")
         in_python = functools.cache(functools.partial(self.in_python, functions))
-        return StageCode(run, source, on_disk, in_python, names)
+        return StageCode(run, source, on_disk, in_python, names, f"output {self.output!r}")
 
     def in_python(self, functions: Sequence[Callable[..., Any]]) -> StageCode:
         """The stage as plain Python.
@@ -114,7 +114,7 @@ class _Planned:
         source = self._source(names, [])
         injected = dict(zip(names, functions, strict=True))
         module = cache.load_emitted(f"eager_{next(_unique)}", source, injected)
-        return StageCode(module.stage, source, False, None, names)
+        return StageCode(module.stage, source, False, None, names, f"output {self.output!r}")
 
     def _source(self, names: Sequence[str], imports: Sequence[str], decorator: str = "") -> str:
         calls = [Call(*pair) for pair in zip(names, self.signatures, strict=True)]

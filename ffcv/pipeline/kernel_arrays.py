@@ -26,7 +26,8 @@ _OWNDATA = 4
 
 def batch_view(batch: NDArray[Any]) -> NDArray[Any]:
     """A batch, with a dtype that compiled code knows."""
-    return batch.view(code_dtype(batch.dtype))
+    dtype = code_dtype(batch.dtype)
+    return batch if dtype is batch.dtype else batch.view(dtype)
 
 
 def batch_bytes(batch: NDArray[Any], state: State) -> NDArray[np.uint8]:

@@ -177,8 +177,11 @@ def _is_importable(function: FunctionType) -> bool:
 
 def compile_types(
     function: Any, types: tuple[Any, ...], where: str, code: CodeType | None = None
-) -> None:
+) -> Callable[..., Any]:
     """Compile a function for arguments of these types.
+
+    What is returned takes arguments of these types only, and does not look whether they are. For
+    nested tuples of arrays, looking takes Numba ten times longer than calling.
 
     Args:
         function: what Numba made of it.
@@ -190,7 +193,8 @@ def compile_types(
         CompilationError: it does not compile.
     """
     try:
-        function.compile(types)
+        entry: Callable[..., Any] = function.compile(types)
     except Exception as error:  # what Numba does not support may fail anywhere inside it
         problem = summarise(str(error) or repr(error), code)
         raise CompilationError(f"{where}: {problem}") from None  # pages; `__context__` has them
+    return entry

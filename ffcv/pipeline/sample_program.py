@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -243,6 +244,7 @@ class _SampleEpoch(EpochProgram):
         self, program: SampleProgram, params: tuple[Any, ...], bases: NDArray[np.uint64]
     ) -> None:
         self.program, self.params, self.bases = program, params, bases
+        self._entries: dict[int, tuple[WorkerMemory, Callable[..., Any]]] = {}
         assert program.code is not None
         self.code = program.code
 
@@ -285,7 +287,7 @@ class _SampleEpoch(EpochProgram):
         while slot < stop:
             error: SampleError | None
             try:
-                slot, step, code = self.code.run(slot, stop, *arguments)
+                slot, step, code = self._entry(worker, own, arguments)(slot, stop, *arguments)
             except BaseException as raised:
                 own = program.worker_memory(worker, anew=True)
                 arguments = self._arguments(own, indices, source, memory)
@@ -308,6 +310,15 @@ class _SampleEpoch(EpochProgram):
                 failed[slot] = error
                 slot += 1
         return memory
+
+    def _entry(
+        self, worker: int, own: WorkerMemory, arguments: StageArguments
+    ) -> Callable[..., Any]:
+        """The stage's function for what a worker has, which is of the same types all the time."""
+        known = self._entries.get(worker)
+        if known is None or known[0] is not own:
+            known = self._entries[worker] = own, self.code.entry(arguments)
+        return known[1]
 
     def _fetched(self, indices: NDArray[np.int64], arena: Arena | None) -> Arena | None:
         """Where the regions of some samples lie, fetched now if they have to be and were not.

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from numba import typeof
+
+from ffcv.pipeline.kernel_arrays import kind_of
+from ffcv.pipeline.kernel_code import compile_types
 from ffcv.pipeline.sample import ASSIST
 
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ class StageCode:
         on_disk: whether its compiled form is kept between processes.
         in_python: makes the same stage as Python, with the same kernels; ``None`` where it is that.
         kernels: how the source names each step's kernel.
+        where: its place, for messages.
     """
 
     run: Callable[..., Any]
@@ -67,6 +72,26 @@ class StageCode:
     on_disk: bool
     in_python: Callable[[], StageCode] | None
     kernels: Sequence[str]
+    where: str
+    _entries: dict[Any, Callable[..., Any]] = field(default_factory=dict)
+
+    def entry(self, arguments: StageArguments) -> Callable[..., Any]:
+        """The function for arguments of these types, which looks at no types when it is called.
+
+        Args:
+            arguments: such as it will be called with; only their types matter.
+
+        Raises:
+            CompilationError: it does not compile for them.
+        """
+        if self.in_python is None:
+            return self.run
+        kind = kind_of(tuple(arguments))
+        entry = self._entries.get(kind)
+        if entry is None:
+            types = tuple(map(typeof, (0, 0, *arguments)))
+            entry = self._entries[kind] = compile_types(self.run, types, self.where)
+        return entry
 
     def place_of(
         self,

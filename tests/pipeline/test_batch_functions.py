@@ -146,7 +146,9 @@ def test_options_of_captured_functions_count():
 
 def test_what_is_compiled_already_stays_as_it_is():
     compiled = njit(by_global)
-    assert version(compiled) is compiled
+    entry = version(compiled)
+    (result,) = compiled.overloads.values()
+    assert entry is result.entry_point
 
 
 def test_memory_order_and_type_may_change_from_call_to_call():

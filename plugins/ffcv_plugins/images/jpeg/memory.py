@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernels.structs import point_to
+from ffcv.kernels.structs import aligned, point_to
 from ffcv_plugins.images.jpeg import state as s
 from ffcv_plugins.images.jpeg.bits import unstuffed_bytes
 from ffcv_plugins.images.jpeg.color import rgb_work_bytes
@@ -82,16 +82,16 @@ def allocate(
     """
     memory = DecoderMemory(
         state=np.zeros(_ROWS, s.STATE).view(np.int64),
-        huffman=np.zeros(8 * TABLE_BYTES, np.uint8),
-        definitions=np.zeros(8 * DEFINITION_BYTES, np.uint8),
-        quantisers=np.zeros((4, 64), np.int16),
-        coefficients=np.zeros(_ROWS * COEFFICIENT_BYTES, np.uint8),
+        huffman=aligned(8 * TABLE_BYTES, zeroed=True),
+        definitions=aligned(8 * DEFINITION_BYTES, zeroed=True),
+        quantisers=aligned(4 * 64 * 2, zeroed=True).view(np.int16).reshape(4, 64),
+        coefficients=aligned(_ROWS * COEFFICIENT_BYTES, zeroed=True),
         zigzag=zigzag_offsets(),
         program=np.zeros(_ROWS * PROGRAM_BYTES // 8, np.int64),
-        unstuffed=np.empty(segment_bytes(stream_bytes), np.uint8),
-        planes=np.empty(plane_bytes(height, width) if planes is None else planes, np.uint8),
-        work=np.zeros(_WORK_BYTES, np.uint8),
-        rows=np.zeros(rgb_work_bytes(width), np.uint8),
+        unstuffed=aligned(segment_bytes(stream_bytes)),
+        planes=aligned(plane_bytes(height, width) if planes is None else planes),
+        work=aligned(_WORK_BYTES, zeroed=True),
+        rows=aligned(rgb_work_bytes(width), zeroed=True),
     )
     buffers(memory)
     return memory

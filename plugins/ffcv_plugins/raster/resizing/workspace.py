@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ffcv.kernels.structs import point_to
+from ffcv.kernels.structs import aligned, point_to
 from ffcv_plugins.raster.resizing import table as w
 from ffcv_plugins.raster.resizing.axis import fill_axis_entry
 from ffcv_plugins.raster.resizing.ring import advance_entry
@@ -92,7 +92,7 @@ def allocate(
 
 
 def _bytes(count: int) -> NDArray[np.uint8]:
-    return np.zeros(count, np.uint8)
+    return aligned(count, zeroed=True)
 
 
 def _fill_table(

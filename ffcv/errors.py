@@ -18,6 +18,7 @@
     │   └── UnknownNameError            no plugin provides this name            (AttributeError)
     ├── ArgumentError                   an argument is out of its range         (ValueError)
     │   ├── EmptyPassError              a pass over the data would have no batch
+    │   ├── SampleIndexError            there is no such sample                 (IndexError)
     │   └── StateError                  a saved state is none of such a loader
     ├── PipelineError                   operations do not fit each other   (ValueError, TypeError)
     │   └── CompilationError            an operation does not compile
@@ -26,6 +27,7 @@
     │                                   StopIteration                       (RuntimeError)
     ├── LoaderClosedError               a closed loader was iterated
     ├── NotCopyableError                what holds threads or files cannot be copied    (TypeError)
+    ├── NotReplaceableError             no loader of torch can be made of ours     (AttributeError)
     └── WriteError                      a dataset could not be written
         ├── SampleEncodingError         one value was refused                   (ValueError)
         ├── DatasetError                the dataset failed, or has another shape than the fields
@@ -56,11 +58,13 @@ __all__ = [
     "MissingPluginError",
     "NotABetonFileError",
     "NotCopyableError",
+    "NotReplaceableError",
     "OperationError",
     "PipelineError",
     "PluginError",
     "SampleEncodingError",
     "SampleError",
+    "SampleIndexError",
     "StateError",
     "TruncatedFileError",
     "UnfinishedFileError",
@@ -147,6 +151,10 @@ class EmptyPassError(ArgumentError):
     """
 
 
+class SampleIndexError(ArgumentError, IndexError):
+    """There is no sample with this index."""
+
+
 class StateError(ArgumentError):
     """A state that was saved is none of a loader like this one.
 
@@ -196,6 +204,10 @@ class LoaderClosedError(FfcvError):
 
 class NotCopyableError(FfcvError, TypeError):
     """Something that holds threads or an open file was to be copied or pickled."""
+
+
+class NotReplaceableError(FfcvError, AttributeError):
+    """A framework was to make a loader of torch out of one of ours."""
 
 
 class WriteError(FfcvError):

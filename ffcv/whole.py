@@ -6,9 +6,9 @@ import operator
 from numbers import Real
 from typing import Any
 
-from ffcv.errors import ArgumentError
+from ffcv.errors import ArgumentError, SampleIndexError
 
-__all__ = ["at_least", "between", "whole"]
+__all__ = ["at_least", "between", "place_of", "whole"]
 
 
 def whole(value: Any) -> int:
@@ -88,3 +88,28 @@ def between(name: str, value: Any, low: int, high: int) -> int:
     if not low <= number <= high:
         raise ValueError(f"{name}: expected {low} to {high}, got {number}")
     return number
+
+
+def place_of(index: Any, count: int, where: str) -> int:
+    """A place in a sequence, from 0 on; negative ones are counted from its end.
+
+    Args:
+        index: what the user gave.
+        count: how many there are.
+        where: what is looked into, for messages.
+
+    Raises:
+        SampleIndexError: there is none.
+        ArgumentError: it is no whole number.
+
+    Example:
+        >>> place_of(-1, 10, "the file")
+        9
+    """
+    try:
+        number = whole(index)
+    except TypeError as error:
+        raise ArgumentError(f"{where}: index of a sample: {error}") from None
+    if not -count <= number < count:
+        raise SampleIndexError(f"{where} has {count} samples, and none with the index {number}")
+    return number % count

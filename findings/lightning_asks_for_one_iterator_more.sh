@@ -5,8 +5,8 @@
 # Expected: one call of iter() for each epoch.
 # Seen:     the first call only tests whether iter() works; nothing is taken from what it gives. So a loader
 #           that counts its passes is one further in each epoch, and starts its workers once for nothing.
-# Here:     docs/making_loaders.md ("Seeds and epochs") says so; tests/end_to_end/test_lightning.py asks the
-#           pinned version.
+# Here:     a pass that is dropped before anybody asks for a batch does not count (docs/making_loaders.md, "Seeds and
+#           epochs"); tests/end_to_end/test_lightning.py asks the pinned version.
 
 set -euo pipefail
 folder=$(mktemp -d)

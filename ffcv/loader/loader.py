@@ -7,11 +7,11 @@ import functools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import numpy as np
 
-from ffcv.errors import ArgumentError, LoaderClosedError
+from ffcv.errors import ArgumentError, LoaderClosedError, NotReplaceableError
 from ffcv.kernels.random import base_key
 from ffcv.loader import distribution
 from ffcv.loader.arguments import (
@@ -25,8 +25,9 @@ from ffcv.loader.arguments import (
     skips,
     workers,
 )
+from ffcv.loader.as_torch import LoaderDataset, LoaderSampler
 from ffcv.loader.batches import Batches, ListVisit, SlotVisit, Visit, ordered
-from ffcv.loader.device_copies import StreamPool
+from ffcv.loader.device_copies import PassStreams, StreamPool
 from ffcv.loader.distribution import Share, Tail
 from ffcv.loader.engine import Engine
 from ffcv.loader.epoch import Epoch
@@ -50,18 +51,26 @@ from ffcv.loader.planning import Planner
 from ffcv.loader.sharing import share
 from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
-from ffcv.loader.state import VERSION, Position, check_state, order_words, selection_words
+from ffcv.loader.state import (
+    VERSION,
+    Position,
+    Progress,
+    check_state,
+    order_words,
+    selection_words,
+)
 from ffcv.pipeline.raising import Told
 from ffcv.pipeline.seeding import seeded
 from ffcv.plugin import registry
 from ffcv.reader import Reader
 from ffcv.storage.guard import Watch, watching
-from ffcv.whole import at_least
+from ffcv.whole import at_least, place_of
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from ffcv.beton.field import Field
+    from ffcv.beton.source import Source
 
 __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
@@ -223,16 +232,22 @@ class Loader:
 
     def __len__(self) -> int:
         """Batches per epoch, for this process; at most, where samples are skipped."""
-        if visits_all(self._order):
-            samples = self.share.count(len(self.selection))
-        elif knows_slots(self._order):
-            samples = self.share.count(self._order.num_slots)
-        else:
-            samples = len(self.next_traversal_order())
+        samples = self._samples_per_epoch()
         return samples // self.batch_size if self.drop_last else -(-samples // self.batch_size)
 
+    def _samples_per_epoch(self) -> int:
+        """Samples of an epoch, for this process, whether or not they fill a batch."""
+        if visits_all(self._order):
+            return self.share.count(len(self.selection))
+        if knows_slots(self._order):
+            return self.share.count(self._order.num_slots)
+        return len(self.next_traversal_order())
+
     def __iter__(self) -> LoaderIterator:
-        """Start a pass; each has the number of the epoch after the last one."""
+        """Start a pass; each has the number of the epoch after the last one.
+
+        One that is dropped before it is asked for a batch does not count.
+        """
         if self._is_closed:
             raise _closed_error(self.reader.file_name)
         place = self._position.take()
@@ -242,25 +257,66 @@ class Loader:
             self._position.give_back(place)
             raise
 
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        """One sample of the file: what a batch has of it, without the batch dimension.
+
+        ``index`` is the one that messages and ``skipped`` name, whichever samples the loader
+        visits; -1 is the last one of the file. Operations draw as in the latest pass, or as in the
+        next one if none has begun or another epoch was set since. So it shows what a batch had in
+        its row, but for operations on whole batches such as mixup, which get a batch of this one
+        sample.
+
+        It takes about as long as a small batch: to look at samples, not to train on them.
+
+        Raises:
+            SampleIndexError: there is no such sample; it is an ``IndexError`` as well.
+            SampleError: it cannot be decoded, also where passes skip it.
+
+        Example:
+            >>> from ffcv.fields import IntField
+            >>> from ffcv.writer import DatasetWriter
+            >>> DatasetWriter("ten.beton", {"n": IntField()}).from_indexed_dataset(range(10))
+            >>> with Loader("ten.beton", batch_size=4) as loader:
+            ...     [n.tolist() for n in loader[-1]]
+            [[9]]
+        """
+        if self._is_closed:
+            raise _closed_error(self.reader.file_name)
+        place = place_of(index, self.reader.num_samples, self.reader.file_name)
+        only = Batches(ListVisit(np.array([place])), 1, drop_last=False)
+        epoch = self._position.drawn
+        work, streams = self._work(self.reader.file.opened, epoch, only, skips=False)
+        nowhere = Progress(epoch, 0, 1, 1, 0)
+        found = LoaderIterator(self, self._engine, work, Skipped(epoch), streams, nowhere)
+        (batch,) = found
+        return tuple(output[0] for output in batch)
+
     def _begin_pass(self, epoch: int, slot: int) -> LoaderIterator:
         file = self.reader.file.opened  # another thread may close this loader meanwhile
         visit = self._visit(epoch, slot)
         self._check_samples(len(visit), f"{self._order_of(epoch)} gives")
+        batches = Batches(visit, self.batch_size, self.drop_last)
+        work, streams = self._work(file, epoch, batches, self._skips)
+        self.skipped = Skipped(epoch)
+        per_batch = self.batch_size * self.world_size
+        progress = self._position.begin((epoch, slot), per_batch, len(batches))
+        return LoaderIterator(self, self._engine, work, self.skipped, streams, progress)
+
+    def _work(
+        self, file: Source, epoch: int, batches: Batches, skips: bool
+    ) -> tuple[Epoch, PassStreams]:
+        """What the engine has to do for some batches of an epoch."""
         if self.recompile or self._attributes() != self._planned:
             self._graph = self._plan()
         with self._seeded(epoch, "code"):
             self._graph.prepare()
         streams = self._stream_pool.begin(self._graph.devices, self.batches_ahead)
-        batches = Batches(visit, self.batch_size, self.drop_last)
         with self._seeded(epoch, "parameters"):
             work = Epoch(
-                self._graph, self.seed, epoch, batches, self.batches_ahead, self._skips,
+                self._graph, self.seed, epoch, batches, self.batches_ahead, skips,
                 self.world_size > 1, streams, Watch(file),
             )  # fmt: skip
-        self.skipped = Skipped(epoch)
-        per_batch = self.batch_size * self.world_size
-        progress = self._position.begin((epoch, slot), per_batch, len(batches))
-        return LoaderIterator(self, self._engine, work, self.skipped, streams, progress)
+        return work, streams
 
     @property
     def fname(self) -> str:
@@ -290,6 +346,31 @@ class Loader:
     @next_epoch.setter
     def next_epoch(self, epoch: int) -> None:
         self.set_epoch(epoch)
+
+    @property
+    def sampler(self) -> LoaderSampler:
+        """Stands for the order where frameworks number epochs: has ``set_epoch`` and a length."""
+        return LoaderSampler(self)
+
+    @property
+    def dataset(self) -> LoaderDataset:
+        """The samples of an epoch: ``len(loader.dataset)`` of them, one by one."""
+        return LoaderDataset(self)
+
+    @property
+    def batch_sampler(self) -> NoReturn:
+        """None: what would make another loader of it finds out here how to go on instead.
+
+        Raises:
+            NotReplaceableError: always; it is an ``AttributeError``, so that ``hasattr`` is false.
+        """
+        raise NotReplaceableError(
+            "a Loader of ffcv has no batch_sampler, of which a DataLoader of torch could be made, "
+            "as skip_first_batches and prepare_data_loader of Accelerate do. To go on within an "
+            "epoch, save loader.state_dict() and give it to load_state_dict(), or have "
+            "accelerator.register_for_checkpointing(loader) do both; HF Trainer leaves it alone "
+            "with ignore_data_skip=True. To share samples out, pass distributed=True"
+        )
 
     @property
     def indices(self) -> NDArray[np.int64]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ffcv.loader.engine import Engine
     from ffcv.loader.epoch import Epoch
     from ffcv.loader.skipping import FinishedBatch, Skipped
-    from ffcv.loader.state import Progress
+    from ffcv.loader.state import Position, Progress
 
 __all__ = ["LoaderIterator"]
 
@@ -25,11 +25,17 @@ class Owner(Sized, Protocol):
     """Whose pass it is; its length is how many batches there are at most."""
 
     _has_warned: bool
+    _position: Position
 
 
 class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
-    """One pass over a loader's data. Dropping it stops the work and frees what it holds."""
+    """One pass over a loader's data. Dropping it stops the work and frees what it holds.
 
+    One that is dropped before anybody asks it for a batch did not take place: some frameworks begin
+    a pass to see whether they can.
+    """
+
+    _was_asked = False
     instead = "copy the loader, and begin another pass"
 
     def __init__(
@@ -53,6 +59,7 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
                 "this pass began in another process, whose threads did not come along with the "
                 "fork; iterate over the loader anew"
             )
+        self._was_asked = True
         while True:
             try:
                 batch: FinishedBatch = self._engine.fetch(self._run)
@@ -96,3 +103,5 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
         engine = getattr(self, "_engine", None)
         if engine is not None:
             engine.cancel(self._run)
+            if not self._was_asked:
+                self._loader._position.withdraw(self._progress)

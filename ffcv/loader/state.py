@@ -46,25 +46,29 @@ class Progress:
 
     Those count that the consumer has received, not what was made ahead. Several threads may receive
     batches of one pass.
+
+    Attributes:
+        epoch: number of the epoch.
+        received: batches so far.
     """
 
     def __init__(self, epoch: int, start: int, per_batch: int, batches: int, steps: int) -> None:
-        self._epoch, self._start, self._per_batch = epoch, start, per_batch
+        self.epoch, self._start, self._per_batch = epoch, start, per_batch
         self._batches, self._steps = batches, steps
-        self._received, self._lock = 0, threading.Lock()
+        self.received, self._lock = 0, threading.Lock()
 
     def receive(self) -> None:
         """Count a batch that the consumer got, or of which all was skipped."""
         with self._lock:
-            self._received += 1
+            self.received += 1
 
     def place(self) -> tuple[int, int, int]:
         """Epoch, step and slot at which to go on; behind the last batch the next epoch begins."""
-        received = self._received
+        received = self.received
         step = self._steps + received
         if received >= self._batches:
-            return self._epoch + 1, step, 0
-        return self._epoch, step, self._start + received * self._per_batch
+            return self.epoch + 1, step, 0
+        return self.epoch, step, self._start + received * self._per_batch
 
 
 class Position:
@@ -81,16 +85,29 @@ class Position:
         self.epoch, self.slot = 0, 0
         self._steps = 0
         self._latest: Progress | None = None
+        self._left_at: int | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        steps = self.place()[1]
-        return {"epoch": self.epoch, "slot": self.slot, "_steps": steps, "_latest": None}
+        step = self.place()[1]
+        return {**Position().__dict__, "epoch": self.epoch, "slot": self.slot, "_steps": step}
+
+    @property
+    def drawn(self) -> int:
+        """The epoch of the latest pass, or of the next one if another place was set since."""
+        return self.epoch if self._latest is None or self._is_left else self._latest.epoch
 
     def place(self) -> tuple[int, int, int]:
         """Epoch, batches received in all, and global slot at which to go on."""
         if self._latest is None:
             return self.epoch, self._steps, self.slot
+        if self._is_left:
+            return self.epoch, self._latest.place()[1], self.slot
         return self._latest.place()
+
+    @property
+    def _is_left(self) -> bool:
+        """Whether the next pass was numbered, and nothing received of the latest one since."""
+        return self._latest is not None and self._latest.received == self._left_at
 
     def take(self) -> tuple[int, int]:
         """Epoch and slot of a pass that begins; the next one has the next epoch."""
@@ -106,12 +123,29 @@ class Position:
     def begin(self, taken: tuple[int, int], per_batch: int, batches: int) -> Progress:
         """Count what the consumer of a pass receives; see :class:`Progress`."""
         self._latest = Progress(*taken, per_batch, batches, self.place()[1])
+        self._left_at = None
         return self._latest
 
+    def withdraw(self, progress: Progress) -> None:
+        """Have a pass not taken place of which nothing was received, unless another began since."""
+        if progress is not self._latest:
+            return
+        if self._left_at is None:
+            self.epoch, self._steps, self.slot = progress.place()
+        else:
+            self._steps = progress.place()[1]
+        self._latest = self._left_at = None
+
     def set_epoch(self, epoch: int) -> None:
-        """Number the next pass, which begins at its beginning unless a state of it was loaded."""
-        if self._latest is not None or epoch != self.epoch:
-            self.load(epoch, self.place()[1], 0)
+        """Number the next pass, which begins at its beginning unless a state of it was loaded.
+
+        Frameworks begin a pass and number it afterwards: as long as nothing was received of it, the
+        next one begins where it does, and if something is, it counts as if nothing had been said.
+        """
+        at, _, slot = self.place()
+        is_before = self._latest is None or self._is_left or not self._latest.received
+        self.epoch, self.slot = epoch, slot if is_before and at == epoch else 0
+        self._left_at = None if self._latest is None else self._latest.received
 
     def from_beginning(self) -> Position:
         """The same for another loader, whose next pass has the same epoch, all of it."""
@@ -121,7 +155,8 @@ class Position:
 
     def load(self, epoch: int, step: int, slot: int) -> None:
         """Have the next pass begin anywhere."""
-        self.epoch, self._steps, self.slot, self._latest = epoch, step, slot, None
+        self.epoch, self._steps, self.slot = epoch, step, slot
+        self._latest = self._left_at = None
 
 
 def selection_words(selection: Selection) -> str:

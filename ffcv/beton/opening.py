@@ -13,6 +13,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ _TOO_MANY = {
 
 _TICK = 100_000_000
 """Nanoseconds, more than between two time stamps that a file system tells apart."""
+
+_EXPECTED_AT_ONCE = 128 << 10
+"""Bytes for which Linux heeds one announcement: of longer ones, it may read the beginning only."""
 
 # Python's maps duplicate the descriptor, which nobody needs here, unless they are told not to.
 _MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) else {}
@@ -134,6 +138,19 @@ class OpenFile(Source):
             if count == 0:
                 raise self.truncated(offset + len(view))
             done += count
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Have the system begin to read ranges into its page cache.
+
+        So a device gets many reads to do at the same time, whoever waits for which of them.
+        """
+        if not hasattr(os, "posix_fadvise"):
+            return
+        with suppress(OSError):  # it is but a hint
+            for offset, size in ranges:
+                for start in range(offset, offset + size, _EXPECTED_AT_ONCE):
+                    length = min(_EXPECTED_AT_ONCE, offset + size - start)
+                    os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_WILLNEED)
 
     def remember(self, places: Iterable[tuple[int, int]]) -> None:
         """Say by what to tell the file from another one that is written over it.

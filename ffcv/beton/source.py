@@ -114,6 +114,16 @@ class Source(Uncopyable, ABC):
         for offset, size in ranges:
             self.read_into(offset, memory[offset : offset + size])
 
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Hear what will be read soon, that it may be brought nearer. It may take its time.
+
+        Only of what can be mapped somebody says so; all else is fetched. By default nothing is done
+        about it.
+
+        Args:
+            ranges: offset and size of each range.
+        """
+
     def read_at(self, offset: int, length: int) -> bytes:
         """Read ``length`` bytes at a file offset; raises the same as :meth:`read_into`."""
         buffer = np.empty(length, np.uint8)

@@ -71,6 +71,7 @@ class Epoch(Work):
             node.parent is None and not node.program.takes_chunks for node in graph.nodes
         )
         programs = {node: node.program.begin_epoch(seed, epoch) for node in graph.nodes}
+        self._needs_data = any(node.program.is_fetched for node in graph.nodes)
         self._read_ahead = _reading_ahead(programs, batches, watch)
         heads = self._heads(graph, programs)
         self._roots = [heads[node] for node in heads if node.parent is None]
@@ -111,14 +112,14 @@ class Epoch(Work):
         if indices is None:
             return None
         batch = Batch(indices, {head: head.start(len(indices)) for head, _ in self._outputs})
-        if fetch is not None:
+        batch.fetch = fetch
+        if fetch is not None and self._needs_data:
             self._await(batch, fetch)
         return batch
 
     def _await(self, batch: Batch, fetch: Fetch) -> None:
         """Have a batch become ready when what it reads is there."""
         assert self._read_ahead is not None
-        batch.fetch = fetch
         batch.is_ready = self._read_ahead.is_there(fetch, partial(self._arrived, batch, fetch))
         error = self._problem_of(fetch) if batch.is_ready else None
         if error is not None:
@@ -232,13 +233,14 @@ def _reading_ahead(
     programs: dict[Node, EpochProgram], batches: Iterator[NDArray[np.int64]], watch: Watch
 ) -> ReadAhead | None:
     """What fetches the batches' data, if some programs want that."""
-    fetched = [node for node in programs if node.program.fetched_from is not None]
-    if not fetched:
+    reading = [node for node in programs if node.program.ahead_from is not None]
+    if not reading:
         return None
-    source = fetched[0].program.fetched_from
+    source = reading[0].program.ahead_from
     assert source is not None
-    ranges = partial(_ranges, [programs[node] for node in fetched], watch)
-    return ReadAhead(source, batches, ranges, Window())
+    ranges = partial(_ranges, [programs[node] for node in reading], watch)
+    is_fetched = any(node.program.is_fetched for node in reading)
+    return ReadAhead(source, batches, ranges, Window(), is_fetched)
 
 
 def _ranges(

@@ -44,13 +44,13 @@ def explain(
             lines += _stage(number, program, with_source)
         lines += _read(branch[0], indices)
         lines.append(_memory(branch))
-    if any(node.program.fetched_from is not None for node in graph.nodes):
+    if any(node.program.ahead_from is not None for node in graph.nodes):
         lines.append(_read_ahead(Window()))
     return "\n".join(lines)
 
 
 def _read_ahead(window: Window) -> str:
-    most = f"{window.batches} batches, {in_bytes(window.nbytes)} of data or that of 2 batches"
+    most = f"{window.batches} batches, {in_bytes(window.nbytes)} or the data of 2 batches"
     return f"reads ahead: at most {most}, in {THREADS} threads"
 
 

@@ -139,6 +139,7 @@ class Planner:
             (*needs, *(index.need for index in self._side_indexes(field))),
             need_all,
             is_fetched=not file.opened.can_map,
+            reads_ahead=not file.opened.can_map or (has_regions and not self._os_cache),
         )
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:

@@ -120,8 +120,9 @@ class Program(ABC):
         devices: what its declarations name as devices, those of its result first.
         worker_nbytes: bytes that each worker needs for it.
         reads_parts: whether in an epoch it reads only parts of what :meth:`byte_ranges` names.
-        fetched_from: from where to fetch what :meth:`EpochProgram.byte_ranges` names before it
-            runs; ``None`` if it reads by itself.
+        ahead_from: which storage to tell what :meth:`EpochProgram.byte_ranges` names for coming
+            batches; ``None`` if that is not wanted.
+        is_fetched: whether it has to be there before the program runs.
     """
 
     takes_chunks: ClassVar[bool] = False
@@ -136,7 +137,8 @@ class Program(ABC):
     devices: Sequence[Any] = ()
     worker_nbytes: int = 0
     reads_parts: bool = False
-    fetched_from: Source | None = None
+    ahead_from: Source | None = None
+    is_fetched: bool = False
 
     @abstractmethod
     def prepare(self) -> None:

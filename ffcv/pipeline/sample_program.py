@@ -91,8 +91,9 @@ class SampleProgram(Program):
         self.memory = AllocationQuery(self.state.shape, self.state.dtype)
         self.manner = "per sample, compiled" if jit else "eager"
         self.writes_bytes = writes_bytes(stage)
-        is_fetched = source is not None and source.is_fetched
-        self.fetched_from = source.owner if source is not None and is_fetched else None
+        if source is not None:
+            self.is_fetched = source.is_fetched
+            self.ahead_from = source.owner if source.reads_ahead else None
         self._memory: dict[int, WorkerMemory] = {}
         self._spare = [self._make_memory()]
         self.worker_nbytes = self._spare[0].nbytes
@@ -326,9 +327,10 @@ class _SampleEpoch(EpochProgram):
         Raises:
             BetonError: they cannot be read.
         """
-        if arena is not None or self.program.fetched_from is None:
+        if arena is not None or not self.program.is_fetched:
             return arena
-        arena = Arena(self.program.fetched_from)
+        assert self.program.ahead_from is not None
+        arena = Arena(self.program.ahead_from)
         arena.fill(_places(self.byte_ranges(indices)))
         return arena
 

@@ -33,7 +33,8 @@ class StageSource:
         needs: what makes parts of tables ready: each is called with the samples that will be read.
         need_all: makes all of the tables ready, for code that looks anywhere.
         is_fetched: whether regions are fetched into an arena before samples are made, because
-            compiled code cannot reach them where they are, or is not to.
+            compiled code cannot reach them where they are.
+        reads_ahead: whether storage is told, or asked for, what coming batches read.
     """
 
     storage: Storage
@@ -43,6 +44,7 @@ class StageSource:
     needs: tuple[Callable[[NDArray[np.int64]], None], ...] = ()
     need_all: Callable[[], None] = _all_there
     is_fetched: bool = False
+    reads_ahead: bool = False
 
     def __deepcopy__(self, memo: Any) -> StageSource:
         return self  # all of it is read-only, and may be as large as the file

@@ -91,6 +91,10 @@ class ProvidedSource(Source):
         else:
             self._tell("fetch", self.source.fetch, ranges, memory)
 
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """Tell it what will be read soon."""
+        self._call("expect", self.source.expect, ranges)
+
     def close(self) -> None:
         """Close it at once."""
         self._call("close", self.source.close)

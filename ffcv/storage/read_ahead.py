@@ -3,7 +3,8 @@
 The batches of a pass are known in advance, and with them the bytes that they will read. A
 :class:`ReadAhead` has threads of its own that fetch these, the oldest batch's first, into an arena
 for each batch. It knows neither programs nor the engine: one function says which bytes some samples
-need, another one is called when a batch's are there.
+need, another one is called when a batch's are there. Where compiled code reads for itself, as from
+files, storage is but told what to expect, and the system's page cache is what it comes into.
 
 Its threads wait for tasks and for storage, and for nothing else: a batch that has no room yet is
 put aside, and comes in when another one gives its memory back. They do not keep it alive, so that
@@ -94,17 +95,18 @@ class Fetch:
         self._ranges, self._pieces = ranges, _pieces(places, threads)
         self._left = self._failed_at = len(self._pieces)
 
-    def tasks(self) -> list[Callable[[], None]]:
+    def tasks(self, source: Source) -> list[Callable[[], None]]:
         """What there is to do; any thread may do each of them."""
-        return [partial(self._get, number) for number in range(len(self._pieces))]
+        get = source.expect if self.arena is None else self.arena.add
+        return [partial(self._get, get, number) for number in range(len(self._pieces))]
 
-    def _get(self, number: int) -> None:
-        """Fetch a piece, unless one before it could not be fetched."""
-        if number > self._failed_at or self.arena is None:
+    def _get(self, get: Callable[[list[tuple[int, int]]], None], number: int) -> None:
+        """Get a piece, unless one before it could not be had."""
+        if number > self._failed_at:
             return
         piece = self._pieces[number]
         try:
-            self.arena.add([(offset, size) for offset, size in piece.tolist()])
+            get([(offset, size) for offset, size in piece.tolist()])
         except BaseException as error:
             if number < self._failed_at:  # in a race of two errors, either will do
                 self._failed_at, self.error = number, _with_samples(error, self._samples(piece))
@@ -132,6 +134,7 @@ class ReadAhead(Uncopyable):
         ranges_of: ``ranges_of(indices)`` gives the bytes that some samples need, rows with members
             ``sample``, ``offset`` and ``nbytes``. Threads call it, and it may read tables.
         window: how far to read ahead.
+        is_fetched: whether to bring the data into memory; otherwise storage is told what to expect.
     """
 
     def __init__(
@@ -140,7 +143,9 @@ class ReadAhead(Uncopyable):
         batches: Iterator[NDArray[np.int64]],
         ranges_of: Callable[[NDArray[np.int64]], NDArray[Any]],
         window: Window,
+        is_fetched: bool = True,
     ) -> None:
+        self._is_fetched = is_fetched
         self._source, self._ranges_of, self._window = source, ranges_of, window
         self._batches: Iterator[NDArray[np.int64]] | None = batches
         self._problem: Exception | None = None
@@ -284,8 +289,8 @@ class ReadAhead(Uncopyable):
         tasks: list[Callable[[], None]] = []
         if fetch.error is None:
             try:
-                fetch.arena = Arena(self._source)
-                tasks = fetch.tasks()
+                fetch.arena = Arena(self._source) if self._is_fetched else None
+                tasks = fetch.tasks(self._source)
             except BaseException as error:
                 fetch.error = error
         if not tasks:

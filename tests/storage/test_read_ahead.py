@@ -333,6 +333,40 @@ def test_a_pass_that_waits_for_storage_can_be_given_up(file, how):
     loader.close()
 
 
+def test_the_system_is_told_what_to_expect_of_a_file(file, monkeypatch):
+    expected, told = set(), OpenFile.expect
+
+    def expect(self, ranges):
+        expected.update(*(range(offset, offset + size) for offset, size in ranges))
+        told(self, ranges)
+
+    monkeypatch.setattr(OpenFile, "expect", expect)
+    options = {"num_workers": 2, "order": "random", "indices": range(0, 200, 2)}
+    with Loader(file, 10, **options, os_cache=False) as loader:
+        for batch in loader:
+            check(batch)
+        for sample in range(200):
+            bytes_of = range(*region(loader, sample))
+            assert expected.issuperset(bytes_of) == (sample % 2 == 0)
+    assert wait_until(lambda: not fetching())
+    expected.clear()
+    with Loader(file, 10, **options, os_cache=True) as loader:
+        assert len(list(loader)) == 10
+        assert "reads ahead" not in loader.explain()
+    assert not expected
+
+
+def test_a_file_may_be_expected_beyond_its_end(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 100)
+    OpenFile(str(path)).expect([(0, 100), (50, 1 << 20), (1 << 40, 5), (0, 0)])
+
+
+def test_the_plan_says_how_far_it_reads(file):
+    with loaded(file) as loader:
+        assert "reads ahead: at most 16 batches, 134.2 MB" in loader.explain()
+
+
 def test_leaving_early_leaves_nothing_behind(file):
     with loaded(file) as loader:
         for _ in range(50):

@@ -179,7 +179,7 @@ class SampleError(FfcvError):
     Attributes:
         path: the file.
         field: name of the loader's output.
-        sample: the sample's position in the file.
+        sample: index of the sample.
     """
 
     def __init__(self, path: str, field: str, sample: int, problem: str) -> None:

@@ -53,7 +53,7 @@ class Damage:
             ``"page"``, ``"section"`` or ``"padding"``.
         problem: what is wrong, in words.
         page: number of the damaged page: its file offset divided by the page size.
-        samples: positions of the samples that it hits, sorted; empty if that cannot be told, or if
+        samples: indices of the samples that it hits, sorted; empty if that cannot be told, or if
             they are more than a million.
     """
 

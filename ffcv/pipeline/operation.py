@@ -133,7 +133,7 @@ class Operation(LoaderHooks, ABC):
         """Make the function that does the work: ``f(batch, memory)`` returns the new batch.
 
         With the attribute ``with_indices = True`` on the function it is called as
-        ``f(batch, memory, indices)`` with the positions of the samples in the file (``(B,)``
+        ``f(batch, memory, indices)`` with the sample indices (``(B,)``
         int64). With ``with_key = True`` one more argument follows, 64 bits for
         :mod:`ffcv.kernels.random` that are fixed by the loader's seed and the epoch, the same for
         all operations of a batch: derive from them and from the indices, and the same seed gives

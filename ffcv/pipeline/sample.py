@@ -55,7 +55,7 @@ class KernelOperation(LoaderHooks, ABC):
         kernel: the function, as a ``staticmethod``; a property may choose one by the instance.
         inplace: whether the kernel writes over its input; source and destination are one array
             then, and :meth:`SampleOperation.declare` returns the state that it got.
-        with_index: whether the kernel wants the sample's position in the file, an int64.
+        with_index: whether the kernel wants the sample's index, an int64.
         errors: for kernels that can fail: what each code that they return means, in words. Such a
             kernel returns 0 when all went well; a kernel without ``errors`` (and without
             ``assist``) returns nothing.

@@ -48,7 +48,7 @@ class StepSeeds:
 
         Args:
             key: the epoch's.
-            ids: positions in the file of the batch's samples. Of two batches that begin with the
+            ids: sample indices of the batch. Of two batches that begin with the
                 same sample each draws for itself, unless they are the same throughout.
             part: which of the operation's functions it is.
         """

@@ -198,7 +198,7 @@ def read_region(storage: Any, buffer: Any, pointer: Any, sample: Any) -> tuple[i
         storage: the file.
         buffer: uint8 memory of the caller, used when the file is not read through its map.
         pointer: absolute file offset, as a record holds it.
-        sample: position in the file of the sample whose record it is, where one looks first; -1
+        sample: index of the sample whose record it is, where one looks first; -1
             if that is not known.
 
     Returns:
@@ -252,7 +252,7 @@ def prefetch_region(storage: Any, pointer: Any, sample: Any) -> None:
     Args:
         storage: the file; does nothing unless it is read through its map.
         pointer: absolute file offset, as a record holds it.
-        sample: position in the file of the sample whose record it is.
+        sample: index of the sample whose record it is.
     """
     if is_compiled() and storage.descriptor < 0 and len(storage.regions) > 0:
         # Looking at the row fetches that as well.

@@ -59,7 +59,7 @@ def sample_keys(
     """The keys of samples for one operation, as a loader makes them.
 
     Args:
-        ids: positions of the samples in the file, ``(B,)``.
+        ids: sample indices, ``(B,)``.
         seed: the loader's seed.
         epoch: the epoch.
         slot: the operation's place in the loader.
@@ -107,7 +107,7 @@ def apply(
         seed: the loader's seed that is imitated.
         epoch: the epoch that is imitated.
         slot: the place in the loader that is imitated.
-        ids: the samples' positions in the file, ``(B,)``; ``0, 1, …`` by default.
+        ids: sample indices, ``(B,)``; ``0, 1, …`` by default.
         jit: whether to compile.
         allocate: ``allocate(shape, dtype)`` makes the memory that is written to.
 

@@ -77,11 +77,11 @@ def _image(*shape, dtype=np.uint8):
         (lambda: Poison("red", 1, []), TypeError, "Poison: mask must hold numbers"),
         (lambda: Poison(0, np.nan, []), ValueError, "Poison: alpha must be finite"),
         (lambda: Poison(0, 1, [1.5]), TypeError, "indices must be integers, not float64"),
-        (lambda: Poison(0, 1, [-1]), ValueError, "indices must be positions in the file"),
+        (lambda: Poison(0, 1, [-1]), ValueError, "indices must be sample indices"),
         (lambda: Poison(0, 1, [[1]]), ValueError, r"flat sequence, not one of shape \(1, 1\)"),
         (lambda: Poison(0, 1, [1], (5, 1)), ValueError, "clamp must be .*low <= high"),
         (lambda: ReplaceLabel(["a"], 1), TypeError, "indices must be integers"),
-        (lambda: ReplaceLabel([2**63], 1), ValueError, "positions in the file"),
+        (lambda: ReplaceLabel([2**63], 1), ValueError, "sample indices"),
         (lambda: ReplaceLabel([1], "cat"), TypeError, "new_label must be a number"),
         (lambda: ReplaceLabel([1], 2**63), ValueError, "new_label must fit 64 bits"),
     ],
@@ -187,7 +187,7 @@ def test_labels_that_are_no_classes(mixed):
         (NormalizeImage(0, 1, np.float32), {"std": 0}, "std must be positive"),
         (RandomBrightness(1), {"p": -1}, "p must be a probability"),
         (RandomResizedCrop((1, 1), (1, 1), 4), {"scale": (0, 1)}, "scale must be within"),
-        (ReplaceLabel([1], 1), {"indices": [-1]}, "indices must be positions"),
+        (ReplaceLabel([1], 1), {"indices": [-1]}, "indices must be sample indices"),
     ],
 )
 def test_arguments_that_were_changed_are_checked_again(operation, change, words):

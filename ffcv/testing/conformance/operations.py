@@ -87,7 +87,7 @@ class OperationConformance:
             operation: the operation.
             sample: one sample of a batch.
             key: the key for :mod:`ffcv.kernels.random` that the kernel gets as well.
-            index: the sample's position in the file.
+            index: of the sample.
         """
         raise NotImplementedError
 

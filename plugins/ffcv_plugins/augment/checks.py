@@ -92,7 +92,7 @@ def positions(name: str, indices: Any) -> NDArray[np.int64]:
     if values.size and values.dtype.kind not in "iu":
         raise TypeError(f"{name} must be integers, not {values.dtype}")
     if values.size and not 0 <= int(values.min()) <= int(values.max()) < 2**63:
-        raise ValueError(f"{name} must be positions in the file, which begin at 0")
+        raise ValueError(f"{name} must be sample indices, which begin at 0")
     return np.unique(values.astype(np.int64))
 
 

@@ -32,7 +32,7 @@ def share(key: Any, indices: Any, position: Any, alpha: float, same_lambda: bool
 
     Args:
         key: the batch operations' key of this epoch.
-        indices: positions in the file of the batch's samples, ``(B,)``.
+        indices: sample indices of the batch, ``(B,)``.
         position: the sample's place in the batch.
         alpha: parameter of the beta distribution, above 0.
         same_lambda: whether all samples of the batch have one share.

@@ -27,7 +27,7 @@ class Poison(SampleOperation):
     Args:
         mask: ``(H, W, C)``, ``(H, W)`` for the same in all channels, or one number.
         alpha: opacity of the mask, in the same shapes: 0 leaves the image, 1 shows the mask alone.
-        indices: positions in the file of the samples to change, in any order.
+        indices: of the samples to change, in any order.
         clamp: smallest and largest value of changed images. What the image's dtype cannot hold is
             cut off as well.
 
@@ -140,7 +140,7 @@ class ReplaceLabel(SampleOperation):
     of several values gets the new one in each of them. Other samples' labels stay as they are.
 
     Args:
-        indices: positions in the file of the samples to change, in any order.
+        indices: of the samples to change, in any order.
         new_label: their new label.
 
     Raises:

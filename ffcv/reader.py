@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field, description_problem, record_problem
-from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
 from ffcv.errors import (
     ArgumentError,
@@ -26,6 +25,8 @@ from ffcv.errors import (
 from ffcv.forking import lazy
 from ffcv.plugin import registry
 from ffcv.plugin.storages import opener_of
+from ffcv.shards.dataset import ShardedFile
+from ffcv.shards.opening import open_dataset
 from ffcv.suggesting import did_you_mean
 
 __all__ = ["Reader"]
@@ -33,22 +34,33 @@ __all__ = ["Reader"]
 _KEPT = 1 << 20
 """Bytes of records that a reader keeps when it is closed, also if nobody asked for them."""
 
+_FEW = 16
+"""Files that are opened once more for that, at most."""
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""What a user may give for a dataset."""
+
 
 class Reader:
-    """Opens a ``.beton`` file and finds the fields that it was written with.
+    """Opens a dataset of ``.beton`` files and finds the fields that it was written with.
+
+    Several files are one dataset if their fields are the same. Their samples come one after the
+    other: in the order of a list, and in that of the names in a folder, where ``part-2`` comes
+    before ``part-10``. All else is as with one file: indices, for example, count through.
 
     A reader can be copied, deep-copied and pickled, also to another process. Each copy is closed by
     itself. One that is unpickled opens the file again by its path, and checks that it holds the
     same samples; a copy of it at the same place on another machine will do.
 
     Args:
-        fname: the file, or what a storage of a plugin opens as one.
+        fname: the file, or what a storage of a plugin opens as one; a folder of files; a pattern,
+            as ``"data/*.beton"``; or a list of these. A file may come once.
         custom_handlers: field classes (or instances) by the name of the field, for fields that are
             neither part of the format nor provided by a plugin.
 
     Attributes:
-        file: the open file.
-        file_name: the file, as it was given.
+        file: the open file, or all of them as one.
+        file_name: the file, as it was given; of a list, its first file and how many follow.
         num_samples: how many samples it holds.
         num_fields: how many fields each sample has.
         page_size: bytes of a page.
@@ -70,10 +82,10 @@ class Reader:
 
     def __init__(
         self,
-        fname: str | os.PathLike[str],
+        fname: Paths,
         custom_handlers: Mapping[str, type[Field]] = {},
     ) -> None:
-        self.file = BetonFile(fname, opener_of(fname))
+        self.file = open_dataset(fname, opener_of, _described)
         try:
             self.file_name = self.file.path
             self.num_samples = self.file.header.num_samples
@@ -83,6 +95,8 @@ class Reader:
             self.handlers = self._build_handlers(self._known(custom_handlers))
             types = [handler.metadata_type for handler in self.handlers.values()]
             self.record_dtype = self.file.record_layout(types)
+            if isinstance(self.file, ShardedFile):
+                self.file.use(self.handlers)
         except BaseException:
             self.file.close()
             raise
@@ -127,7 +141,8 @@ class Reader:
 
     def close(self) -> None:
         """Let go of the file; arrays that were taken from it stay valid. Safe to call again."""
-        if self.file.is_open and self.num_samples * self.record_dtype.itemsize <= _KEPT:
+        nbytes = self.num_samples * self.record_dtype.itemsize
+        if self.file.is_open and nbytes <= _KEPT and self.file.num_files <= _FEW:
             with suppress(BetonError):
                 _ = self.metadata
         self.file.close()
@@ -218,3 +233,19 @@ class Reader:
         if wrong is not None:
             raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         return handler
+
+
+def _described(descriptor: FieldDescriptor, entry: FieldManifest) -> str:
+    """What a field stores, as well as can be told."""
+    kind = descriptor.type_id
+    try:
+        if kind == CUSTOM_TYPE_ID:
+            identity = entry.name or "", entry.distribution or "", entry.version
+            found = registry.field_by_identity(*identity)
+        else:
+            found = registry.field_by_type_id(kind)
+        assert issubclass(found, Field)
+        field = found.from_binary(descriptor.arguments)
+        return f"{type(field).__name__} ({field.describe()})"
+    except Exception:  # of a plugin that is missing, or of its code
+        return entry.name or entry.location or f"a field of type {kind}"

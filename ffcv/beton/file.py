@@ -20,6 +20,7 @@ from ffcv.beton.identity import Identity, fingerprint, landmarks, reopened
 from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.regions import RegionTable, bounded
+from ffcv.beton.side_index import SideIndex, read_side_index
 from ffcv.beton.source import SLACK, Source
 from ffcv.beton.tables import Table, Words, is_large, record_words, row_words
 from ffcv.errors import ArgumentError, BetonError, ChecksumError, DamagedFileError
@@ -50,6 +51,7 @@ class BetonFile:
         header: its header.
         descriptors: what it says about each of its fields.
         extension: what its writer added beyond version 2, or ``None``.
+        num_files: how many files it is.
 
     Raises:
         ArgumentError: what was given is no path.
@@ -63,6 +65,7 @@ class BetonFile:
         BetonError: it may not be read, for lack of permission for example.
     """
 
+    num_files = 1
     _open: Source | None = None
 
     def __init__(
@@ -285,6 +288,14 @@ class BetonFile:
         if known is None:
             known = int(self.regions["size"].max(initial=0))
         return min(known, self.num_bytes)
+
+    def side_index(self, field_name: str, kind: str, mapped: bool = True) -> SideIndex | None:
+        """A side index; see :func:`~ffcv.beton.side_index.read_side_index`."""
+        return read_side_index(self, field_name, kind, mapped)
+
+    def place_of(self, sample: int) -> tuple[str, int]:
+        """Path of the file that has a sample, and the sample's index there."""
+        return self.path, sample
 
     def section_table(self, name: str, words: Words, mapped: bool = True) -> Table | None:
         """A section of the extension block, of which parts are read when they are needed.

@@ -89,7 +89,7 @@ class RegionTable:
         self, pointers: NDArray[np.uint64]
     ) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
         """Look up regions by their pointers; see :func:`find_sizes`."""
-        return find_sizes(self.rows, pointers, self._need_rows)
+        return find_sizes(self.rows, pointers, self.need_rows)
 
     def rows_below(self, pointers: NDArray[np.uint64]) -> NDArray[np.intp]:
         """How many rows have a pointer below each of these; those that it looks at are read.
@@ -97,9 +97,10 @@ class RegionTable:
         Args:
             pointers: ``(K,)``, from 1 on.
         """
-        return bisect_right(self.rows["ptr"], pointers - np.uint64(1), self._need_rows)
+        return bisect_right(self.rows["ptr"], pointers - np.uint64(1), self.need_rows)
 
-    def _need_rows(self, rows: NDArray[np.intp]) -> None:
+    def need_rows(self, rows: NDArray[np.intp]) -> None:
+        """Make sure that some rows are there; raises the same."""
         self._table.need_rows(rows, REGION_SIZE)
 
     def _read_rows(self, first: int, buffer: NDArray[np.uint8]) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "NoEntry",
     "SideIndex",
     "SideIndexWriter",
+    "blob_start_of",
     "compute_entry",
     "is_kind",
     "parse_side_index",
@@ -228,7 +229,8 @@ def parse_side_index(
     return index
 
 
-def _blob_start(num_samples: int) -> int:
+def blob_start_of(num_samples: int) -> int:
+    """Where the entries begin in a section."""
     return _HEADER.size + _OFFSET.size * (num_samples + 1)
 
 
@@ -248,7 +250,7 @@ def _split(
     if count != num_samples:
         raise _malformed(path, name, f"it is for {count} samples, the file has {num_samples}")
     # A file has at least one byte a sample, so this cannot grow beyond a few times its size.
-    blob_start = _blob_start(num_samples)
+    blob_start = blob_start_of(num_samples)
     if len(content) < blob_start:
         raise _malformed(
             path, name, f"it has {len(content)} bytes, its offsets end at byte {blob_start}"
@@ -276,7 +278,7 @@ class _Blocks:
 
     def __init__(self, file: BetonFile, name: str) -> None:
         self._path, self._name, self._count = file.path, name, file.header.num_samples
-        self._blob_start = _blob_start(self._count)
+        self._blob_start = blob_start_of(self._count)
         self._is_checked = False
 
     def index(self, table: Table) -> SideIndex:
@@ -350,7 +352,7 @@ class SideIndexWriter:
 
     def __init__(self, spool: Spool, num_samples: int) -> None:
         self._spool = spool
-        blob_start = _blob_start(num_samples)
+        blob_start = blob_start_of(num_samples)
         self._offsets, self._blob = OutputStream(spool, 0), OutputStream(spool, blob_start)
         self._offsets.append(_HEADER.pack(_VERSION, 0, num_samples) + _OFFSET.pack(0))
 

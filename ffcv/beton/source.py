@@ -76,6 +76,11 @@ class Source(Uncopyable, ABC):
     def __init__(self, path: str) -> None:
         self.path = self.place = redacted(path)
 
+    @property
+    def has_descriptor(self) -> bool:
+        """Whether :meth:`fileno` gives one; what can be mapped usually does."""
+        return self.can_map
+
     def __copy__(self) -> Source:
         return self
 

@@ -20,7 +20,16 @@ from ffcv.beton.source import Source
 from ffcv.errors import ChecksumError
 from ffcv.forking import lazy
 
-__all__ = ["MOST_IN_MEMORY", "Table", "Words", "is_large", "record_words", "row_words", "samples"]
+__all__ = [
+    "MOST_IN_MEMORY",
+    "Table",
+    "Words",
+    "is_large",
+    "record_words",
+    "row_words",
+    "samples",
+    "table_memory",
+]
 
 MOST_IN_MEMORY = 128 << 20
 """Bytes of a table that are read into memory at once, where no change of the file reaches them.
@@ -128,7 +137,7 @@ class Table:
     def _memory(self) -> NDArray[np.uint8]:
         if self._is_mapped:
             return self._file.data[self._offset : self._offset + self.length]
-        memory = _reserve(self._file.path, self.length)
+        memory = table_memory(self._file.path, self.length)
         if self._checksums is None:
             self._file.read_into(self._offset, memory)
         return memory
@@ -233,8 +242,16 @@ class Table:
                 yield start // size, memory[place : place + count]
 
 
-def _reserve(path: str, length: int) -> NDArray[np.uint8]:
-    """Memory for a table, of which only what is written to takes room if it is large."""
+def table_memory(path: str, length: int) -> NDArray[np.uint8]:
+    """Memory for a table, of which only what is written to takes room if it is large.
+
+    Args:
+        path: the file, for messages.
+        length: how many bytes.
+
+    Raises:
+        BetonError: the system does not give so many addresses.
+    """
     return (
         np.frombuffer(reserve(path, length), np.uint8)
         if is_large(length)

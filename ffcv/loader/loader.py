@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
@@ -62,7 +61,7 @@ from ffcv.loader.state import (
 from ffcv.pipeline.raising import Told
 from ffcv.pipeline.seeding import seeded
 from ffcv.plugin import registry
-from ffcv.reader import Reader
+from ffcv.reader import Paths, Reader
 from ffcv.storage.guard import Watch, watching
 from ffcv.whole import at_least, place_of
 
@@ -103,7 +102,8 @@ class Loader:
     :class:`~ffcv.reader.Reader`. Passes themselves cannot be copied.
 
     Args:
-        fname: the file, or a reader of it: the loader shares what that has open, and either may be
+        fname: the file, several of them, as :class:`~ffcv.reader.Reader` takes them, or a reader:
+            the loader shares what that has open, and either may be
             closed first.
         batch_size: samples per batch, at least 1.
         num_workers: worker threads; -1 for as many as this process may use cores.
@@ -168,7 +168,7 @@ class Loader:
 
     def __init__(
         self,
-        fname: str | os.PathLike[str] | Reader,
+        fname: Paths | Reader,
         batch_size: int,
         num_workers: int = -1,
         os_cache: bool = DEFAULT_OS_CACHE,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ffcv.beton.side_index import SideIndex, read_side_index
 from ffcv.beton.tables import Table
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
@@ -25,6 +24,7 @@ from ffcv.storage.regions import Storage, memory_read
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffcv.beton.side_index import SideIndex
     from ffcv.reader import Reader
 
 __all__ = ["Planner"]
@@ -113,15 +113,19 @@ class Planner:
     def source(self, field: str, mapped: bool) -> StageSource:
         """A field as compiled code reads it: through the map, or its regions copied to memory.
 
-        What has no map, as an archive or a server, is fetched before it is read.
+        What has neither map nor descriptor, as an archive or a server, is fetched before that.
         """
         file = self.reader.file
-        mapped = mapped and file.opened.can_map
+        has_descriptor = file.opened.has_descriptor
+        # Through a map is quicker than fetching, where regions cannot simply be read one by one.
+        mapped = file.opened.can_map and (mapped or (self._os_cache and not has_descriptor))
         if mapped not in self._storages:
             self._storages[mapped] = Storage.of(file, mapped, self._os_cache)
         records, regions = self._record_table(), file.region_table(self._os_cache)
         size = records.length // max(self.reader.num_samples, 1)
         has_regions = self.reader.handlers[field].pointer is not None
+        is_copied = not mapped and has_descriptor
+        is_fetched = not mapped and not is_copied
         needs: list[Callable[[NDArray[np.int64]], None]]
         needs = [functools.partial(records.need_rows, size=size)]
         if has_regions:
@@ -134,20 +138,20 @@ class Planner:
         return StageSource(
             self._storages[mapped],
             self._view(field),
-            0 if mapped or not file.opened.can_map else file.largest_region,
+            file.largest_region if is_copied else 0,
             file.opened,
             (*needs, *(index.need for index in self._side_indexes(field))),
             need_all,
-            is_fetched=not file.opened.can_map,
-            reads_ahead=not file.opened.can_map or (has_regions and not self._os_cache),
+            is_fetched=is_fetched,
+            reads_ahead=is_fetched or (has_regions and not self._os_cache),
+            place_of=file.place_of,
         )
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:
         """The side index of a field; what its decoder asks for, its source will have ready."""
         key = field, kind
         if key not in self._indexes:
-            found = read_side_index(self.reader.file, field, kind, self._os_cache)
-            self._indexes[key] = found
+            self._indexes[key] = self.reader.file.side_index(field, kind, self._os_cache)
         return self._indexes[key]
 
     def records(self, field: str) -> NDArray[Any]:

@@ -197,10 +197,12 @@ class SampleProgram(Program):
         )
 
     def storage_with(self, arena: Arena | None) -> Storage:
-        """The storage as kernels see it when what they need was fetched into an arena."""
+        """The storage as kernels see it, if what this or other programs need was fetched."""
         assert self.source is not None
         storage = self.source.storage
-        return storage if arena is None else storage._replace(data=arena.data)
+        if arena is None or not self.is_fetched:
+            return storage
+        return storage._replace(data=arena.data)
 
     def target_view(self, batch: NDArray[Any]) -> NDArray[Any]:
         """The batch as the stage's code knows it."""
@@ -216,6 +218,12 @@ class SampleProgram(Program):
     def place(self, step: Step) -> str:
         """The place of an operation, for messages."""
         return f"{self.where}, step {step.position} ({step.name})"
+
+    def place_of(self, sample: int) -> tuple[str, int]:
+        """The file of a sample, and its index there."""
+        if self.source is None or self.source.place_of is None:
+            return self.path, sample
+        return self.source.place_of(sample)
 
     def _example(self) -> StageArguments:
         """What the stage is called with, as far as types go."""
@@ -439,7 +447,8 @@ class _SampleEpoch(EpochProgram):
         decodes = step == 0 and self.program.source is not None
         if code == SHORT_READ and decodes:
             where = f"field {self.program.output!r}, sample {sample}"
-            raise TruncatedFileError(self.program.path, f"{where}: {READ_ERRORS[code]}")
+            path, _ = self.program.place_of(sample)
+            raise TruncatedFileError(path, f"{where}: {READ_ERRORS[code]}")
         operation = self.program.steps[step].operation
         meaning = error_codes(operation).get(code)
         if decodes:
@@ -453,7 +462,9 @@ class _SampleEpoch(EpochProgram):
     ) -> SampleError:
         program = self.program
         name = program.steps[step].name
-        error = SampleError(program.path, program.output, sample, f"{name}: {problem}")
+        path, index = program.place_of(sample)
+        there = f", sample {index} of this file" if path != program.path else ""
+        error = SampleError(path, program.output, sample, f"{name}{there}: {problem}")
         error.__cause__ = cause
         return error
 

@@ -35,6 +35,8 @@ class StageSource:
         is_fetched: whether regions are fetched into an arena before samples are made, because
             compiled code cannot reach them where they are.
         reads_ahead: whether storage is told, or asked for, what coming batches read.
+        place_of: path of the file that a sample lies in, and the sample's index there, for
+            messages about datasets of several files.
     """
 
     storage: Storage
@@ -45,6 +47,7 @@ class StageSource:
     need_all: Callable[[], None] = _all_there
     is_fetched: bool = False
     reads_ahead: bool = False
+    place_of: Callable[[int], tuple[str, int]] | None = None
 
     def __deepcopy__(self, memo: Any) -> StageSource:
         return self  # all of it is read-only, and may be as large as the file

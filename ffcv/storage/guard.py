@@ -36,6 +36,8 @@ __all__ = ["Watch", "is_available", "watching"]
 
 _MOST_MAPS = 4096
 _START, _END, _DESCRIPTOR, _HIT = range(4)
+_NO_DESCRIPTOR = -1
+"""Of addresses at which several files are mapped: where one ends, another may follow."""
 
 _table = np.zeros((_MOST_MAPS, 4), np.int64)
 """A row for each watched map: where it begins and ends, its file, whether a page was missing. Rows
@@ -155,7 +157,8 @@ class _Maps:
             self._watchers.setdefault(place.row, set()).add(place)
             if not len(known):
                 _table[place.row, _HIT] = 0
-            _table[place.row, _END:_HIT] = start + file.num_bytes, file.fileno()
+            descriptor = file.fileno() if file.has_descriptor else _NO_DESCRIPTOR
+            _table[place.row, _END:_HIT] = start + file.num_bytes, descriptor
             _table[place.row, _START] = start
             self._install()
         return place

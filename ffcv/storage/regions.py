@@ -84,7 +84,7 @@ class Storage(NamedTuple):
         data, descriptor = _NOTHING, -1
         if mapped:
             data = file.data
-        elif file.opened.can_map:
+        elif file.opened.has_descriptor:
             descriptor = file.fileno()
         return cls(np.asarray(data), table.rows, table.per_sample, descriptor, file.region_end)
 

@@ -7,9 +7,11 @@ In C it would be::
         if (info->si_code > 0) {                      // a fault, at an address
             for (row = table; row < table + rows; row++)
                 if (row->start && row->start <= address && address < row->end) {
-                    page = address & -page_size;      // the file ends here: nor has it what follows
+                    page = address & -page_size;
+                    end = row->file < 0 ? page + page_size   // several files are mapped here
+                                        : row->end;          // it ends: nor has it what follows
                     row->hit = 1;
-                    if (mmap(page, row->end - page, PROT_READ,
+                    if (mmap(page, end - page, PROT_READ,
                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
                         break;
                     return;
@@ -98,6 +100,9 @@ def _survive(writer: _Writer, address: ir.Value, page_size: int) -> None:
         )
         with build.if_then(inside):
             page = build.and_(address, _WORD(-page_size))
+            file = writer.load(build.add(row, _WORD(_DESCRIPTOR)))
+            is_one = build.icmp_signed(">=", file, _WORD(0))
+            end = build.select(is_one, end, build.add(page, _WORD(page_size)))
             # Another thread may see the zeros as soon as they are there.
             writer.store(_WORD(1), build.add(row, _WORD(_HIT)))
             arguments = _INT(_PROT_READ), _INT(_PRIVATE_ANONYMOUS_FIXED), _INT(-1), _WORD(0)

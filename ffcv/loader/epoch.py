@@ -14,7 +14,7 @@ from ffcv.loader.running import BatchNode, ChunkNode, DecoderNode, SharedNode, S
 from ffcv.loader.skipping import FinishedBatch, lost_step
 from ffcv.loader.work import Batch, Ready, Work
 from ffcv.pipeline.execution import BYTE_RANGE
-from ffcv.storage.read_ahead import Fetch, ReadAhead, Window
+from ffcv.storage.read_ahead import Fetch, ReadAhead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,7 +39,6 @@ class Epoch(Work):
         epoch: its number.
         batches: sample indices of one batch after the other, as
             :class:`~ffcv.loader.batches.Batches` gives them.
-        ahead: how many batches may be on their way or waiting to be fetched.
         skips: whether samples that fail before the first batch operation of an output are left out
             of all outputs.
         keeps_step: whether a batch of which nothing is left is an error, because other processes
@@ -57,13 +56,12 @@ class Epoch(Work):
         seed: int,
         epoch: int,
         batches: Iterator[NDArray[np.int64]],
-        ahead: int,
         skips: bool,
         keeps_step: bool,
         streams: PassStreams,
         watch: Watch,
     ) -> None:
-        self.ahead, self.has_batch = ahead, False
+        self.ahead, self.has_batch = graph.reach.batches, False
         self._batches, self._skips, self._keeps_step = batches, skips, keeps_step
         self._ready: Ready | None = None
         self._streams, self._watch = streams, watch
@@ -71,8 +69,8 @@ class Epoch(Work):
             node.parent is None and not node.program.takes_chunks for node in graph.nodes
         )
         programs = {node: node.program.begin_epoch(seed, epoch) for node in graph.nodes}
-        self._needs_data = any(node.program.is_fetched for node in graph.nodes)
-        self._read_ahead = _reading_ahead(programs, batches, watch)
+        self._needs_data = graph.is_fetched
+        self._read_ahead = _reading_ahead(graph, programs, batches, watch)
         heads = self._heads(graph, programs)
         self._roots = [heads[node] for node in heads if node.parent is None]
         self._outputs = [
@@ -230,7 +228,10 @@ class Epoch(Work):
 
 
 def _reading_ahead(
-    programs: dict[Node, EpochProgram], batches: Iterator[NDArray[np.int64]], watch: Watch
+    graph: Graph,
+    programs: dict[Node, EpochProgram],
+    batches: Iterator[NDArray[np.int64]],
+    watch: Watch,
 ) -> ReadAhead | None:
     """What fetches the batches' data, if some programs want that."""
     reading = [node for node in programs if node.program.ahead_from is not None]
@@ -239,8 +240,7 @@ def _reading_ahead(
     source = reading[0].program.ahead_from
     assert source is not None
     ranges = partial(_ranges, [programs[node] for node in reading], watch)
-    is_fetched = any(node.program.is_fetched for node in reading)
-    return ReadAhead(source, batches, ranges, Window(), is_fetched)
+    return ReadAhead(source, batches, ranges, graph.reach.window, graph.is_fetched)
 
 
 def _ranges(

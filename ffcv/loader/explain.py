@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ffcv.loader.graph import Graph, Node
+from ffcv.loader.memory import MemoryBudget
+from ffcv.loader.sizes import in_bytes
 from ffcv.pipeline.execution import Program
 from ffcv.storage.read_ahead import THREADS, Window
 
@@ -13,20 +15,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["explain", "in_bytes"]
-
-
-def in_bytes(size: float) -> str:
-    """A size for people to read."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
+__all__ = ["explain"]
 
 
 def explain(
-    graph: Graph, indices: NDArray[np.int64], with_source: bool, storage: str | None = None
+    graph: Graph,
+    indices: NDArray[np.int64],
+    with_source: bool,
+    memory: MemoryBudget,
+    storage: str | None = None,
 ) -> str:
     """Stages, states, what is read and the memory of each output; the emitted source on request.
 
@@ -34,6 +31,7 @@ def explain(
         graph: the loader's.
         indices: of samples for which to say how much is read.
         with_source: whether to include the source.
+        memory: what the loader takes.
         storage: how the file's bytes are read, if there is something to say about it.
     """
     lines = [] if storage is None else [f"storage: {storage}"]
@@ -45,13 +43,21 @@ def explain(
         lines += _read(branch[0], indices)
         lines.append(_memory(branch))
     if any(node.program.ahead_from is not None for node in graph.nodes):
-        lines.append(_read_ahead(Window()))
+        lines.append(_read_ahead(graph.reach.window))
+    lines.append(_in_all(graph.reach.batches, memory))
     return "\n".join(lines)
 
 
 def _read_ahead(window: Window) -> str:
-    most = f"{window.batches} batches, {in_bytes(window.nbytes)} or the data of 2 batches"
+    least = f" or the data of {window.least} batches" if window.least else ""
+    most = f"{window.batches} batches, {in_bytes(window.nbytes)}{least}"
     return f"reads ahead: at most {most}, in {THREADS} threads"
+
+
+def _in_all(ahead: int, memory: MemoryBudget) -> str:
+    fetched = f", {in_bytes(memory.fetched)} for fetched data" if memory.fetched else ""
+    parts = f"{in_bytes(memory.workers)} for workers, {in_bytes(memory.batches)} for batches"
+    return f"memory in all: {in_bytes(memory.total)}: {parts}, {ahead} of them ahead{fetched}"
 
 
 def _title(node: Node) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from ffcv.forking import lazy
 from ffcv.loader.device_copies import cuda_device
 from ffcv.loader.memory import BufferPool, TensorPool, copy_samples, last_level_cache
+from ffcv.loader.reach import Reach
 from ffcv.loader.sharing import Branch
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.attributes import flag
@@ -135,10 +136,13 @@ class Graph:
     Args:
         branches: the nodes, one behind the other up to where outputs part: first the shared
             prefixes, each behind the one that it goes on from, then those of each output.
+
+    Attributes:
+        reach: how far ahead passes work.
     """
 
     def __init__(self, branches: Sequence[tuple[Node, ...]]) -> None:
-        self.branches = branches
+        self.branches, self.reach = branches, Reach()
         for nodes in branches:
             for later, earlier in itertools.pairwise(reversed(nodes)):
                 if earlier.device is None:
@@ -153,6 +157,11 @@ class Graph:
     def devices(self) -> list[Any]:
         """All CUDA devices that the nodes need, each of them once."""
         return list(dict.fromkeys(device for node in self.nodes for device in node.devices))
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether data of batches is fetched before they are made."""
+        return any(node.program.is_fetched for node in self.nodes)
 
     def prepare(self) -> None:
         """Compile everything, or load it from the cache."""

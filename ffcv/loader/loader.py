@@ -47,7 +47,9 @@ from ffcv.loader.orders import (
 )
 from ffcv.loader.passes import LoaderIterator
 from ffcv.loader.planning import Planner
+from ffcv.loader.reach import Reach, data_of, memory_of, reach_within
 from ffcv.loader.sharing import share
+from ffcv.loader.sizes import size_of
 from ffcv.loader.skipping import Skipped
 from ffcv.loader.snapshot import snapshot
 from ffcv.loader.state import (
@@ -143,6 +145,12 @@ class Loader:
             ``"drop"`` leaves them out, ``"uneven"`` lets each sample come exactly once, as an
             evaluation needs it: some processes have one more than others, perhaps a batch more.
 
+        memory_budget: how much memory the loader may take, in bytes or as ``"2GB"``: for batches,
+            scratch, tables and fetched data, with 110 MB for compiled code and libraries. First it
+            fetches less data ahead, then it prepares fewer batches. Samples are not mapped then, as
+            with ``os_cache=False``. Batches that the user keeps, and memory of devices, are not in
+            it.
+
     Attributes:
         skipped: what the latest pass has left out so far: ``len`` says how many samples,
             ``samples`` their indices, and ``errors`` what was wrong with them.
@@ -188,6 +196,7 @@ class Loader:
         rank: int | None = None,
         world_size: int | None = None,
         tail: Tail = "pad",
+        memory_budget: int | str | None = None,
     ) -> None:
         # Neither a reader, which a copy has of its own, nor a URL with a password in it is kept.
         self._args = {k: v for k, v in locals().items() if k not in ("self", "fname")}
@@ -207,7 +216,9 @@ class Loader:
         self.selection = selection_of(indices, self.reader.num_samples)
         self._order = make_order(order, self, order_kwargs)
         self._check_batches()
-        self._os_cache = flag("os_cache", os_cache)
+        budget = memory_budget
+        self.memory_budget = None if budget is None else size_of("memory_budget", budget)
+        self._os_cache = flag("os_cache", os_cache) and self.memory_budget is None
         self._planner = Planner(self.reader, pipelines, self._os_cache)
         self._begin()
 
@@ -310,12 +321,10 @@ class Loader:
             self._graph = self._plan()
         with self._seeded(epoch, "code"):
             self._graph.prepare()
-        streams = self._stream_pool.begin(self._graph.devices, self.batches_ahead)
+        streams = self._stream_pool.begin(self._graph.devices, self._graph.reach.batches)
         with self._seeded(epoch, "parameters"):
-            work = Epoch(
-                self._graph, self.seed, epoch, batches, self.batches_ahead, skips,
-                self.world_size > 1, streams, Watch(file),
-            )  # fmt: skip
+            keeps_step, watch = self.world_size > 1, Watch(file)
+            work = Epoch(self._graph, self.seed, epoch, batches, skips, keeps_step, streams, watch)
         return work, streams
 
     @property
@@ -560,18 +569,16 @@ class Loader:
             source: whether to include the emitted source of the compiled stages.
         """
         if self._is_closed:
-            return explain(self._graph, self.selection.at(np.arange(0)), source)
-        some = min(_SOME, len(self.selection))
+            return explain(self._graph, self.selection.at(np.arange(0)), source, self.memory)
         file = self.reader.file.opened
         with watching(file):
-            indices = self.selection.at(np.arange(some))
-            return explain(self._graph, indices, source, file.describe())
+            some = self._some_samples()
+            return explain(self._graph, some, source, self.memory, file.describe())
 
     @property
     def memory(self) -> MemoryBudget:
         """What the loader will take at most while its user holds one batch at a time."""
-        workers = self._graph.worker_nbytes() * self.num_workers
-        return MemoryBudget(workers, self._graph.batch_nbytes() * (self.batches_ahead + 2))
+        return memory_of(self._graph, self.num_workers)
 
     def metrics(self) -> LoaderMetrics:
         """What was done and waited for since the loader was made; any thread may ask.
@@ -606,7 +613,21 @@ class Loader:
         keep = self.batches_ahead + 2
         settings = Settings(self.batch_size, keep, self.jit, self._os_cache)
         with watching(self.reader.file.opened):
-            return build_graph(share(self._planner.plan()), self._planner.source, settings)
+            graph = build_graph(share(self._planner.plan()), self._planner.source, settings)
+            graph.reach = self._reach(graph)
+        return graph
+
+    def _reach(self, graph: Graph) -> Reach:
+        """How far ahead passes work."""
+        if self.memory_budget is None:
+            return Reach(self.batches_ahead)
+        tables, some = self._planner.table_nbytes(), self._some_samples()
+        largest = self.reader.file.largest_region if graph.is_fetched else 0
+        data = data_of(graph, tables, some, self.batch_size, largest)
+        return reach_within(self.memory_budget, graph, self.num_workers, self.batches_ahead, data)
+
+    def _some_samples(self) -> NDArray[np.int64]:
+        return self.selection.at(np.arange(min(_SOME, len(self.selection))))
 
     def _attributes(self) -> tuple[Any, ...]:
         return self.batch_size, self.batches_ahead, snapshot(self._planner.operations())

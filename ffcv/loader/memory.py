@@ -36,15 +36,17 @@ class MemoryBudget(NamedTuple):
     Attributes:
         workers: scratch and workspaces of all workers together.
         batches: batches that are on their way, plus the one that the user works on.
+        fetched: data that is fetched ahead, from storages that cannot be mapped.
     """
 
     workers: int
     batches: int
+    fetched: int = 0
 
     @property
     def total(self) -> int:
-        """Both together."""
-        return self.workers + self.batches
+        """All of it together."""
+        return self.workers + self.batches + self.fetched
 
 
 class _Lease:

@@ -154,6 +154,13 @@ class Planner:
             self._indexes[key] = self.reader.file.side_index(field, kind, self._os_cache)
         return self._indexes[key]
 
+    def table_nbytes(self) -> int:
+        """Bytes of the file's tables that are in memory once all samples were used."""
+        indexes = [index for index in self._indexes.values() if index is not None]
+        regions = self.reader.file.region_table(self._os_cache).rows
+        tables = [regions, *(part for index in indexes for part in (index.offsets, index.blob))]
+        return self._record_table().length + sum(table.nbytes for table in tables)
+
     def records(self, field: str) -> NDArray[Any]:
         """A field's record of every sample, all read and checked."""
         self._record_table().need_all()

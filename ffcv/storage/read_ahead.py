@@ -44,9 +44,6 @@ _LEAST_RANGES = 8
 _LONGEST = 4 << 20
 """Bytes of the longest range that is fetched at once."""
 
-_LEAST_BATCHES = 2
-"""So many batches may have memory whatever they need: one that is worked on, and the next one."""
-
 _STOP: Any = object()
 
 
@@ -56,11 +53,14 @@ class Window(NamedTuple):
     Attributes:
         batches: how many batches are fetched before they are started.
         nbytes: how many bytes the fetched data of all batches may take, those included that are
-            worked on. Two batches have room in any case.
+            worked on.
+        least: how many batches have room whatever they need. If none, a batch that needs more than
+            there is room at all is not fetched: whoever works on it has to do that.
     """
 
     batches: int = 16
     nbytes: int = 128 << 20
+    least: int = 2
 
 
 class Fetch:
@@ -73,8 +73,8 @@ class Fetch:
     """
 
     __slots__ = (
-        "_failed_at", "_left", "_pieces", "_ranges", "arena", "error", "indices", "is_over",
-        "is_planned", "nbytes", "notify",
+        "_failed_at", "_left", "_pieces", "_ranges", "arena", "error", "indices",
+        "is_left", "is_over", "is_planned", "nbytes", "notify",
     )  # fmt: skip
 
     def __init__(self, indices: NDArray[np.int64]) -> None:
@@ -82,7 +82,7 @@ class Fetch:
         self.arena: Arena | None = None
         self.error: BaseException | None = None
         self.nbytes = 0
-        self.is_planned = self.is_over = False
+        self.is_planned = self.is_over = self.is_left = False
         self.notify: Callable[[], None] | None = None
         self._ranges: NDArray[Any] | None = None
         self._pieces: list[NDArray[np.int64]] = []
@@ -110,6 +110,10 @@ class Fetch:
         except BaseException as error:
             if number < self._failed_at:  # in a race of two errors, either will do
                 self._failed_at, self.error = number, _with_samples(error, self._samples(piece))
+
+    def leave(self) -> None:
+        """Fetch nothing."""
+        self.is_left, self.nbytes = True, 0
 
     def count_down(self) -> bool:
         """Note that a task is done; says whether it was the last one. Under a lock."""
@@ -235,27 +239,28 @@ class ReadAhead(Uncopyable):
             self._finish(fetch)
 
     def _begin(self, indices: NDArray[np.int64]) -> Fetch:
-        if not self._threads:
-            self._start_threads()
         fetch = Fetch(indices)
         with self._lock:
             fetch.error, fetch.is_over = self._lost, self._lost is not None
             if not fetch.is_over:
                 self._waiting.append(fetch)
-        self._tasks.put(partial(self._plan, fetch))
+        self._put(partial(self._plan, fetch))
         return fetch
 
-    def _start_threads(self) -> None:
-        for number in range(THREADS):
-            # Daemons, as the workers are; see there.
-            thread = threading.Thread(
-                target=_work,
-                args=(self._tasks, weakref.ref(self)),
-                name=f"ffcv-read-ahead-{number}",
-                daemon=True,
-            )
-            thread.start()
-            self._threads.append(thread)
+    def _put(self, task: Callable[[], None]) -> None:
+        """Have a thread do something; until there are enough of them, it is a new one."""
+        self._tasks.put(task)
+        with self._lock:
+            if len(self._threads) < THREADS and not self._is_closed:
+                # Daemons, as the workers are; see there.
+                thread = threading.Thread(
+                    target=_work,
+                    args=(self._tasks, weakref.ref(self)),
+                    name=f"ffcv-read-ahead-{len(self._threads)}",
+                    daemon=True,
+                )
+                self._threads.append(thread)
+                thread.start()
 
     def _plan(self, fetch: Fetch) -> None:
         """Find out what a batch needs."""
@@ -279,15 +284,17 @@ class ReadAhead(Uncopyable):
             self._fetch(fetch)
 
     def _has_room(self) -> bool:
-        if len(self._held) < _LEAST_BATCHES:
+        if len(self._held) < self._window.least:
             return True
-        taken = sum(fetch.nbytes for fetch in self._held)
-        return taken + self._waiting[0].nbytes <= self._window.nbytes
+        first, taken = self._waiting[0], sum(fetch.nbytes for fetch in self._held)
+        if first.nbytes > self._window.nbytes and not self._window.least:
+            first.leave()
+        return taken + first.nbytes <= self._window.nbytes
 
     def _fetch(self, fetch: Fetch) -> None:
         """Have threads fetch what a batch needs."""
         tasks: list[Callable[[], None]] = []
-        if fetch.error is None:
+        if fetch.error is None and not fetch.is_left:
             try:
                 fetch.arena = Arena(self._source) if self._is_fetched else None
                 tasks = fetch.tasks(self._source)
@@ -296,7 +303,7 @@ class ReadAhead(Uncopyable):
         if not tasks:
             self._finish(fetch)
         for task in tasks:
-            self._tasks.put(partial(self._do, fetch, task))
+            self._put(partial(self._do, fetch, task))
 
     def _do(self, fetch: Fetch, task: Callable[[], None]) -> None:
         if not self._is_closed:

@@ -10,7 +10,7 @@ from ffcv.errors import SampleError
 from ffcv.fields import BytesField, IntField
 from ffcv.fields.decoders import BytesDecoder, CenterCropRGBImageDecoder, IntDecoder
 from ffcv.loader import Loader
-from ffcv.loader.explain import in_bytes
+from ffcv.loader.sizes import in_bytes
 from ffcv.pipeline import Operation, SampleOperation, State, kernel
 from ffcv.pipeline.execution import BYTE_RANGE
 from ffcv.pipeline.pipeline_spec import PipelineSpec

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
+import re
 from numbers import Real
 from typing import Any
 
 from ffcv.errors import ArgumentError, SampleIndexError
 
-__all__ = ["at_least", "between", "place_of", "whole"]
+__all__ = ["at_least", "between", "num_bytes", "place_of", "whole"]
 
 
 def whole(value: Any) -> int:
@@ -88,6 +89,40 @@ def between(name: str, value: Any, low: int, high: int) -> int:
     if not low <= number <= high:
         raise ValueError(f"{name}: expected {low} to {high}, got {number}")
     return number
+
+
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) *([kmgt]?)(i?)b", re.IGNORECASE)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def num_bytes(name: str, value: Any) -> int:
+    """A size in bytes, as a number or in words: 256MB are 256 × 10⁶ bytes, 256MiB are 256 × 2²⁰.
+
+    Args:
+        name: what the user calls it.
+        value: what the user gave.
+
+    Raises:
+        ArgumentError: it is none, or less than a byte.
+
+    Example:
+        >>> num_bytes("shard_size", "1.5 GB"), num_bytes("shard_size", "64kib")
+        (1500000000, 65536)
+        >>> num_bytes("shard_size", "64")
+        Traceback (most recent call last):
+        ffcv.errors.ArgumentError: shard_size: expected a size as "256MB" or "1GiB", or a number \
+of bytes, got '64'
+    """
+    if not isinstance(value, str):
+        return at_least(name, value, 1)
+    found = _SIZE.fullmatch(value.strip())
+    if found is not None:
+        number = float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].lower()]
+        if number >= 1:
+            return int(number)
+    raise ArgumentError(
+        f'{name}: expected a size as "256MB" or "1GiB", or a number of bytes, got {value!r}'
+    )
 
 
 def place_of(index: Any, count: int, where: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ffcv.beton import json_text
 from ffcv.beton.field import Field, description_problem, record_problem
@@ -13,9 +13,21 @@ from ffcv.beton.foreign import url_problem
 from ffcv.beton.layout import MAX_FIELDS, is_field_name, is_page_size, pack_arguments
 from ffcv.beton.side_index import is_kind
 from ffcv.errors import ArgumentError
-from ffcv.whole import at_least, whole
+from ffcv.whole import at_least, num_bytes, whole
 
-__all__ = ["check_arguments", "checked_workers"]
+__all__ = ["ShardLimit", "check_arguments", "checked_resume", "checked_workers", "shard_limit"]
+
+
+class ShardLimit(NamedTuple):
+    """When a shard is full; one of both is given.
+
+    Attributes:
+        nbytes: bytes of records and data.
+        samples: number of samples.
+    """
+
+    nbytes: int | None
+    samples: int | None
 
 
 def check_arguments(
@@ -24,13 +36,14 @@ def check_arguments(
     page_size: Any,
     metadata: Any,
     class_names: Any,
+    is_folder: bool = False,
 ) -> None:
-    """Check the arguments of a writer.
+    """Check the arguments of a writer, for a file or a folder of shards.
 
     Raises:
         ArgumentError: some are wrong; the message lists all that is.
     """
-    problems = _path_problems(fname)
+    problems = _path_problems(fname, is_folder)
     problems += _fields_problems(fields)
     problems += _page_size_problems(page_size)
     problems += _metadata_problems(metadata)
@@ -62,7 +75,35 @@ def _page_size_problems(page_size: Any) -> list[str]:
     return [f"{expected}, got {page_size!r}"]
 
 
-def _path_problems(fname: Any) -> list[str]:
+def shard_limit(shard_size: Any, samples_per_shard: Any) -> ShardLimit | None:
+    """When a shard is full; ``None`` where there is one file.
+
+    Raises:
+        ArgumentError: an argument is wrong, or both are given.
+    """
+    if shard_size is not None and samples_per_shard is not None:
+        raise ArgumentError("give shard_size= or samples_per_shard=, not both")
+    if shard_size is not None:
+        return ShardLimit(num_bytes("shard_size", shard_size), None)
+    if samples_per_shard is not None:
+        return ShardLimit(None, at_least("samples_per_shard", samples_per_shard, 1))
+    return None
+
+
+def checked_resume(resume: Any, limit: ShardLimit | None) -> bool:
+    """Whether to go on behind shards that are there.
+
+    Raises:
+        ArgumentError: there are none in one file.
+    """
+    if resume and limit is None:
+        raise ArgumentError(
+            "resume=True goes on behind complete shards; give shard_size= or samples_per_shard="
+        )
+    return bool(resume)
+
+
+def _path_problems(fname: Any, is_folder: bool) -> list[str]:
     if not isinstance(fname, (str, os.PathLike)):
         return [f"fname must be a path, got {type(fname).__qualname__}"]
     text = os.fsdecode(fname)
@@ -72,8 +113,10 @@ def _path_problems(fname: Any) -> list[str]:
     if not text or "\0" in text:
         return [f"fname {text!r} is no name of a file"]
     path = Path(fname)
-    if path.is_dir():
-        return [f"{path} is a directory; name a file in it"]
+    if is_folder and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        return [f"{path} is there already; shards need a folder that is new, or empty"]
+    if path.is_dir() and not is_folder:
+        return [f"{path} is a directory; name a file in it, or give shard_size= to write shards"]
     if not path.parent.is_dir():
         return [f"there is no directory {path.parent} to write {path.name} to; create it first"]
     if not os.access(path.parent, os.W_OK | os.X_OK):

@@ -11,21 +11,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
+import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from ffcv.beton.builder import BetonBuilder
+from ffcv.beton.extension import schema_hash
 from ffcv.beton.field import Field
 from ffcv.beton.layout import MIN_PAGE_SIZE
 from ffcv.beton.side_index import section_name
-from ffcv.errors import DatasetError, WorkerDiedError, WriteError
+from ffcv.errors import ArgumentError, DatasetError, WorkerDiedError, WriteError
 from ffcv.progress import Advance, progress_bar
 from ffcv.whole import at_least, whole
-from ffcv.writer.arguments import check_arguments, checked_workers
+from ffcv.writer.arguments import check_arguments, checked_resume, checked_workers, shard_limit
 from ffcv.writer.encoding import DatasetEncoder, EncodedSample, SampleEncoder
 from ffcv.writer.entries import EntryCount, fields_with_side_index
 from ffcv.writer.manifest import describe_fields
 from ffcv.writer.parallel import encoded_samples, encoded_shards, number_of_workers
 from ffcv.writer.samples import IndexedDataset, dataset_length, sample_order
+from ffcv.writer.sharding import OneFile, ShardedOutput
 from ffcv.writer.shards import Pipeline, ShardEncoder, expand_shards
 from ffcv.writer.spool import Spooled, Spools, spools_beside
 
@@ -35,7 +39,7 @@ _Path = str | os.PathLike[str]
 
 
 class DatasetWriter:
-    """Writes a dataset to one ``.beton`` file.
+    """Writes a dataset to one ``.beton`` file, or to a folder of them.
 
     ``DatasetWriter(fname, fields)`` or ``DatasetWriter(num_samples, fname, fields)``; the second
     refuses a dataset of another length. The file appears under its name when it is complete, not
@@ -60,6 +64,14 @@ class DatasetWriter:
         side_indexes: whether fields that can make their data quicker to read by a side index, a
             few bytes for each sample, get one. Readers that do not know it never notice it. A
             ``UserWarning`` says if it could not be computed for some samples.
+        shard_size: most bytes of records and data in a file, as ``"256MB"``, ``"1GiB"`` or a
+            number. With this or the next, ``fname`` is a folder that is made, and in it as many
+            files as it takes, with a manifest by which they are opened quickly. A sample that is
+            larger gets a file of its own.
+        samples_per_shard: most samples in a file.
+        resume: whether shards that are complete stay when something goes wrong, or when the
+            process is killed, and the same call goes on behind them. The dataset has to give the
+            same samples again. For datasets with indices only.
 
     Raises:
         ArgumentError: arguments are wrong; the message lists all that is.
@@ -85,6 +97,9 @@ class DatasetWriter:
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
         side_indexes: bool = True,
+        shard_size: int | str | None = None,
+        samples_per_shard: int | None = None,
+        resume: bool = False,
     ) -> None: ...
 
     @overload
@@ -100,6 +115,9 @@ class DatasetWriter:
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
         side_indexes: bool = True,
+        shard_size: int | str | None = None,
+        samples_per_shard: int | None = None,
+        resume: bool = False,
     ) -> None: ...
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,8 +138,13 @@ class DatasetWriter:
         class_names: Mapping[str, Sequence[str]] | None = None,
         progress: bool | None = None,
         side_indexes: bool = True,
+        shard_size: int | str | None = None,
+        samples_per_shard: int | None = None,
+        resume: bool = False,
     ) -> None:
-        check_arguments(fname, fields, page_size, metadata, class_names)
+        self._limit = shard_limit(shard_size, samples_per_shard)
+        self._resume = checked_resume(resume, self._limit)
+        check_arguments(fname, fields, page_size, metadata, class_names, self._limit is not None)
         self._path = Path(fname)
         self._fields = dict(fields)
         self._page_size = whole(page_size)
@@ -131,7 +154,7 @@ class DatasetWriter:
         self._progress = progress
         self._side_indexes = fields_with_side_index(self._fields) if side_indexes else {}
         self._in_block = False
-        self._pending: BetonBuilder | None = None
+        self._pending: OneFile | ShardedOutput | None = None
 
     def __repr__(self) -> str:
         """Path and names of the fields."""
@@ -211,6 +234,10 @@ class DatasetWriter:
             WriteError: webdataset is not installed.
         """
         self._check_unused()
+        if self._resume:
+            raise ArgumentError(
+                "resume=True needs a dataset whose samples have indices: from_indexed_dataset"
+            )
         urls = expand_shards(shards)
         workers = number_of_workers(self._num_workers, len(urls))
         with self._explaining(), spools_beside(self._path, max(workers, 1)) as spools:
@@ -219,8 +246,8 @@ class DatasetWriter:
             spooled = self._spooled(encode, len(urls), workers)
             count = sum(shard.count for shard in spooled)
             self._check_count(count)
-            with self._building(count) as builder:
-                self._add(builder, _unspooled(spools, spooled), count)
+            with self._building(count) as target:
+                self._add(target, _unspooled(spools, spooled), count)
 
     def _spooled(self, encode: ShardEncoder, number: int, workers: int) -> list[Spooled]:
         """Where the samples of each shard are, once all are encoded."""
@@ -250,21 +277,18 @@ class DatasetWriter:
         self._check_count(len(positions))
         workers = number_of_workers(asked, len(positions))
         encode = DatasetEncoder(dataset, self._fields, bool(self._side_indexes))
-        with self._explaining(), self._building(len(positions)) as builder:
-            samples = encoded_samples(encode, positions, workers, limit)
-            self._add(builder, samples, len(positions))
+        with self._explaining(), self._building(len(positions), positions) as target:
+            left = positions[target.done :]
+            samples = encoded_samples(encode, left, workers, limit)
+            self._add(target, samples, len(left))
 
-    def _add(self, builder: BetonBuilder, samples: Generator[EncodedSample], count: int) -> None:
+    def _add(
+        self, target: OneFile | ShardedOutput, samples: Generator[EncodedSample], count: int
+    ) -> None:
         bar = self._bar(count, "samples")
         counts = [EntryCount(field, kind) for field, kind in self._side_indexes.items()]
         with closing(samples), bar as advance:
-            for position, sample in enumerate(samples):
-                entries = [
-                    count.counted(position, entry)
-                    for count, entry in zip(counts, sample.entries, strict=True)
-                ]
-                builder.add_sample(sample.record, sample.regions, entries)
-                advance()
+            target.add(_counted(samples, counts, advance, target.done), count)
         for complaint in filter(None, (count.complaint() for count in counts)):
             warnings.warn(f"{self._path}: {complaint}", stacklevel=4)
 
@@ -285,11 +309,44 @@ class DatasetWriter:
             )
 
     @contextmanager
-    def _building(self, count: int) -> Iterator[BetonBuilder]:
-        """A builder that is finished, or kept for the end of the block; or given up on errors."""
+    def _building(
+        self, count: int, positions: NDArray[np.int64] | None = None
+    ) -> Iterator[OneFile | ShardedOutput]:
+        """What is finished, or kept for the end of the block; or given up on errors."""
+        target = self._target(count, positions)
+        try:
+            yield target
+            if self._in_block:
+                self._pending = target
+            else:
+                target.finish()
+        except BaseException as error:
+            target.abort()
+            if isinstance(target, ShardedOutput) and target.kept is not None:
+                error.add_note(target.kept)
+            raise
+
+    def _target(self, count: int, positions: NDArray[np.int64] | None) -> OneFile | ShardedOutput:
+        if self._limit is None:
+            return OneFile(self._builder(self._path, count))
         descriptors, manifest = describe_fields(self._fields, self._class_names)
-        builder = BetonBuilder(
-            self._path,
+        digest = None if positions is None else xxhash.xxh3_64_hexdigest(positions.tobytes())
+        plan = {
+            "schema": schema_hash(descriptors, manifest),
+            "page_size": self._page_size,
+            "metadata": self._metadata,
+            "class_names": self._class_names,
+            "side_indexes": self._side_indexes,
+            "size of shards": self._limit,
+            "samples": [count, digest],
+        }
+        return ShardedOutput(self._path, self._limit, self._builder, plan, self._resume)
+
+    def _builder(self, path: Path, count: int) -> BetonBuilder:
+        """Begin a file of so many samples."""
+        descriptors, manifest = describe_fields(self._fields, self._class_names)
+        return BetonBuilder(
+            path,
             count,
             descriptors,
             [field.metadata_type for field in self._fields.values()],
@@ -298,15 +355,6 @@ class DatasetWriter:
             self._metadata,
             [section_name(kind, field) for field, kind in self._side_indexes.items()],
         )
-        try:
-            yield builder
-            if self._in_block:
-                self._pending = builder
-            else:
-                builder.finish()
-        except BaseException:
-            builder.abort()
-            raise
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -336,18 +384,29 @@ class DatasetWriter:
             WriteError: the block ended without having written anything.
         """
         self._in_block = False
-        builder, self._pending = self._pending, None
+        target, self._pending = self._pending, None
         if kind is not None:
-            if builder is not None:
-                builder.abort()
-        elif builder is None:
+            if target is not None:
+                target.abort()
+        elif target is None:
             raise WriteError(f"{self._path}: nothing was written in the with block")
         else:
             try:
-                builder.finish()
+                target.finish()
             except BaseException:
-                builder.abort()
+                target.abort()
                 raise
+
+
+def _counted(
+    samples: Iterable[EncodedSample], counts: Sequence[EntryCount], advance: Advance, first: int
+) -> Iterator[EncodedSample]:
+    """The same samples, while it is counted how many there are and what their entries are."""
+    for position, sample in enumerate(samples, first):
+        for count, entry in zip(counts, sample.entries, strict=True):
+            count.counted(position, entry)
+        yield sample
+        advance()
 
 
 def _unspooled(spools: Spools, shards: Iterable[Spooled]) -> Generator[EncodedSample]:

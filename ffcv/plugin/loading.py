@@ -73,7 +73,7 @@ def _imported(registered: Registered) -> object:
     if not is_available(registered):
         raise MissingPluginError(
             f"{who} needs the package {contribution.requires!r}, which is not installed: "
-            f"pip install {contribution.requires}"
+            f"pip install {_quoted(contribution.installed_by or contribution.requires)}"
         )
     module, _, path = contribution.location.partition(":")
     try:
@@ -83,6 +83,11 @@ def _imported(registered: Registered) -> object:
             f"{who} cannot be imported from {contribution.location}: "
             f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _quoted(package: str | None) -> str:
+    """As a shell takes it, to which brackets are a pattern."""
+    return f"'{package}'" if package and "[" in package else str(package)
 
 
 def _check_kind(found: type, kind: StrEnum, who: str) -> None:

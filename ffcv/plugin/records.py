@@ -46,6 +46,8 @@ class Contribution:
             user gave none. At most one installed transform has it.
         opens: storages only: the endings of the paths that it opens, such as ``".zip"``, or the
             beginnings of URLs, such as ``"s3://"``.
+        installed_by: what pip installs ``requires`` by, where that is not its name, such as
+            ``"ffcv[cloud]"``.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Contribution:
     aliases: tuple[str, ...] = ()
     appended_by_default: bool = False
     opens: tuple[str, ...] = ()
+    installed_by: str | None = None
 
 
 @dataclass(frozen=True)

@@ -106,7 +106,7 @@ def test_files_of_other_kinds(ffcv, tmp_path: Path, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["verify", "info", "index"])
 def test_urls(ffcv, command: str) -> None:
-    result = ffcv(command, "s3://bucket/train.beton")
+    result = ffcv(command, "ftp://host/train.beton")
     assert result.exit_code == 2
     assert "it is a URL" in result.stderr
     assert result.stderr.count("\n") == 1

@@ -69,7 +69,9 @@ def test_decoders_of_our_fields_are_registered_and_know_them() -> None:
 def test_our_plugins_have_no_problems() -> None:
     assert [p for p in registry.problems() if p.distribution == "ffcv"] == []
     status = {p.name: p.status for p in registry.plugins() if p.distribution == "ffcv"}
-    assert status == dict.fromkeys(["arrays", "augment", "images", "scalars", "torch"], "loaded")
+    assert status == dict.fromkeys(
+        ["arrays", "augment", "cloud", "images", "scalars", "torch"], "loaded"
+    )
 
 
 def test_every_type_id_of_the_format_has_a_field() -> None:

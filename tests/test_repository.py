@@ -95,7 +95,7 @@ def test_constraints_pin_every_requirement_to_a_version_that_it_allows() -> None
 
 def test_constraints_name_versions_only() -> None:
     for version in _constraints().values():
-        assert re.fullmatch(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?", version), version
+        assert re.fullmatch(r"[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?", version), version
 
 
 def _dev(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

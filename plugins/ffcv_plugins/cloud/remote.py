@@ -130,6 +130,11 @@ class RemoteObject:
         self._problem: BetonError | None = None
         self.beginning = self._tried(lambda: self._open(first), _TRIES_TO_OPEN)
 
+    @property
+    def version(self) -> str:
+        """What no other object has, nor this one when it is replaced."""
+        return f"{self.path} {self._identity}"
+
     def get(self, start: int, end: int) -> NDArray[np.uint8]:
         """The bytes from ``start`` to ``end``, which must not be empty nor reach over the end.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import call
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +13,10 @@ from numpy.typing import NDArray
 
 from ffcv.storage import Source
 from ffcv_plugins.cloud.addresses import store_of
+from ffcv_plugins.cloud.cache import Cache, cache_of_environment
+from ffcv_plugins.cloud.pages import Pages
 from ffcv_plugins.cloud.parallel import for_each
-from ffcv_plugins.cloud.ranges import Request, requests_for
+from ffcv_plugins.cloud.ranges import Request, requests_for, union
 from ffcv_plugins.cloud.remote import RemoteObject, Traffic
 
 __all__ = ["CloudObject"]
@@ -48,20 +53,28 @@ class CloudObject(Source):
         path: the URL.
 
     Attributes:
+        takes_parts: whether there is no cache, which keeps pages and looks at their checksums.
         traffic: the requests that were made, and what came; a :class:`Traffic`.
 
     Raises:
         MissingFileError: there is no such object, bucket or server.
         BetonError: it may not be read, or the server is not fit for it.
-    """
+        ArgumentError: the cache that the environment names cannot be used.
 
-    takes_parts = True
+    Warns:
+        RuntimeWarning: the dataset has no checksums of its pages, and so no use of the cache.
+    """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._object = RemoteObject(self.path, *store_of(path), _FIRST)
         self.num_bytes = self._object.num_bytes
         self._pieces: tuple[_Piece, ...] = (_Piece(0, self._object.beginning),)
+        self._pages: Pages | None = None
+        self._cache = cache_of_environment()
+        if self._cache is not None:
+            self._pages = self._kept_pages(self._cache)
+        self.takes_parts = self._pages is None
 
     @property
     def traffic(self) -> Traffic:
@@ -94,10 +107,22 @@ class CloudObject(Source):
     def describe(self) -> str:
         """Where it is, what opening it took, and what is checked."""
         done = self.traffic
-        return (
-            f"{self.path}, {done.requests} requests and {done.nbytes / 1e6:.2f} MB so far; parts "
-            "of samples are fetched, whose checksums nobody can look at"
+        how = "parts of samples are fetched, whose checksums nobody can look at"
+        if self._cache is not None and self._pages is not None:
+            how = f"whole pages are fetched, checked, and kept in {self._cache.folder}"
+        return f"{self.path}, {done.requests} requests and {done.nbytes / 1e6:.2f} MB so far; {how}"
+
+    def _kept_pages(self, cache: Cache) -> Pages | None:
+        pages = Pages(cache, self, self._object.version, self._object.get)
+        if pages.has_checksums:
+            return pages
+        warnings.warn(
+            f"{self.path} has no checksums of its pages, so it is read without a cache; write it "
+            "with ffcv.DatasetWriter to have them",
+            RuntimeWarning,
+            stacklevel=2,
         )
+        return None
 
     def _piece(self, start: int, end: int) -> _Piece | None:
         """What was fetched and holds these bytes."""
@@ -112,17 +137,23 @@ class CloudObject(Source):
         self, ranges: Iterable[tuple[int, int]], memory: NDArray[np.uint8], origin: int
     ) -> None:
         """Fetch ranges into memory that begins at byte ``origin`` of the file."""
-        requests = requests_for(ranges)
-        if requests and requests[-1].end > self.num_bytes:
-            raise self.truncated(requests[-1].end)
+        spans = list(union(ranges))
+        if spans and spans[-1][1] > self.num_bytes:
+            raise self.truncated(spans[-1][1])
+        rest = [(start, end - start) for start, end in spans]
+        work: list[Callable[[], None]] = []
+        if self._pages is not None:
+            self.check()
+            pages, rest = self._pages.divided(spans)
+            work += [partial(self._pages.read, page, memory, origin) for page in pages]
+        work += [partial(self._get, request, memory, origin) for request in requests_for(rest)]
+        for_each(call, work)
 
-        def get(request: Request) -> None:
-            piece = self._piece(request.start, request.end)
-            if piece is None:
-                content = self._object.get(request.start, request.end)
-                piece = _Piece(request.start, content)
-            for start, end in request.spans:
-                part = piece.content[start - piece.start : end - piece.start]
-                memory[start - origin : end - origin] = part
-
-        for_each(get, requests)
+    def _get(self, request: Request, memory: NDArray[np.uint8], origin: int) -> None:
+        """Make a request, and put what is needed of its answer where it belongs."""
+        piece = self._piece(request.start, request.end)
+        if piece is None:
+            piece = _Piece(request.start, self._object.get(request.start, request.end))
+        for start, end in request.spans:
+            part = piece.content[start - piece.start : end - piece.start]
+            memory[start - origin : end - origin] = part

@@ -19,6 +19,7 @@ from ffcv.beton.head import read_head
 from ffcv.beton.identity import Identity, fingerprint, landmarks, reopened
 from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
+from ffcv.beton.page_checks import PageChecks
 from ffcv.beton.regions import RegionTable, bounded
 from ffcv.beton.side_index import SideIndex, read_side_index
 from ffcv.beton.source import SLACK, Source
@@ -340,6 +341,10 @@ class BetonFile:
             if table.checksum() != place.checksum:
                 raise ChecksumError(self.path, f"section {name!r} does not match its checksum")
             self._intact.add(name)
+
+    def page_checks(self) -> PageChecks:
+        """What checks pages when they are first read; raises as :class:`PageChecks` does."""
+        return PageChecks(self, self.opened, 0, lambda: self)
 
     def block_checksums(self, name: str) -> BlockChecksums | None:
         """The checksums that the file has of the blocks of a table.

@@ -21,7 +21,9 @@ __all__ = [
     "bounded",
     "find_sizes",
     "is_sorted",
+    "pointers_in",
     "regions_per_sample",
+    "samples_between",
     "sort_rows",
 ]
 
@@ -190,6 +192,35 @@ def find_sizes(
     rows = np.maximum(rows - 1, 0)
     need(rows)
     return table["size"][rows], keys[rows] == pointers
+
+
+def samples_between(rows: NDArray[Any], start: int, end: int, num_samples: int) -> list[int]:
+    """Samples with a region in a range of bytes, sorted.
+
+    Args:
+        rows: the region table, sorted.
+        start: where the range begins.
+        end: where it ends.
+        num_samples: of the file; a damaged table may name others.
+    """
+    ends = np.array([start - 1, end - 1], np.uint64)
+    first, last = (int(i) for i in bisect_right(rows["ptr"], ends))
+    # The region before the first may reach into the range.
+    hit = rows[max(first - 1, 0) : last]
+    hit = hit[(hit["ptr"] >= start) | (hit["size"] > start - np.minimum(hit["ptr"], start))]
+    ids = np.unique(hit["sample_id"])
+    found: list[int] = ids[ids < num_samples].tolist()
+    return found
+
+
+def pointers_in(records: NDArray[Any], member: str) -> NDArray[np.uint64]:
+    """The pointers in a field's records.
+
+    Args:
+        records: the field's.
+        member: that has them, or ``""`` if the record is nothing else.
+    """
+    return np.asarray(records[member] if member else records).astype(np.uint64)
 
 
 def bounded(

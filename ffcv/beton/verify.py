@@ -17,7 +17,7 @@ from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import REGION_SIZE, data_start, records_start
 from ffcv.beton.lost_block import displaced_block, misplaced
 from ffcv.beton.opening import OpenFile
-from ffcv.beton.regions import bisect_right
+from ffcv.beton.regions import samples_between
 from ffcv.beton.side_index import is_kind, read_side_index
 from ffcv.beton.source import Source
 from ffcv.beton.tables import record_words, row_words
@@ -290,18 +290,8 @@ class _Verifier:
                 continue
             page = start // size
             problem = f"page {page} (bytes {start} to {start + size}) does not match its checksum"
-            self.add("page", problem, page, self.samples_between(start, start + size))
-
-    def samples_between(self, start: int, end: int) -> tuple[int, ...]:
-        """Samples with a region in a range of bytes."""
-        rows = self.rows
-        ends = np.array([start - 1, end - 1], np.uint64)
-        first, last = (int(i) for i in bisect_right(rows["ptr"], ends))
-        # The region before the first may reach into the range.
-        hit = rows[max(first - 1, 0) : last]
-        hit = hit[(hit["ptr"] >= start) | (hit["size"] > start - np.minimum(hit["ptr"], start))]
-        ids = np.unique(hit["sample_id"])
-        return tuple(ids[ids < self.file.header.num_samples].tolist())
+            hit = samples_between(self.rows, start, start + size, self.file.header.num_samples)
+            self.add("page", problem, page, tuple(hit))
 
     def check_table(self) -> None:
         wrong: dict[str, list[Any]] = {}

@@ -32,6 +32,7 @@ __all__ = [
     "os_cache_by_default",
     "selection_of",
     "skips",
+    "verifies",
     "workers",
 ]
 
@@ -189,3 +190,13 @@ def skips(on_error: Any) -> bool:
     if on_error not in ("raise", "skip"):
         raise ArgumentError(f'on_error: expected "raise" or "skip", got {on_error!r}')
     return bool(on_error == "skip")
+
+
+def verifies(verify: Any) -> bool:
+    """Whether pages are checked when they are first read."""
+    if verify not in (None, "first_read"):
+        raise ArgumentError(
+            f'verify: expected "first_read" or None, got {verify!r}; to check a file as a whole, '
+            "use `ffcv verify`"
+        )
+    return verify is not None

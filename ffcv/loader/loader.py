@@ -22,6 +22,7 @@ from ffcv.loader.arguments import (
     os_cache_by_default,
     selection_of,
     skips,
+    verifies,
     workers,
 )
 from ffcv.loader.as_torch import LoaderDataset, LoaderSampler
@@ -150,6 +151,10 @@ class Loader:
             fetches less data ahead, then it prepares fewer batches. Samples are not mapped then, as
             with ``os_cache=False``. Batches that the user keeps, and memory of devices, are not in
             it.
+        verify: ``"first_read"`` compares each page of the file with its checksum when a sample in
+            it is first read, for which the whole page is read. Damage is a ``ChecksumError`` that
+            names page and samples, or these are left out by ``on_error="skip"``. Tables are checked
+            in any case.
 
     Attributes:
         skipped: what the latest pass has left out so far: ``len`` says how many samples,
@@ -197,6 +202,7 @@ class Loader:
         world_size: int | None = None,
         tail: Tail = "pad",
         memory_budget: int | str | None = None,
+        verify: Literal["first_read"] | None = None,
     ) -> None:
         # Neither a reader, which a copy has of its own, nor a URL with a password in it is kept.
         self._args = {k: v for k, v in locals().items() if k not in ("self", "fname")}
@@ -219,7 +225,7 @@ class Loader:
         budget = memory_budget
         self.memory_budget = None if budget is None else size_of("memory_budget", budget)
         self._os_cache = flag("os_cache", os_cache) and self.memory_budget is None
-        self._planner = Planner(self.reader, pipelines, self._os_cache)
+        self._planner = Planner(self.reader, pipelines, self._os_cache, verifies(verify))
         self._begin()
 
     def _begin(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ffcv.beton.regions import pointers_in
 from ffcv.beton.tables import Table
 from ffcv.errors import PipelineError
 from ffcv.forking import lazy
@@ -24,6 +25,7 @@ from ffcv.storage.regions import Storage, memory_read
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffcv.beton.page_checks import PageChecks
     from ffcv.beton.side_index import SideIndex
     from ffcv.reader import Reader
 
@@ -37,19 +39,26 @@ class Planner:
         reader: the open file.
         pipelines: the user's argument; see :func:`~ffcv.loader.outputs.resolve_outputs`.
         os_cache: whether to look at large tables through the map of the file.
+        verifies: whether to check pages when they are first read.
 
     Raises:
         PipelineError: the argument makes no sense, whatever the operations are.
     """
 
-    def __init__(self, reader: Reader, pipelines: Mapping[str, Any], os_cache: bool = True) -> None:
-        self._os_cache = os_cache
+    def __init__(
+        self,
+        reader: Reader,
+        pipelines: Mapping[str, Any],
+        os_cache: bool = True,
+        verifies: bool = False,
+    ) -> None:
+        self._os_cache, self._verifies = os_cache, verifies
         self._attach(reader)
         self._only: str | None = None
         self._outputs = resolve_outputs(reader.file_name, reader.handlers, pipelines)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = "_outputs", "_only", "_os_cache"
+        names = "_outputs", "_only", "_os_cache", "_verifies"
         return {name: self.__dict__[name] for name in names}
 
     def over(self, reader: Reader) -> Planner:
@@ -77,6 +86,7 @@ class Planner:
     def _attach(self, reader: Reader) -> None:
         self.reader, self._storages = reader, dict[bool, Storage]()
         self._indexes: dict[tuple[str, str], SideIndex | None] = {}
+        self._page_checks: PageChecks | None = None
 
     def operations(self) -> Iterator[Any]:
         """All operations of all outputs."""
@@ -131,21 +141,42 @@ class Planner:
         if has_regions:
             needs.append(regions.need_samples)
 
+        needs += [index.need for index in self._side_indexes(field)]
+        if self._verifies and has_regions:
+            needs.append(functools.partial(self._check_pages, self._pages, field))
+
         def need_all() -> None:
             records.need_all()
             regions.need_all()
+            if self._verifies and has_regions:
+                self._check_pages(self._pages, field, np.arange(self.reader.num_samples))
 
         return StageSource(
             self._storages[mapped],
             self._view(field),
             file.largest_region if is_copied else 0,
             file.opened,
-            (*needs, *(index.need for index in self._side_indexes(field))),
+            tuple(needs),
             need_all,
             is_fetched=is_fetched,
             reads_ahead=is_fetched or (has_regions and not self._os_cache),
             place_of=file.place_of,
         )
+
+    @property
+    def _pages(self) -> PageChecks:
+        if self._page_checks is None:
+            self._page_checks = self.reader.file.page_checks()
+        return self._page_checks
+
+    def _check_pages(self, pages: PageChecks, field: str, ids: NDArray[np.int64]) -> None:
+        """Make sure that the pages are right in which the regions of some samples lie."""
+        if not pages.is_complete:
+            member = self.reader.handlers[field].pointer
+            assert member is not None
+            pointers = pointers_in(self._view(field)["f0"][ids], member)
+            sizes = self.reader.file.region_sizes(pointers)
+            pages.need(pointers[sizes > 0].astype(np.int64), sizes[sizes > 0])
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:
         """The side index of a field; what its decoder asks for, its source will have ready."""

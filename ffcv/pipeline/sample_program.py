@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ffcv.beton.regions import pointers_in
 from ffcv.beton.source import SLACK
 from ffcv.errors import ChecksumError, DamagedFileError, SampleError, TruncatedFileError
 from ffcv.kernels.entry import compiled_entries
@@ -126,7 +127,7 @@ class SampleProgram(Program):
         if stored.field.pointer is None:
             return np.empty(0, BYTE_RANGE)
         records, member = self.source.records["f0"][indices], stored.field.pointer
-        pointers = np.asarray(records[member] if member else records).astype(np.uint64)
+        pointers = pointers_in(records, member)
         sizes = stored.region_sizes(pointers)
         known = sizes >= 0
         ranges = np.empty(int(known.sum()), BYTE_RANGE)

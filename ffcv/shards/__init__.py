@@ -12,6 +12,7 @@ dataset, kernels included, knows how many files it has.
 :mod:`~.layout`       where shards, their samples and regions lie
 :mod:`~.moving`       records and rows of a file as those of the dataset
 :mod:`~.on_demand`    tables whose rows are put there when they are needed
+:mod:`~.pages`        checking pages when they are first read
 :mod:`~.source`       maps and descriptors
 :mod:`~.dataset`      the dataset, as an open file
 :mod:`~.opening`      opening one file or several

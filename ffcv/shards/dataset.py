@@ -18,6 +18,7 @@ from ffcv.beton.extension import Extension
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import REGION_DTYPE, REGION_SIZE
+from ffcv.beton.page_checks import PageChecks
 from ffcv.beton.regions import RegionTable
 from ffcv.beton.side_index import SideIndex, blob_start_of, section_name
 from ffcv.beton.tables import Table, Words, table_memory
@@ -27,6 +28,7 @@ from ffcv.shards.entry import Entry
 from ffcv.shards.layout import Layout, firsts
 from ffcv.shards.moving import Move, moved_records, moved_rows
 from ffcv.shards.on_demand import JoinedRegions, JoinedTable, Parts
+from ffcv.shards.pages import JoinedPages
 from ffcv.shards.schema import Describe, check_schema
 from ffcv.shards.source import Opener, ShardsSource
 
@@ -189,6 +191,10 @@ class ShardedFile(BetonFile):
             first = int(self._layout.samples[shard])
             words = f"{error.problem}. Sample 0 of this file is sample {first} of {self.path}"
             raise type(error)(error.path, words) from error
+
+    def page_checks(self) -> PageChecks:
+        """What checks pages of the shards when they are first read."""
+        return JoinedPages(self._layout, self.opened, self._files.get)
 
     def _once(self, name: str, make: Callable[[], JoinedTable]) -> JoinedTable:
         known = self._tables.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,25 @@ def beton(kind: str) -> Path:
     return path
 
 
+def shards(kind: str, count: int, samples: int | None = None) -> Path:
+    """A folder with samples of a kind in so many files.
+
+    Args:
+        kind: as for :func:`beton`.
+        count: how many files.
+        samples: how many samples; all by default.
+    """
+    name, make = _KINDS[kind]
+    folder = DATA / f"{name}-in-{count}"
+    if not folder.exists():
+        dataset, field, options = make()
+        samples = samples or len(dataset)
+        print(f"writing {folder}", file=sys.stderr)
+        options |= {"samples_per_shard": -(-samples // count), "page_size": 1 << 21}
+        _write(folder, dataset, field, options, range(samples))
+    return folder
+
+
 Made = tuple[Any, dict[str, Any], dict[str, Any]]
 """A dataset, the arguments of its images' field, and those of the writer."""
 
@@ -139,10 +159,17 @@ _KINDS = {
 """Kinds of files: their name, which changes with their content, and how they are made."""
 
 
-def _write(path: Path, dataset: Any, field: dict[str, Any], options: dict[str, Any]) -> None:
+def _write(
+    path: Path,
+    dataset: Any,
+    field: dict[str, Any],
+    options: dict[str, Any],
+    indices: Sequence[int] | None = None,
+) -> None:
     from ffcv.fields import IntField, RGBImageField
     from ffcv.writer import DatasetWriter
 
     fields = {"image": RGBImageField(**field), "label": IntField()}
     workers = os.cpu_count() or 1
-    DatasetWriter(path, fields, num_workers=workers, **options).from_indexed_dataset(dataset)
+    writer = DatasetWriter(path, fields, num_workers=workers, **options)
+    writer.from_indexed_dataset(dataset, indices)

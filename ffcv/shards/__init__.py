@@ -1,9 +1,9 @@
 """Several files as one dataset.
 
-The shards lie in one range of addresses, one behind the other, as if they were one file: what is
-at byte ``b`` of a shard is at ``base + b`` of the dataset. Records and rows of the region tables,
-which say where things lie, are moved along when samples first need them. So nothing that reads a
-dataset, kernels included, knows how many files it has.
+The data of shards lie in one range of addresses, one behind the other, as if they were in one
+file: what is at byte ``b`` of a shard is at ``base + b`` of the dataset. Records and rows of the
+region tables, which say where things lie, are moved along when samples first need them. So nothing
+that reads a dataset, kernels included, knows how many files it has.
 
 ====================  ===========================================================
 :mod:`~.naming`       from what a user gave to the paths of shards

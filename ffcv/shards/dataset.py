@@ -129,7 +129,7 @@ class ShardedFile(BetonFile):
         layout, entry = self._layout, self._layout.entries[shard]
         return Move(
             int(layout.bases[shard]),
-            entry.num_bytes,
+            entry.data_start,
             entry.data_end,
             int(layout.samples[shard]),
             entry.num_samples,

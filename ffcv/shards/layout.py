@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ffcv.errors import BetonError
 from ffcv.shards.entry import Entry
 
 __all__ = ["Layout", "firsts"]
 
 _MOST_BYTES = 1 << 62
+"""More than any system has addresses."""
 
 
 class Layout:
     """The places of shards, one behind the other.
 
-    Each begins at a multiple of the largest page size, so that a page of one shard has another
-    number than any of another shard. Behind each there is at least a byte that belongs to none.
+    What lies side by side is their data; what is around that in a file, such as its records, has no
+    place. So small shards do not need more pages of memory, and entries for these in the
+    processor's tables, than one file would. Behind the data of each there is at least a byte that
+    belongs to none.
 
     Args:
         entries: the shards.
 
+    Raises:
+        BetonError: their sizes make no sense.
+
     Attributes:
         entries: the same.
         page_size: the largest of theirs.
-        bases: where each begins, ``(K,)`` int64.
+        starts: where the data of each begins, ``(K,)`` int64, at a page of memory.
+        bases: where each file would begin, ``(K,)`` int64.
         num_bytes: of all of it.
         samples: index of the first sample of each shard, and how many there are, ``(K + 1,)``.
         regions: the same of rows of the region table.
@@ -35,12 +44,15 @@ class Layout:
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = tuple(entries)
         self.page_size = max(entry.page_size for entry in entries)
-        bases, end = [], 0
-        for entry in entries:
-            bases.append(end)
-            end += (entry.num_bytes // self.page_size + 1) * self.page_size
-        self.num_bytes = min(end, _MOST_BYTES)  # more than any system has addresses
-        self.bases = np.minimum(np.array(bases, object), _MOST_BYTES).astype(np.int64)
+        if sum(entry.num_bytes for entry in entries) >= _MOST_BYTES:
+            raise BetonError(entries[0].path, "with the other files, it is larger than can be read")
+        sizes = [entry.data_end - entry.data_start for entry in entries]
+        places = firsts((size // mmap.PAGESIZE + 1) * mmap.PAGESIZE for size in sizes)
+        data = np.array([entry.data_start for entry in entries], np.int64)
+        self.starts = places[:-1] + data.max()
+        self.bases = self.starts - data
+        ends = self.bases + np.array([entry.num_bytes for entry in entries], np.int64)
+        self.num_bytes = int(ends.max())
         self.samples = firsts(entry.num_samples for entry in entries)
         self.regions = firsts(entry.num_regions for entry in entries)
 
@@ -62,7 +74,7 @@ class Layout:
 
     def shard_at(self, offset: int) -> int:
         """The shard of a byte."""
-        return int(np.searchsorted(self.bases, offset, side="right")) - 1
+        return int(np.searchsorted(self.starts, offset, side="right")) - 1
 
 
 def firsts(counts: Iterable[int]) -> NDArray[np.int64]:

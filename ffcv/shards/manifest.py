@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +44,7 @@ def _described(entry: Entry) -> dict[str, Any]:
         "file": os.path.basename(entry.path),
         "num_samples": entry.num_samples,
         "num_bytes": entry.num_bytes,
+        "data_start": entry.data_start,
         "data_end": entry.data_end,
         "num_regions": entry.num_regions,
         "regions_per_sample": entry.regions_per_sample,
@@ -108,6 +110,7 @@ def _entry(folder: str, shard: Mapping[str, Any], page_size: int, schema: str) -
         num_samples=_count(shard["num_samples"]),
         num_bytes=_count(shard["num_bytes"]),
         page_size=page_size,
+        data_start=_count(shard["data_start"]),
         data_end=_count(shard["data_end"]),
         num_regions=_count(shard["num_regions"]),
         regions_per_sample=_count(shard["regions_per_sample"]),
@@ -121,6 +124,8 @@ def _entry(folder: str, shard: Mapping[str, Any], page_size: int, schema: str) -
     used = max(entry.num_samples, entry.num_regions * REGION_SIZE, entry.data_end)
     if max(used, *entry.side_indexes.values(), 0) > entry.num_bytes:
         raise ValueError(f"{name!r} of {entry.num_bytes} bytes cannot hold what it is to hold")
+    if entry.data_start > entry.data_end or entry.data_start % mmap.PAGESIZE:
+        raise ValueError(f"{name!r} has data from {entry.data_start} to {entry.data_end}")
     if entry.regions_per_sample * entry.num_samples not in (0, entry.num_regions):
         raise ValueError(f"{name!r} has {entry.num_regions} regions")
     return entry

@@ -27,24 +27,24 @@ class Move(NamedTuple):
     """From a place in a shard to the place in the dataset.
 
     Attributes:
-        base: where the shard begins.
-        num_bytes: its size.
-        data_end: offset in the shard behind its last page.
+        base: where the file would begin.
+        start: offset in the file at which regions begin at the earliest.
+        end: and end at the latest.
         first_sample: index of its first sample.
         num_samples: how many it has.
         stranger: an index that no sample of the dataset has.
     """
 
     base: int
-    num_bytes: int
-    data_end: int
+    start: int
+    end: int
     first_sample: int
     num_samples: int
     stranger: int
 
     def pointers(self, pointers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        """Moved pointers; those that lie outside of their file point to nowhere."""
-        inside = pointers <= np.uint64(self.num_bytes)
+        """Moved pointers; those that lie outside of the data of their file point to nowhere."""
+        inside = (pointers >= np.uint64(self.start)) & (pointers <= np.uint64(self.end))
         return np.where(inside, pointers + np.uint64(self.base), NOWHERE)
 
 
@@ -52,11 +52,10 @@ def moved_rows(rows: NDArray[Any], move: Move) -> NDArray[Any]:
     """Rows of a shard's region table, sorted by pointer, as rows of the dataset's."""
     moved = rows.copy()
     pointers, sizes, samples = rows["ptr"], rows["size"], rows["sample_id"]
-    end = np.uint64(move.data_end)
-    inside = sizes <= end - np.minimum(pointers, end)
-    inside &= (pointers <= end) | (sizes == 0)
-    inside &= pointers <= np.uint64(move.num_bytes)
-    moved["ptr"] = np.minimum(pointers, np.uint64(move.num_bytes)) + np.uint64(move.base)
+    start, end = np.uint64(move.start), np.uint64(move.end)
+    places = np.clip(pointers, start, end)
+    inside = (places == pointers) & (sizes <= end - places)
+    moved["ptr"] = places + np.uint64(move.base)
     moved["size"] = np.where(inside, sizes, _NO_SIZE)
     own = samples < np.uint64(move.num_samples)
     moved["sample_id"] = np.where(

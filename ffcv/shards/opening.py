@@ -90,7 +90,7 @@ def _looked_at(entry: Entry, size: int | None, opener: Opener) -> Entry:
     with BetonFile(entry.path, opener(entry.path)) as file:
         found = Entry.of(file)
     # A side index may have been added since, behind all that counts here.
-    same = replace(found, num_bytes=entry.num_bytes, data_end=entry.data_end)
+    same = replace(found, num_bytes=entry.num_bytes)
     difference = entry.difference(replace(same, side_indexes=entry.side_indexes))
     if difference is not None:
         raise ChangedFileError(

@@ -8,6 +8,7 @@ import functools
 import mmap
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,8 +33,9 @@ Opener = Callable[[str], Callable[[str], Source]]
 _MOST_OPEN = 128
 """Shards that are open at a time for reading samples by descriptors, at most."""
 
-_CHECKED = 8
-"""Shards that are looked at when a batch is checked."""
+_CHECKED, _PAUSE = 8, 0.01
+"""Shards that are looked at together, which takes as long as making a few tiny samples, and seconds
+until that is done again. For each batch in between, one shard is looked at."""
 
 _MAP_FIXED = 0x10
 _Stamp = tuple[int, ...]
@@ -65,7 +67,7 @@ class ShardsSource(Source):
         self._mapped: set[int] = set()
         self._open: OrderedDict[int, Source] = OrderedDict()
         self._touched: list[int] = []
-        self._cursor = 0
+        self._cursor, self._next_look = 0, 0.0
         self._problem: BetonError | None = None
 
     @property
@@ -131,9 +133,10 @@ class ShardsSource(Source):
         if source is None:
             self.file(shard)
             return
-        entry, base = self._layout.entries[shard], int(self._layout.bases[shard])
-        address = self._addresses.ctypes.data + base
-        _map_at(entry.path, address, entry.num_bytes, source.fileno())
+        entry = self._layout.entries[shard]
+        address = self._addresses.ctypes.data + int(self._layout.starts[shard])
+        if entry.data_end > entry.data_start:
+            _map_at(entry, address, source.fileno())
         self._mapped.add(shard)
 
     def read_into(self, offset: int, buffer: NDArray[np.uint8]) -> None:
@@ -188,10 +191,13 @@ class ShardsSource(Source):
             TruncatedFileError: one has shrunk.
             ChangedFileError: another one was written over it.
         """
-        count = len(self._touched)
-        for place in range(self._cursor, self._cursor + min(_CHECKED, count)):
+        now, count = time.monotonic(), len(self._touched)
+        looks = 1
+        if now >= self._next_look:
+            looks, self._next_look = _CHECKED, now + _PAUSE
+        for place in range(self._cursor, self._cursor + min(looks, count)):
             self._look_at(self._touched[place % count])
-        self._cursor = (self._cursor + _CHECKED) % max(count, 1)
+        self._cursor = (self._cursor + looks) % max(count, 1)
         if self._problem is not None:
             raise type(self._problem)(self._problem.path, self._problem.problem)
 
@@ -253,13 +259,14 @@ def _mmap() -> Any:
     return function
 
 
-def _map_at(path: str, address: int, length: int, descriptor: int) -> None:
-    """Map a file to a place in memory that is reserved for it.
+def _map_at(entry: Entry, address: int, descriptor: int) -> None:
+    """Map the data of a file to a place in memory that is reserved for it.
 
     Python's own maps take an address of the system's choice.
     """
     flags = mmap.MAP_SHARED | _MAP_FIXED
-    if _mmap()(address, length, mmap.PROT_READ, flags, descriptor, 0) != address:
+    start, length = entry.data_start, entry.data_end - entry.data_start
+    if _mmap()(address, length, mmap.PROT_READ, flags, descriptor, start) != address:
         code = ctypes.get_errno()
         remedy = (
             "; each shard takes two maps, and a process may have vm.max_map_count of them: raise "
@@ -267,4 +274,4 @@ def _map_at(path: str, address: int, length: int, descriptor: int) -> None:
             if code == errno.ENOMEM
             else ""
         )
-        raise BetonError(path, f"it cannot be mapped: {os.strerror(code)}{remedy}")
+        raise BetonError(entry.path, f"it cannot be mapped: {os.strerror(code)}{remedy}")

@@ -238,10 +238,10 @@ def test_pointers_never_lead_to_another_shard(shards):
     reader = Reader(shards)
     from ffcv.shards.moving import NOWHERE, Move, moved_rows
 
-    move = Move(1 << 30, 5000, 4000, 8, 8, 32)
-    pointers = np.array([0, 4096, 5000, 5001, 2**64 - 1, 2**63], np.uint64)
+    move = Move(1 << 30, 50, 4000, 8, 8, 32)
+    pointers = np.array([50, 3000, 4000, 0, 4001, 2**64 - 1, 2**63], np.uint64)
     away = move.pointers(pointers)
-    assert away[:3].tolist() == [1 << 30, (1 << 30) + 4096, (1 << 30) + 5000]
+    assert away[:3].tolist() == [(1 << 30) + 50, (1 << 30) + 3000, (1 << 30) + 4000]
     assert (away[3:] == NOWHERE).all()
     rows = reader.alloc_table[:4].copy()
     rows["ptr"], rows["size"] = [100, 3000, 3000, 2**63], [10, 1000, 1001, 2**64 - 1]
@@ -250,4 +250,4 @@ def test_pointers_never_lead_to_another_shard(shards):
     assert moved["size"].astype(np.int64)[:2].tolist() == [10, 1000]
     assert (moved["size"].astype(np.int64)[2:] < 0).all()
     assert moved["sample_id"].tolist() == [8, 15, 32, 32]
-    assert (moved["ptr"] <= move.base + move.num_bytes).all()
+    assert (moved["ptr"] <= move.base + move.end).all()

@@ -5,13 +5,20 @@ from typing import TYPE_CHECKING
 from ffcv.compat.absent import refusal
 from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
 from ffcv.loader.metrics import LoaderMetrics
-from ffcv.loader.orders import SlotOrder, TraversalOrder
+from ffcv.loader.orders import (
+    ClassBalanced,
+    SlotOrder,
+    TraversalOrder,
+    Weighted,
+    WithReplacement,
+)
 from ffcv.loader.skipping import Skipped
 
 if not TYPE_CHECKING:
     __getattr__ = refusal(__name__)
 
 __all__ = [
+    "ClassBalanced",
     "Loader",
     "LoaderMetrics",
     "MemoryBudget",
@@ -19,4 +26,6 @@ __all__ = [
     "Skipped",
     "SlotOrder",
     "TraversalOrder",
+    "Weighted",
+    "WithReplacement",
 ]

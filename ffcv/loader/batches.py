@@ -26,7 +26,15 @@ longer than a sample does, and nobody waits for a whole epoch's."""
 
 
 class Visit(Sized, Protocol):
-    """What this process visits in a pass; its length is how many samples that are."""
+    """What this process visits in a pass; its length is how many samples that are.
+
+    Attributes:
+        draws: by what the samples' draws are keyed, likewise; ``None`` for their indices.
+    """
+
+    @property
+    def draws(self) -> Visit | None:
+        """See above."""
 
     def samples(self, first: int, stop: int) -> NDArray[np.int64]:
         """Indices of the samples from one place to another."""
@@ -55,9 +63,18 @@ class SlotVisit:
     def __len__(self) -> int:
         return self._share.count(max(0, self._num_slots - self._start))
 
+    @property
+    def draws(self) -> Visit | None:
+        """The slots, if samples come several times."""
+        return _Slots(self) if self._order.repeats else None
+
+    def slots(self, first: int, stop: int) -> NDArray[np.int64]:
+        """The slots from one place to another."""
+        return self._share.slots(first, stop, self._num_slots, self._start)
+
     def samples(self, first: int, stop: int) -> NDArray[np.int64]:
         """Indices of the samples from one place to another."""
-        slots = self._share.slots(first, stop, self._num_slots, self._start)
+        slots = self.slots(first, stop)
         where = f"{type(self._order).__name__}.samples_at, epoch {self._epoch}"
         with Told(where):
             given = self._order.samples_at(self._epoch, slots)
@@ -67,8 +84,26 @@ class SlotVisit:
         return indices
 
 
+class _Slots:
+    """The slots of a visit in place of its samples."""
+
+    draws: Visit | None = None
+
+    def __init__(self, visit: SlotVisit) -> None:
+        self._visit = visit
+
+    def __len__(self) -> int:
+        return len(self._visit)
+
+    def samples(self, first: int, stop: int) -> NDArray[np.int64]:
+        """The slots from one place to another."""
+        return self._visit.slots(first, stop)
+
+
 class ListVisit:
     """Samples that an order has dealt out to this process already."""
+
+    draws: Visit | None = None
 
     def __init__(self, indices: NDArray[np.int64]) -> None:
         self._indices = indices
@@ -100,6 +135,9 @@ class Batches(Iterator["NDArray[np.int64]"]):
         batch_size: samples of a batch.
         drop_last: whether a last batch smaller than the others is left out.
 
+    Attributes:
+        draws: by what the draws of their samples are keyed, likewise cut; ``None`` for the indices.
+
     Example:
         >>> batches = Batches(ListVisit(np.arange(5)), 2, drop_last=False)
         >>> len(batches), [batch.tolist() for batch in batches]
@@ -108,6 +146,8 @@ class Batches(Iterator["NDArray[np.int64]"]):
 
     def __init__(self, visit: Visit, batch_size: int, drop_last: bool) -> None:
         self._visit, count = visit, len(visit)
+        draws = visit.draws
+        self.draws = None if draws is None else Batches(draws, batch_size, drop_last)
         self._size, self._next = batch_size, 0
         self._stop = count - count % batch_size if drop_last else count
         self._block_size = max(1, _BLOCK // batch_size) * batch_size

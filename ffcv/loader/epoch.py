@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,10 @@ from ffcv.storage.read_ahead import Fetch, ReadAhead
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ffcv.loader.batches import Batches
     from ffcv.loader.device_copies import DeviceCopy, PassStreams
     from ffcv.loader.graph import Graph, Node
-    from ffcv.pipeline.execution import EpochProgram, SharedMemory
+    from ffcv.pipeline.execution import EpochProgram, Program, SharedMemory
     from ffcv.storage.guard import Watch
 
 __all__ = ["Epoch"]
@@ -55,14 +56,15 @@ class Epoch(Work):
         graph: Graph,
         seed: int,
         epoch: int,
-        batches: Iterator[NDArray[np.int64]],
+        batches: Batches,
         skips: bool,
         keeps_step: bool,
         streams: PassStreams,
         watch: Watch,
     ) -> None:
         self.ahead, self.has_batch = graph.reach.batches, False
-        self._batches, self._skips, self._keeps_step = batches, skips, keeps_step
+        self._batches, self._draws = batches, batches.draws
+        self._skips, self._keeps_step = skips, keeps_step
         self._ready: Ready | None = None
         self._streams, self._watch = streams, watch
         self.needs_whole_batches = any(
@@ -109,7 +111,10 @@ class Epoch(Work):
             return Batch(np.empty(0, np.int64), {}, error)
         if indices is None:
             return None
-        batch = Batch(indices, {head: head.start(len(indices)) for head, _ in self._outputs})
+        draws = None if self._draws is None else next(self._draws)
+        batch = Batch(
+            indices, {head: head.start(len(indices)) for head, _ in self._outputs}, None, draws
+        )
         batch.fetch = fetch
         if fetch is not None and self._needs_data:
             self._await(batch, fetch)
@@ -199,39 +204,36 @@ class Epoch(Work):
         self, worker: int, batch: Batch, copies: DeviceCopy
     ) -> tuple[tuple[Any, ...] | None, list[SampleError]]:
         values, batch.values = batch.values, {}
-        indices, skipped = batch.indices, list[SampleError]()
+        indices, draws, skipped = batch.indices, batch.draws, list[SampleError]()
         if batch.skipped:
             skipped = [batch.skipped[slot] for slot in sorted(batch.skipped)]
             if len(skipped) == len(indices):
                 if self._keeps_step:
                     raise lost_step(skipped)
                 return None, skipped
-            indices = self._leave_out(batch, values)
+            slots = self._leave_out(batch, values)
+            indices, draws = indices[slots], None if draws is None else draws[slots]
         outputs: list[Any] = []
         made: dict[SharedMemory, Any] = {}
         for head, rest in self._outputs:
             value = values.pop(head)
             for node in rest:
-                value = node.run(worker, indices, value, made, copies)
+                value = node.run(worker, indices, draws, value, made, copies)
             outputs.append(value)
         self.has_batch = True
         return tuple(outputs), skipped
 
     def _leave_out(self, batch: Batch, values: dict[Any, Any]) -> NDArray[np.int64]:
-        """Take the samples that failed out of a batch; returns the indices of the others."""
+        """Take the samples that failed out of a batch; returns the slots of the others."""
         kept = alive(batch, 0, len(batch.indices))
         slots = np.concatenate([np.arange(start, stop) for start, stop in kept])
         for head, _ in self._outputs:
             values[head] = head.without_gaps(values[head], slots, kept)
-        indices: NDArray[np.int64] = batch.indices[slots]
-        return indices
+        return slots
 
 
 def _reading_ahead(
-    graph: Graph,
-    programs: dict[Node, EpochProgram],
-    batches: Iterator[NDArray[np.int64]],
-    watch: Watch,
+    graph: Graph, programs: dict[Node, EpochProgram], batches: Batches, watch: Watch
 ) -> ReadAhead | None:
     """What fetches the batches' data, if some programs want that."""
     reading = [node for node in programs if node.program.ahead_from is not None]
@@ -239,12 +241,14 @@ def _reading_ahead(
         return None
     source = reading[0].program.ahead_from
     assert source is not None
-    ranges = partial(_ranges, [programs[node] for node in reading], watch)
+    # Which parts of its data a sample needs is known if its draws go by its index.
+    asked = [programs[node] if batches.draws is None else node.program for node in reading]
+    ranges = partial(_ranges, asked, watch)
     return ReadAhead(source, batches, ranges, graph.reach.window, graph.is_fetched)
 
 
 def _ranges(
-    programs: Sequence[EpochProgram], watch: Watch, indices: NDArray[np.int64]
+    programs: Sequence[EpochProgram | Program], watch: Watch, indices: NDArray[np.int64]
 ) -> NDArray[Any]:
     """What programs will read for some samples; tables of the file are read on the way."""
     found = [np.empty(0, BYTE_RANGE)]

@@ -282,6 +282,7 @@ class CopyProgram(Program, EpochProgram):
         memory: Any,
         shared: Any = None,
         failed: dict[int, SampleError] | None = None,
+        draws: NDArray[np.int64] | None = None,
     ) -> Any:
         """Copy the samples."""
         copy_samples(source, memory)

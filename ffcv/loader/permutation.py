@@ -76,14 +76,17 @@ def bits(key: int, positions: NDArray[np.int64]) -> NDArray[np.uint64]:
 
 
 def below(limit: int, drawn: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Random bits as whole numbers below a limit of at most 2**32, each as likely as the others.
+    """Random bits as whole numbers below a limit of at most 2**62, each as likely as the others.
 
     It is the upper half of the product with the limit (Lemire, "Fast random integer generation in
     an interval", 2019), whose bias is below ``limit / 2**64``.
     """
-    factor = np.uint64(limit)
-    upper = (drawn >> _32) * factor + (((drawn & _LOW_32) * factor) >> _32)
-    return (upper >> _32).astype(np.int64)
+    high, low = np.uint64(limit >> 32), np.uint64(limit & 0xFFFFFFFF)
+    above, under = drawn >> _32, drawn & _LOW_32
+    middle = above * low
+    carried = ((under * low) >> _32) + (middle & _LOW_32) + under * high
+    upper: NDArray[np.uint64] = (middle >> _32) + (carried >> _32) + above * high
+    return upper.astype(np.int64)
 
 
 class KeyedPermutation:

@@ -45,6 +45,7 @@ class BatchNode:
         self,
         worker: int,
         indices: NDArray[np.int64],
+        draws: NDArray[np.int64] | None,
         value: Any,
         made: dict[SharedMemory, Any],
         copies: DeviceCopy,
@@ -54,21 +55,27 @@ class BatchNode:
         Args:
             worker: whose scratch memory to use.
             indices: sample indices of the batch.
+            draws: see :class:`~ffcv.loader.work.Batch`.
             value: what came out of the node before, or ``None``.
             made: what the batch has so far of the memory that programs have in common.
             copies: of the batch, to and from devices.
         """
         if self._needs_nothing and not copies.has_devices:
-            return self._program.run(worker, indices, value, None)
+            return self._program.run(worker, indices, value, None, draws=draws)
         with copies.on(self._node.device):
-            memory, shared = self._memory(indices, made)
+            memory, shared = self._memory(indices, draws, made)
             given = value, memory, shared
             copies.keep(given)
-            value = self._program.run(worker, indices, value, memory, shared)
+            value = self._program.run(worker, indices, value, memory, shared, draws=draws)
             copies.arrived(given, value)
         return value
 
-    def _memory(self, indices: NDArray[np.int64], made: dict[SharedMemory, Any]) -> tuple[Any, Any]:
+    def _memory(
+        self,
+        indices: NDArray[np.int64],
+        draws: NDArray[np.int64] | None,
+        made: dict[SharedMemory, Any],
+    ) -> tuple[Any, Any]:
         """The program's own memory, and what it has in common with others."""
         node, program = self._node, self._node.program
         asked, is_new = program.shared, False
@@ -82,7 +89,7 @@ class BatchNode:
             raise_instead(error, f"{program.where} of {program.path}, for memory that it asks for")
             raise
         if is_new:
-            self._program.fill_shared(made[asked], indices)
+            self._program.fill_shared(made[asked], indices, draws)
         return memory, made[asked]
 
 
@@ -155,13 +162,14 @@ class SlotNode(ChunkNode):
     ) -> None:
         """Run the program for some slots; ``source`` and ``target`` begin with them."""
         indices = batch.indices[start:stop]
+        draws = None if batch.draws is None else batch.draws[start:stop]
         if source is None and batch.fetch is not None:
             source = batch.fetch.arena
         if not self._skips:
-            self._program.run(worker, indices, source, target)
+            self._program.run(worker, indices, source, target, draws=draws)
             return
         failed: dict[int, SampleError] = {}
-        self._program.run(worker, indices, source, target, None, failed)
+        self._program.run(worker, indices, source, target, None, failed, draws)
         for slot, error in failed.items():
             batch.skipped[start + slot] = bare(error)
 
@@ -229,7 +237,8 @@ class DecoderNode(ChunkNode):
     def run(self, worker: int, batch: Batch, start: int, stop: int, source: Any) -> None:
         """Decode a batch, samples that have failed elsewhere included."""
         with self._streams.begin_batch() as copies:
-            batch.values[self] = self._decoder.run(worker, batch.indices, None, {}, copies)
+            value = self._decoder.run(worker, batch.indices, batch.draws, None, {}, copies)
+            batch.values[self] = value
 
     def without_gaps(
         self, value: Any, slots: NDArray[np.int64], kept: Sequence[tuple[int, int]]

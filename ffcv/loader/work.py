@@ -23,6 +23,7 @@ class Batch:
 
     Attributes:
         indices: of its samples, by batch slot, ``(B,)`` int64.
+        draws: by what the draws of each sample are keyed, ``(B,)`` int64; ``None`` for its index.
         values: what it has become so far; whoever does the work decides about the keys.
         skipped: what was wrong with the samples that are to be left out of it, by slot.
         error: what went wrong when it began, or in the first of its chunks that failed.
@@ -32,6 +33,7 @@ class Batch:
 
     __slots__ = (
         "_failed_at",
+        "draws",
         "error",
         "fetch",
         "indices",
@@ -47,8 +49,9 @@ class Batch:
         indices: NDArray[np.int64],
         values: dict[Hashable, Any],
         error: BaseException | None = None,
+        draws: NDArray[np.int64] | None = None,
     ) -> None:
-        self.indices, self.values = indices, values
+        self.indices, self.draws, self.values = indices, draws, values
         self.skipped: dict[int, SampleError] = {}
         self.is_ready = True
         self.fetch: Fetch | None = None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ffcv.errors import PipelineError
-from ffcv.kernels.random import base_key
+from ffcv.kernels.random import base_key, sample_key
 from ffcv.pipeline.allocation_query import Allocation, AllocationQuery
 from ffcv.pipeline.attributes import flag
 from ffcv.pipeline.dtypes import dtype_name, is_half
@@ -202,13 +202,20 @@ class _BatchEpoch(EpochProgram):
         memory: Any,
         shared: Any = None,
         failed: dict[int, SampleError] | None = None,
+        draws: NDArray[np.int64] | None = None,
     ) -> Any:
         """Run the operation on a whole batch."""
-        return self.program.run(source, memory, shared, indices, self._key)
+        return self.program.run(source, memory, shared, indices, self._key_of(draws))
 
-    def fill_shared(self, shared: Any, indices: NDArray[np.int64]) -> None:
+    def fill_shared(
+        self, shared: Any, indices: NDArray[np.int64], draws: NDArray[np.int64] | None = None
+    ) -> None:
         """Give the shared memory of a batch its first content."""
-        self.program.fill_shared(shared, indices, self._key)
+        self.program.fill_shared(shared, indices, self._key_of(draws))
+
+    def _key_of(self, draws: NDArray[np.int64] | None) -> np.uint64:
+        """The key of a batch: operations draw by it and the indices, which may come again."""
+        return self._key if draws is None else np.uint64(sample_key(int(self._key), int(draws[0])))
 
 
 class BatchProgram(_BatchStageProgram):

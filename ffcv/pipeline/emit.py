@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 from ffcv.pipeline.graph import SampleStage, Step
 from ffcv.pipeline.kernel_arrays import sample_text
 from ffcv.pipeline.signature import KernelSignature
+from ffcv.pipeline.stage_code import StageArguments
 from ffcv.pipeline.state import State
 
 __all__ = [
@@ -159,7 +160,8 @@ def emit_stage(
         lines += reading.imports
     lines += imports
     lines += ["", "", *([decorator] if decorator else [])]
-    lines += ["def stage(start, stop, ids, source, target, bases, params, workspaces, scratch):"]
+    arguments = ", ".join(("start", "stop", *StageArguments._fields))
+    lines += [f"def stage({arguments}):"]
     body = _Body(stage, calls, reading)
     return "\n".join([*lines, *("    " + line if line else "" for line in body.lines()), ""])
 
@@ -226,7 +228,7 @@ class _Body:
             "record": "record",
             "data": "data",
             "params": f"params[{position}]",
-            "key": f"sample_key(bases[{position}], sample)",
+            "key": f"sample_key(bases[{position}], draws[slot])",
             "index": "sample",
             "workspace": f"workspaces[{position}]",
             "epilogue": "workspaces[0].epilogue",

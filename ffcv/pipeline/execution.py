@@ -74,6 +74,7 @@ class EpochProgram(ABC):
         memory: Any,
         shared: Any = None,
         failed: dict[int, SampleError] | None = None,
+        draws: NDArray[np.int64] | None = None,
     ) -> Any:
         """Work on a batch, or on some of its samples if the program takes chunks.
 
@@ -87,6 +88,8 @@ class EpochProgram(ABC):
             failed: where to note the samples that fail, by place in ``indices``, so that the others
                 are run all the same; what is in ``memory`` for them is undefined then. What works
                 on whole batches raises in any case.
+            draws: by what the draws of each sample are keyed, ``(n,)``, if not by its index: in an
+                epoch where a sample comes several times, it is not to look the same each time.
 
         Returns:
             What comes out; ``memory`` if the program takes chunks.
@@ -98,9 +101,9 @@ class EpochProgram(ABC):
         """
 
     def fill_shared(  # noqa: B027 - most programs have nothing in common
-        self, shared: Any, indices: NDArray[np.int64]
+        self, shared: Any, indices: NDArray[np.int64], draws: NDArray[np.int64] | None = None
     ) -> None:
-        """Give the shared memory of a batch its first content."""
+        """Give the shared memory of a batch its first content; see :meth:`run`."""
 
 
 class Program(ABC):

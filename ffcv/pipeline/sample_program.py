@@ -241,7 +241,7 @@ class SampleProgram(Program):
         bases = np.zeros(len(params), np.uint64)
         indices = np.zeros(1, np.int64)
         return StageArguments(
-            indices, source, target, bases, params, memory.workspaces, memory.scratch
+            indices, indices, source, target, bases, params, memory.workspaces, memory.scratch
         )
 
 
@@ -276,6 +276,7 @@ class _SampleEpoch(EpochProgram):
         memory: Any,
         shared: Any = None,
         failed: dict[int, SampleError] | None = None,
+        draws: NDArray[np.int64] | None = None,
     ) -> Any:
         """Make the samples one after the other.
 
@@ -287,12 +288,12 @@ class _SampleEpoch(EpochProgram):
         if program.source is not None:
             try:
                 program.source.prepare(indices)
-                source = self._fetched(indices, source)
+                source = self._fetched(indices, source, draws is not None)
             except (ChecksumError, DamagedFileError) as damage:
                 if failed is None:
                     raise
-                return self._run_what_is_there(worker, indices, memory, failed, damage)
-        arguments = self._arguments(own, indices, source, memory)
+                return self._run_what_is_there(worker, indices, memory, failed, draws, damage)
+        arguments = self._arguments(own, indices, draws, source, memory)
         slot, stop, assisted = 0, len(indices), -1
         while slot < stop:
             error: SampleError | None
@@ -300,10 +301,10 @@ class _SampleEpoch(EpochProgram):
                 slot, step, code = self._entry(worker, own, arguments)(slot, stop, *arguments)
             except BaseException as raised:
                 own = program.worker_memory(worker, anew=True)
-                arguments = self._arguments(own, indices, source, memory)
+                arguments = self._arguments(own, indices, draws, source, memory)
                 slot, error = self._raised(raised, slot, arguments, own, source)
                 own = program.worker_memory(worker, anew=True)
-                arguments = self._arguments(own, indices, source, memory)
+                arguments = self._arguments(own, indices, draws, source, memory)
             else:
                 if slot == stop:
                     break
@@ -330,8 +331,15 @@ class _SampleEpoch(EpochProgram):
             known = self._entries[worker] = own, self.code.entry(arguments)
         return known[1]
 
-    def _fetched(self, indices: NDArray[np.int64], arena: Arena | None) -> Arena | None:
+    def _fetched(
+        self, indices: NDArray[np.int64], arena: Arena | None, whole: bool
+    ) -> Arena | None:
         """Where the regions of some samples lie, fetched now if they have to be and were not.
+
+        Args:
+            indices: of the samples.
+            arena: where they lie, if they were fetched.
+            whole: whether to fetch more than the parts that are read when draws go by the index.
 
         Raises:
             BetonError: they cannot be read.
@@ -340,7 +348,8 @@ class _SampleEpoch(EpochProgram):
             return arena
         assert self.program.ahead_from is not None
         arena = Arena(self.program.ahead_from)
-        arena.fill(_places(self.byte_ranges(indices)))
+        program = self.program if whole else self
+        arena.fill(_places(program.byte_ranges(indices)))
         return arena
 
     def _fetch_rest(self, arena: Arena | None, sample: int) -> None:
@@ -354,6 +363,7 @@ class _SampleEpoch(EpochProgram):
         indices: NDArray[np.int64],
         memory: Any,
         failed: dict[int, SampleError],
+        draws: NDArray[np.int64] | None,
         damage: ChecksumError | DamagedFileError,
     ) -> Any:
         """Make the samples of a chunk one by one, without those that nobody knows where to find."""
@@ -362,13 +372,19 @@ class _SampleEpoch(EpochProgram):
             return memory
         for place in range(len(indices)):
             this, one = slice(place, place + 1), dict[int, SampleError]()
-            self.run(worker, indices[this], None, memory[this], None, one)
+            own = None if draws is None else draws[this]
+            self.run(worker, indices[this], None, memory[this], None, one, own)
             if one:
                 failed[place] = one[0]
         return memory
 
     def _arguments(
-        self, own: WorkerMemory, indices: NDArray[np.int64], source: Any, memory: Any
+        self,
+        own: WorkerMemory,
+        indices: NDArray[np.int64],
+        draws: NDArray[np.int64] | None,
+        source: Any,
+        memory: Any,
     ) -> StageArguments:
         """What the stage's function gets besides the slots."""
         stored = self.program.source
@@ -377,8 +393,9 @@ class _SampleEpoch(EpochProgram):
         else:
             source = batch_view(np.ascontiguousarray(source))
         target = self.program.target_view(memory)
+        draws = indices if draws is None else draws
         return StageArguments(
-            indices, source, target, self.bases, self.params, own.workspaces, own.scratch
+            indices, draws, source, target, self.bases, self.params, own.workspaces, own.scratch
         )
 
     def _raised(

@@ -30,6 +30,7 @@ class StageArguments(NamedTuple):
 
     Attributes:
         ids: sample indexes of the batch, ``(B,)``.
+        draws: by what each sample's draws are keyed, ``(B,)``.
         source: the batch that it starts from, or what it decodes from (see ``emit.Reading``).
         target: the batch that it makes.
         bases: for each step, what the keys of its samples are made of.
@@ -39,6 +40,7 @@ class StageArguments(NamedTuple):
     """
 
     ids: NDArray[np.int64]
+    draws: NDArray[np.int64]
     source: Any
     target: NDArray[Any]
     bases: NDArray[np.uint64]

@@ -113,6 +113,7 @@ class StageRun:
             params = asked_params(step.operation, step.name)
         self._arguments = StageArguments(
             ids,
+            ids,
             source,
             batch_bytes(batch, step.state) if writes_bytes(stage) else batch_view(batch),
             np.array([base_key(seed, epoch, step.operation_id)], np.uint64),

@@ -31,7 +31,7 @@ from ffcv.fields.decoders import (  # noqa: E402
     SimpleRGBImageDecoder,
 )
 from ffcv.kernels import random  # noqa: E402
-from ffcv.loader import Loader  # noqa: E402
+from ffcv.loader import Loader, Weighted, WithReplacement  # noqa: E402
 from ffcv.transforms import (  # noqa: E402
     Cutout,
     ImageMixup,
@@ -110,6 +110,8 @@ def orders() -> str:
             "order": "quasi_random",
             "order_kwargs": {"pages_at_once": 2, "order_groups": 3},
         },
+        "with replacement": {"order": WithReplacement},
+        "weighted": {"order": Weighted, "order_kwargs": {"weights": np.arange(20)}},
     }
     page = 1 << 21
     samples = [(i, bytes(page // 4 - 4096)) for i in range(20)]

@@ -89,7 +89,7 @@ def test_bits_are_those_of_kernels() -> None:
         assert drawn == [random.fork(key, position) for position in positions.tolist()]
 
 
-@given(st.integers(1, 2**32), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
+@given(st.integers(1, 2**62), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
 def test_numbers_below_a_limit_are_the_upper_half_of_a_product(
     limit: int, given: list[int]
 ) -> None:

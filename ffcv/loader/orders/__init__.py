@@ -10,17 +10,21 @@ from ffcv.loader.orders.base import (
 )
 from ffcv.loader.orders.making import ORDER_MAP, make_order
 from ffcv.loader.orders.quasi_random import QuasiRandom
+from ffcv.loader.orders.repeating import ClassBalanced, Weighted, WithReplacement
 from ffcv.loader.orders.simple import Random, Sequential
 
 __all__ = [
     "ORDER_MAP",
     "ORDER_TYPE",
+    "ClassBalanced",
     "OrderOption",
     "QuasiRandom",
     "Random",
     "Sequential",
     "SlotOrder",
     "TraversalOrder",
+    "Weighted",
+    "WithReplacement",
     "knows_slots",
     "make_order",
     "visits_all",

@@ -168,7 +168,13 @@ class SlotOrder(TraversalOrder):
         >>> with Loader("six.beton", 3, order=Backwards) as loader:
         ...     [batch.flatten().tolist() for (batch,) in loader]
         [[5, 4, 3], [2, 1, 0]]
+
+    Attributes:
+        repeats: whether a sample may come several times in an epoch. What operations draw for it
+            then follows from its slot and not from its index, so that it looks different each time.
     """
+
+    repeats: ClassVar[bool] = False
 
     @property
     def num_slots(self) -> int:

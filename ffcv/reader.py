@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field, description_problem, record_problem
+from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID, FieldDescriptor
 from ffcv.errors import (
     ArgumentError,
@@ -29,7 +30,7 @@ from ffcv.shards.dataset import ShardedFile
 from ffcv.shards.opening import open_dataset
 from ffcv.suggesting import did_you_mean
 
-__all__ = ["Reader"]
+__all__ = ["Reader", "opened"]
 
 _KEPT = 1 << 20
 """Bytes of records that a reader keeps when it is closed, also if nobody asked for them."""
@@ -85,7 +86,7 @@ class Reader:
         fname: Paths,
         custom_handlers: Mapping[str, type[Field]] = {},
     ) -> None:
-        self.file = open_dataset(fname, opener_of, _described)
+        self.file = opened(fname)
         try:
             self.file_name = self.file.path
             self.num_samples = self.file.header.num_samples
@@ -233,6 +234,20 @@ class Reader:
         if wrong is not None:
             raise PluginError(f"{where}: {kind.__qualname__}: {wrong}")
         return handler
+
+
+def opened(fname: Paths) -> BetonFile:
+    """A dataset as an open file, whether or not its fields are known here.
+
+    Args:
+        fname: as for :class:`Reader`.
+
+    Raises:
+        BetonError: the file cannot be used.
+        ArgumentError: files are no shards of one dataset.
+        PluginError: something is wrong with the storage that opens it.
+    """
+    return open_dataset(fname, opener_of, _described)
 
 
 def _described(descriptor: FieldDescriptor, entry: FieldManifest) -> str:

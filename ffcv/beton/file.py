@@ -21,7 +21,7 @@ from ffcv.beton.layout import record_dtype, records_start
 from ffcv.beton.opening import OpenFile
 from ffcv.beton.page_checks import PageChecks
 from ffcv.beton.regions import RegionTable, bounded
-from ffcv.beton.side_index import SideIndex, read_side_index
+from ffcv.beton.side_index import SideIndex, read_side_index, stored_side_indexes
 from ffcv.beton.source import SLACK, Source
 from ffcv.beton.tables import Table, Words, is_large, record_words, row_words
 from ffcv.errors import ArgumentError, BetonError, ChecksumError, DamagedFileError
@@ -140,6 +140,17 @@ class BetonFile:
     def data(self) -> NDArray[np.uint8]:
         """The whole file, ``(num_bytes,)`` uint8, mapped and read-only."""
         return self.opened.data
+
+    @property
+    def stored_nbytes(self) -> int:
+        """Bytes of all files."""
+        return self.num_bytes
+
+    @property
+    def side_index_nbytes(self) -> dict[str, dict[str, int]]:
+        """Bytes of side indexes: names of fields to kinds to sizes."""
+        stored = stored_side_indexes(self.extension).items()
+        return {name: {k: s.length for k, s in kinds.items()} for name, kinds in stored}
 
     @property
     def data_end(self) -> int:

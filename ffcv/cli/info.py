@@ -23,6 +23,8 @@ _SHOWN_METADATA = 2000
 def info(file: str) -> Report:
     """What a .beton file holds.
 
+    FILE may be a folder of shards, or a pattern in quotes.
+
     The exit status is 1 if something is wrong with it, such as a plugin that is missing.
     """
     with progress_bar(None, "records", delay=1) as progress:
@@ -35,6 +37,7 @@ def _lines(about: dict[str, Any]) -> Iterator[str | Line]:
     checksums = "yes" if about["checksums"] else "none: `ffcv verify` can check its structure only"
     rows = [
         ["file", about["path"]],
+        *([["files", f"{about['num_files']:,}"]] if about["num_files"] > 1 else []),
         ["size", readable_bytes(about["num_bytes"])],
         ["samples", f"{about['num_samples']:,}"],
         ["page size", readable_bytes(about["page_size"])],

@@ -13,11 +13,9 @@ from ffcv.beton.extension import FieldManifest
 from ffcv.beton.field import Field
 from ffcv.beton.file import BetonFile
 from ffcv.beton.layout import CUSTOM_TYPE_ID
-from ffcv.beton.side_index import stored_side_indexes
 from ffcv.errors import PluginError
 from ffcv.plugin import registry
-from ffcv.plugin.storages import opener_of
-from ffcv.reader import Reader
+from ffcv.reader import Reader, opened
 from ffcv.storage.guard import watching
 
 __all__ = ["summary"]
@@ -28,13 +26,13 @@ Progress = Callable[[int], None]
 
 
 def summary(path: str | os.PathLike[str], progress: Progress | None = None) -> dict[str, Any]:
-    """Describe a file.
+    """Describe a dataset, in one file or several.
 
-    A file whose fields need a plugin that is not installed is described as far as that goes;
+    One whose fields need a plugin that is not installed is described as far as that goes;
     ``"problem"`` says what is missing then, and is ``None`` otherwise.
 
     Args:
-        path: the file.
+        path: the file, or a folder or pattern of files.
         progress: called with the number of records that were looked at since the last call.
 
     Returns:
@@ -47,7 +45,7 @@ def summary(path: str | os.PathLike[str], progress: Progress | None = None) -> d
     try:
         reader = Reader(path)
     except PluginError as error:
-        with BetonFile(path, opener_of(path)) as file:
+        with opened(path) as file:
             return _about(file, None, str(error), progress)
     with reader, watching(reader.file.opened):
         return _about(reader.file, reader, None, progress)
@@ -59,7 +57,8 @@ def _about(
     header, extension = file.header, file.extension
     return {
         "path": file.path,
-        "num_bytes": file.num_bytes,
+        "num_files": file.num_files,
+        "num_bytes": file.stored_nbytes,
         "format_version": header.version,
         "num_samples": header.num_samples,
         "page_size": header.page_size,
@@ -74,7 +73,7 @@ def _about(
 
 def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Iterator[dict[str, Any]]:
     known = file.extension.fields if file.extension else None
-    indexes = stored_side_indexes(file.extension)
+    indexes = file.side_index_nbytes
     for position, descriptor in enumerate(file.descriptors):
         entry = known[position] if known else FieldManifest()
         field = reader.handlers[descriptor.name] if reader else None
@@ -86,9 +85,7 @@ def _fields(file: BetonFile, reader: Reader | None, progress: Progress) -> Itera
             "version": entry.version,
             "software": dict(entry.software),
             "class_names": list(entry.class_names) if entry.class_names is not None else None,
-            "side_indexes": {
-                kind: section.length for kind, section in indexes.get(descriptor.name, {}).items()
-            },
+            "side_indexes": indexes.get(descriptor.name, {}),
         }
         if reader is not None and field is not None:
             records = reader.metadata[f"f{position}"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ffcv.beton import verify as checking
@@ -11,8 +11,11 @@ from ffcv.cli.command import command
 from ffcv.cli.options import file_argument
 from ffcv.cli.report import Line, Report, bad, good
 from ffcv.cli.text import readable_bytes
+from ffcv.errors import ArgumentError, BetonError
 from ffcv.plugin.storages import opener_of
 from ffcv.progress import progress_bar
+from ffcv.reader import opened
+from ffcv.shards.opening import files_of
 
 __all__ = ["verify"]
 
@@ -24,12 +27,50 @@ _SHOWN_SAMPLES = 10
 def verify(file: str) -> Report:
     """Check every stored byte of a .beton file.
 
+    FILE may be a folder of shards, or a pattern in quotes.
+
     The exit status is 1 if it is damaged, or no .beton file.
     """
-    size = os.path.getsize(file) if os.path.isfile(file) else None
+    paths = files_of(file, opener_of)
+    size = sum(os.path.getsize(path) for path in paths if os.path.isfile(path)) or None
     with progress_bar(size, "B", delay=1) as progress:
-        report = checking.verify(file, progress, opener_of(file))
-    return Report(_plain(report), _lines(report), has_problems=not report.ok)
+        reports = [checking.verify(path, progress, opener_of(path)) for path in paths]
+    if paths == [file]:
+        return Report(_plain(reports[0]), _lines(reports[0]), has_problems=not reports[0].ok)
+    problem = _problem(file) if all(report.ok for report in reports) else None
+    ok = problem is None and all(report.ok for report in reports)
+    about = {"path": file, "ok": ok, "problem": problem, "files": list(map(_plain, reports))}
+    return Report(about, _lines_of_all(file, reports, problem), has_problems=not ok)
+
+
+def _problem(file: str) -> str | None:
+    """Why files, none of which is damaged, are no dataset together."""
+    try:
+        opened(file).close()
+    except (BetonError, ArgumentError) as error:
+        return str(error)
+    return None
+
+
+def _lines_of_all(
+    file: str, reports: Sequence[checking.Report], problem: str | None
+) -> Iterator[str | Line]:
+    """Those that are damaged, or how much is sound."""
+    damaged = [report for report in reports if not report.ok]
+    for report in damaged:
+        yield from _lines(report)
+    if problem is not None:
+        yield bad(problem)
+    if damaged or problem is not None:
+        yield bad(f"{file}: {len(damaged)} of {len(reports)} files are damaged")
+        return
+    samples = sum(report.num_samples for report in reports)
+    size = readable_bytes(sum(report.num_bytes for report in reports))
+    what = f"{len(reports):,} files, {samples:,} samples, {size}"
+    if all(report.has_checksums for report in reports):
+        yield good(f"{file}: ok ({what}, every checksum is right)")
+    else:
+        yield f"{file}: structure ok ({what}); some have no checksums of their data"
 
 
 def _plain(report: checking.Report) -> dict[str, Any]:

@@ -101,6 +101,22 @@ class ShardedFile(BetonFile):
         super().close()
         self._shards = None
 
+    @property
+    def stored_nbytes(self) -> int:
+        """Bytes of all files."""
+        return sum(entry.num_bytes for entry in self._layout.entries)
+
+    @property
+    def side_index_nbytes(self) -> dict[str, dict[str, int]]:
+        """Bytes of side indexes of all files: names of fields to kinds to sizes."""
+        found: dict[str, dict[str, int]] = {}
+        for entry in self._layout.entries:
+            for name, nbytes in entry.side_indexes.items():
+                kind, _, field = name.partition(".")
+                sizes = found.setdefault(field, {})
+                sizes[kind] = sizes.get(kind, 0) + nbytes
+        return found
+
     @lazy
     def largest_region(self) -> int:
         """Bytes of the largest region of all shards."""
@@ -298,7 +314,6 @@ def _joined(extension: Extension | None, layout: Layout) -> Extension | None:
     return replace(
         extension,
         start=layout.num_bytes,
-        num_pages=None,
         num_regions=int(layout.regions[-1]),
         sections={},
         largest_region=None,

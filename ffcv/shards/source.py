@@ -71,6 +71,15 @@ class ShardsSource(Source):
         self._problem: BetonError | None = None
 
     @property
+    def takes_parts(self) -> bool:  # type: ignore[override]
+        """Whether all storages take parts, by the first shard of each; plain files need nothing."""
+        firsts: dict[object, int] = {}
+        for shard, opener in enumerate(self._openers):
+            if isinstance(opener, functools.partial):
+                firsts.setdefault(opener.args, shard)
+        return bool(firsts) and all(self._source(shard).takes_parts for shard in firsts.values())
+
+    @property
     def data(self) -> NDArray[np.uint8]:
         """All addresses, ``(num_bytes,)`` uint8, read-only: zeros where no shard is mapped yet.
 

@@ -139,6 +139,23 @@ def test_two_outputs_of_one_image_have_what_both_need(write):
         assert batches(far, pipelines)[0] == batches(near, pipelines)[0]
 
 
+def test_shards_take_parts_if_their_storage_does(write):
+    near, far = write(IMAGES, photographs())
+    near_too, far_too = (path.with_stem("y") for path in (near, far))
+    near_too.write_bytes(near.read_bytes())
+    far_too.write_bytes(near.read_bytes())
+    crop = RandomResizedCropRGBImageDecoder(64, (0.08, 0.3))
+    pipelines = {"image": [crop], "label": None}
+    expected, _, _ = batches([near, near_too], pipelines)
+    whole = 6 * sum(len(image) for image, _ in photographs())  # two epochs of three far shards
+    for mixture in ([far, far_too], [near, far_too]):
+        got, _, plan = batches(mixture, pipelines)
+        assert got == expected
+        assert "only the parts that are needed" in plan
+    fetched = sum(size for _, size in sys.modules["far_plugin"].Far.fetched)
+    assert 0.2 * whole < fetched < 0.8 * whole
+
+
 def test_without_compiling_all_is_read(write):
     near, far = write(IMAGES, photographs()[:12])
     pipelines = {"image": [CenterCropRGBImageDecoder(32, 0.3)], "label": None}

@@ -7,6 +7,7 @@ from ffcv.loader.loader import Loader, MemoryBudget, OrderOption
 from ffcv.loader.metrics import LoaderMetrics
 from ffcv.loader.orders import (
     ClassBalanced,
+    Mixture,
     SlotOrder,
     TraversalOrder,
     Weighted,
@@ -22,6 +23,7 @@ __all__ = [
     "Loader",
     "LoaderMetrics",
     "MemoryBudget",
+    "Mixture",
     "OrderOption",
     "Skipped",
     "SlotOrder",

@@ -36,6 +36,7 @@ from ffcv.loader.filtering import check_condition, fulfilling
 from ffcv.loader.graph import Graph, Settings, build_graph
 from ffcv.loader.memory import MemoryBudget
 from ffcv.loader.metrics import LoaderMetrics
+from ffcv.loader.opening import order_of, reader_of
 from ffcv.loader.orders import ORDER_MAP as ORDER_MAP  # where FFCV 1.x had it
 from ffcv.loader.orders import (
     ORDER_TYPE,
@@ -43,7 +44,6 @@ from ffcv.loader.orders import (
     Sequential,
     TraversalOrder,
     knows_slots,
-    make_order,
     visits_all,
 )
 from ffcv.loader.passes import LoaderIterator
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
 
     from ffcv.beton.field import Field
     from ffcv.beton.source import Source
+    from ffcv.loader.orders import Mixture
 
 __all__ = ["Loader", "MemoryBudget", "OrderOption"]
 
@@ -106,8 +107,8 @@ class Loader:
 
     Args:
         fname: the file, several of them, as :class:`~ffcv.reader.Reader` takes them, or a reader:
-            the loader shares what that has open, and either may be
-            closed first.
+            the loader shares what that has open, and either may be closed first. Or a
+            :class:`~ffcv.loader.Mixture` of datasets.
         batch_size: samples per batch, at least 1.
         num_workers: worker threads; -1 for as many as this process may use cores.
         os_cache: whether samples are read through a memory map, so that the operating system
@@ -181,7 +182,7 @@ class Loader:
 
     def __init__(
         self,
-        fname: Paths | Reader,
+        fname: Paths | Reader | Mixture,
         batch_size: int,
         num_workers: int = -1,
         os_cache: bool = DEFAULT_OS_CACHE,
@@ -218,9 +219,9 @@ class Loader:
         self._position = Position()
         self.skipped = Skipped(0)
         self._is_closed = False
-        self.reader = _reader_of(fname, custom_fields)
+        self.reader = reader_of(fname, custom_fields)
         self.selection = selection_of(indices, self.reader.num_samples)
-        self._order = make_order(order, self, order_kwargs)
+        self._order = order_of(fname, custom_fields, order, self, order_kwargs)
         self._check_batches()
         budget = memory_budget
         self.memory_budget = None if budget is None else size_of("memory_budget", budget)
@@ -654,7 +655,3 @@ class Loader:
 
 def _closed_error(file_name: str) -> LoaderClosedError:
     return LoaderClosedError(f"the loader of {file_name} has been closed")
-
-
-def _reader_of(file: Any, custom_fields: Mapping[str, type[Field]]) -> Reader:
-    return copy.copy(file) if isinstance(file, Reader) else Reader(file, custom_fields)

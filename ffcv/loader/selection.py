@@ -11,7 +11,7 @@ from ffcv.forking import lazy
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Selection"]
+__all__ = ["Selection", "Stretch"]
 
 
 class Selection:
@@ -46,3 +46,32 @@ class Selection:
         if self.chosen is not None:
             return self.chosen
         return np.arange(self.num_samples, dtype=np.int64)
+
+
+class Stretch(Selection):
+    """Neighbouring samples.
+
+    Args:
+        start: index of the first sample.
+        stop: index of the last one + 1.
+
+    Example:
+        >>> Stretch(10, 15).at(np.array([0, 4])).tolist()
+        [10, 14]
+    """
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__(stop)
+        self._start = start
+
+    def __len__(self) -> int:
+        return self.num_samples - self._start
+
+    def at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Indices of the samples at some places of the stretch."""
+        return places + self._start
+
+    @lazy
+    def indices(self) -> NDArray[np.int64]:
+        """Indices of all of them, ``(N,)`` int64."""
+        return np.arange(self._start, self.num_samples, dtype=np.int64)

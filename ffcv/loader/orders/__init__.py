@@ -2,6 +2,7 @@
 
 from ffcv.loader.orders.base import (
     ORDER_TYPE,
+    OrderedLoader,
     OrderOption,
     SlotOrder,
     TraversalOrder,
@@ -9,6 +10,7 @@ from ffcv.loader.orders.base import (
     visits_all,
 )
 from ffcv.loader.orders.making import ORDER_MAP, make_order
+from ffcv.loader.orders.mixture import Mixture
 from ffcv.loader.orders.quasi_random import QuasiRandom
 from ffcv.loader.orders.repeating import ClassBalanced, Weighted, WithReplacement
 from ffcv.loader.orders.simple import Random, Sequential
@@ -17,7 +19,9 @@ __all__ = [
     "ORDER_MAP",
     "ORDER_TYPE",
     "ClassBalanced",
+    "Mixture",
     "OrderOption",
+    "OrderedLoader",
     "QuasiRandom",
     "Random",
     "Sequential",

@@ -119,7 +119,7 @@ class Source(Uncopyable, ABC):
         for offset, size in ranges:
             self.read_into(offset, memory[offset : offset + size])
 
-    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> bool:
         """Hear what will be read soon, that it may be brought nearer. It may take its time.
 
         Only of what can be mapped somebody says so; all else is fetched. By default nothing is done
@@ -127,7 +127,11 @@ class Source(Uncopyable, ABC):
 
         Args:
             ranges: offset and size of each range.
+
+        Returns:
+            Whether there seems to be nothing to bring; then it will hear less for a while.
         """
+        return True
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Read ``length`` bytes at a file offset; raises the same as :meth:`read_into`."""

@@ -14,7 +14,8 @@ from ffcv.loader.running import BatchNode, ChunkNode, DecoderNode, SharedNode, S
 from ffcv.loader.skipping import FinishedBatch, lost_step
 from ffcv.loader.work import Batch, Ready, Work
 from ffcv.pipeline.execution import BYTE_RANGE
-from ffcv.storage.read_ahead import Fetch, ReadAhead
+from ffcv.storage.fetch import Fetch
+from ffcv.storage.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.errors import SampleError
-    from ffcv.storage.read_ahead import Fetch
+    from ffcv.storage.fetch import Fetch
 
 __all__ = ["Batch", "Ready", "Work"]
 

@@ -91,9 +91,9 @@ class ProvidedSource(Source):
         else:
             self._tell("fetch", self.source.fetch, ranges, memory)
 
-    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> bool:
         """Tell it what will be read soon."""
-        self._call("expect", self.source.expect, ranges)
+        return bool(self._call("expect", self.source.expect, ranges))
 
     def close(self) -> None:
         """Close it at once."""

@@ -21,28 +21,27 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from ffcv.beton.source import Uncopyable
-from ffcv.errors import BetonError
 from ffcv.forking import in_forked_children
 from ffcv.storage.arena import Arena
+from ffcv.storage.fetch import Fetch, with_samples
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ffcv.beton.source import Source
 
-__all__ = ["THREADS", "Fetch", "ReadAhead", "Window", "merged"]
+__all__ = ["THREADS", "ReadAhead", "Window"]
 
 THREADS = 8
 """So many reads are on their way at a time at most, besides those that a storage makes of one."""
 
-_LEAST_RANGES = 8
-"""Fewer ranges than this are not divided between threads."""
+_FEW = 2
+"""So many batches ahead storage is told about, until it has something to bring."""
 
-_LONGEST = 4 << 20
-"""Bytes of the longest range that is fetched at once."""
+_MOST_SPARED = 15
+"""Batches about which it is not told at most, after one of which it had all."""
 
 _STOP: Any = object()
 
@@ -61,72 +60,6 @@ class Window(NamedTuple):
     batches: int = 16
     nbytes: int = 128 << 20
     least: int = 2
-
-
-class Fetch:
-    """What one batch reads, on its way or there.
-
-    Attributes:
-        indices: of its samples.
-        arena: where it lies, from when it began to come until it is given back.
-        error: why some of it could not be fetched.
-    """
-
-    __slots__ = (
-        "_failed_at", "_left", "_pieces", "_ranges", "arena", "error", "indices",
-        "is_left", "is_over", "is_planned", "nbytes", "notify",
-    )  # fmt: skip
-
-    def __init__(self, indices: NDArray[np.int64]) -> None:
-        self.indices = indices
-        self.arena: Arena | None = None
-        self.error: BaseException | None = None
-        self.nbytes = 0
-        self.is_planned = self.is_over = self.is_left = False
-        self.notify: Callable[[], None] | None = None
-        self._ranges: NDArray[Any] | None = None
-        self._pieces: list[NDArray[np.int64]] = []
-        self._left = self._failed_at = 0
-
-    def plan(self, ranges: NDArray[Any], threads: int) -> None:
-        """Note what is needed, and divide it between threads."""
-        places = merged(ranges)
-        self.nbytes = int(places[:, 1].sum())
-        self._ranges, self._pieces = ranges, _pieces(places, threads)
-        self._left = self._failed_at = len(self._pieces)
-
-    def tasks(self, source: Source) -> list[Callable[[], None]]:
-        """What there is to do; any thread may do each of them."""
-        get = source.expect if self.arena is None else self.arena.add
-        return [partial(self._get, get, number) for number in range(len(self._pieces))]
-
-    def _get(self, get: Callable[[list[tuple[int, int]]], None], number: int) -> None:
-        """Get a piece, unless one before it could not be had."""
-        if number > self._failed_at:
-            return
-        piece = self._pieces[number]
-        try:
-            get([(offset, size) for offset, size in piece.tolist()])
-        except BaseException as error:
-            if number < self._failed_at:  # in a race of two errors, either will do
-                self._failed_at, self.error = number, _with_samples(error, self._samples(piece))
-
-    def leave(self) -> None:
-        """Fetch nothing."""
-        self.is_left, self.nbytes = True, 0
-
-    def count_down(self) -> bool:
-        """Note that a task is done; says whether it was the last one. Under a lock."""
-        self._left -= 1
-        return self._left == 0
-
-    def _samples(self, piece: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Whose bytes are in a piece."""
-        assert self._ranges is not None
-        begins, ends = self._ranges["offset"], self._ranges["offset"] + self._ranges["nbytes"]
-        hit = (ends > piece[0, 0]) & (begins < piece[-1].sum())
-        found: NDArray[np.int64] = self.indices[np.isin(self.indices, self._ranges["sample"][hit])]
-        return found
 
 
 class ReadAhead(Uncopyable):
@@ -150,6 +83,8 @@ class ReadAhead(Uncopyable):
         is_fetched: bool = True,
     ) -> None:
         self._is_fetched = is_fetched
+        self._depth = window.batches if is_fetched else min(_FEW, window.batches)
+        self._spared = self._to_spare = 0
         self._source, self._ranges_of, self._window = source, ranges_of, window
         self._batches: Iterator[NDArray[np.int64]] | None = batches
         self._problem: Exception | None = None
@@ -171,7 +106,7 @@ class ReadAhead(Uncopyable):
         Raises:
             Exception: what was raised in the place of this batch's indices.
         """
-        while len(self._coming) <= self._window.batches and self._batches is not None:
+        while len(self._coming) <= self._depth and self._batches is not None:
             try:
                 indices = next(self._batches, None)
             except Exception as error:
@@ -240,6 +175,10 @@ class ReadAhead(Uncopyable):
 
     def _begin(self, indices: NDArray[np.int64]) -> Fetch:
         fetch = Fetch(indices)
+        if self._to_spare > 0:
+            self._to_spare -= 1
+            fetch.is_over = True
+            return fetch
         with self._lock:
             fetch.error, fetch.is_over = self._lost, self._lost is not None
             if not fetch.is_over:
@@ -269,7 +208,7 @@ class ReadAhead(Uncopyable):
         try:
             fetch.plan(self._ranges_of(fetch.indices), THREADS)
         except BaseException as error:
-            fetch.error = _with_samples(error, fetch.indices)
+            fetch.error = with_samples(error, fetch.indices)
         fetch.is_planned = True
         self._admit()
 
@@ -313,63 +252,23 @@ class ReadAhead(Uncopyable):
         if is_last:
             self._finish(fetch)
 
+    def _heed(self, fetch: Fetch) -> None:
+        """Tell storage less after it had nothing to bring, as this takes time, and else more."""
+        if fetch.was_near:
+            self._spared = min(2 * self._spared + 1, _MOST_SPARED)
+            self._to_spare = self._spared
+        else:
+            self._spared = self._to_spare = 0
+            self._depth = self._window.batches
+
     def _finish(self, fetch: Fetch) -> None:
+        if not self._is_fetched:
+            self._heed(fetch)
         with self._lock:
             fetch.is_over = True
             notify, fetch.notify = fetch.notify, None
         if notify is not None and not self._is_closed:
             notify()
-
-
-def merged(ranges: NDArray[Any]) -> NDArray[np.int64]:
-    """Ranges without what they have in common, those that touch as one.
-
-    Args:
-        ranges: rows with members ``offset`` and ``nbytes``, in any order.
-
-    Returns:
-        Offset and size of each, ``(n, 2)``, sorted; none is empty.
-
-    Example:
-        >>> members = [("offset", np.int64), ("nbytes", np.int64)]
-        >>> merged(np.array([(9, 2), (0, 4), (2, 3), (5, 1), (7, 0)], members)).tolist()
-        [[0, 6], [9, 2]]
-    """
-    ranges = ranges[ranges["nbytes"] > 0]
-    if not len(ranges):
-        return np.empty((0, 2), np.int64)
-    order = np.argsort(ranges["offset"], kind="stable")
-    begins = ranges["offset"][order]
-    ends = np.maximum.accumulate(begins + ranges["nbytes"][order])
-    is_first = np.concatenate([[True], begins[1:] > ends[:-1]])
-    is_last = np.append(is_first[1:], True)
-    return np.stack([begins[is_first], ends[is_last] - begins[is_first]], 1)
-
-
-def _pieces(places: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
-    """Divide offsets and sizes between threads."""
-    if not len(places):
-        return []
-    if (places[:, 1] > _LONGEST).any():
-        places = np.concatenate([_cut(*place) for place in places.tolist()])
-    count = max(len(places) // _LEAST_RANGES, int(places[:, 1].sum()) // _LONGEST, 1)
-    return np.array_split(places, min(count, threads, len(places)))
-
-
-def _cut(offset: int, size: int) -> NDArray[np.int64]:
-    begins = np.arange(offset, offset + size, _LONGEST)
-    ends = np.minimum(begins + _LONGEST, offset + size)
-    return np.stack([begins, ends - begins], 1)
-
-
-def _with_samples(error: BaseException, indices: NDArray[np.int64]) -> BaseException:
-    """The error with words about the samples that were to be read."""
-    if not isinstance(error, BetonError):
-        return error
-    some = ", ".join(map(str, indices[:5])) + (", …" if len(indices) > 5 else "")
-    told = type(error)(error.path, f"{error.problem}. It was to be read for samples {some}")
-    told.__cause__ = error
-    return told
 
 
 def _work(tasks: queue.SimpleQueue[Any], owner: weakref.ref[ReadAhead]) -> None:

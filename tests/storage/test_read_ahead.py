@@ -19,7 +19,8 @@ from ffcv.pipeline import PipelineSpec
 from ffcv.pipeline.execution import BYTE_RANGE
 from ffcv.plugin import registry
 from ffcv.storage import Source
-from ffcv.storage.read_ahead import ReadAhead, Window, merged
+from ffcv.storage.fetch import merged
+from ffcv.storage.read_ahead import ReadAhead, Window
 from ffcv.writer import DatasetWriter
 
 PAGE = 2 << 20
@@ -339,6 +340,7 @@ def test_the_system_is_told_what_to_expect_of_a_file(file, monkeypatch):
     def expect(self, ranges):
         expected.update(*(range(offset, offset + size) for offset, size in ranges))
         told(self, ranges)
+        return False  # as if it came from a disk
 
     monkeypatch.setattr(OpenFile, "expect", expect)
     options = {"num_workers": 2, "order": "random", "indices": range(0, 200, 2)}
@@ -354,6 +356,25 @@ def test_the_system_is_told_what_to_expect_of_a_file(file, monkeypatch):
         assert len(list(loader)) == 10
         assert "reads ahead" not in loader.explain()
     assert not expected
+
+
+def test_little_is_said_of_a_file_that_is_in_memory(tmp_path, monkeypatch):
+    """It would take longer than reading it."""
+    path, told, plain = tmp_path / "x.beton", [], OpenFile.expect
+    writer = DatasetWriter(path, {"blob": BytesField(), "n": IntField()}, num_workers=0)
+    writer.from_indexed_dataset([(blob(i), i) for i in range(1000)])
+
+    def expect(self, ranges):
+        told.append(plain(self, ranges))
+        return told[-1]
+
+    monkeypatch.setattr(OpenFile, "expect", expect)
+    with Loader(path, 2, num_workers=1, order="random", os_cache=False) as loader:
+        for batch in loader:
+            check(batch)
+    assert told
+    if all(told):  # by a system that can tell
+        assert len(told) < 500 // 4
 
 
 def test_a_file_may_be_expected_beyond_its_end(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,9 @@ __all__ = ["ShardedFile"]
 
 _MOST_OPEN = 64
 """Shards that are kept open, at most, because more of their tables may be needed soon."""
+
+_FEW_ROWS = 1 << 14
+"""Rows of a region table that are read along with records."""
 
 _MOST_BYTES = 64 << 20
 """Bytes of the tables of these."""
@@ -167,20 +170,31 @@ class ShardedFile(BetonFile):
         table = file.record_table(layout.itemsize, mapped=False)
         ends = np.array([[start], [stop]]) * layout.itemsize
         table.need(*ends)
+        self._need_rows_too(shard)
         records = table.content[int(ends[0, 0]) : int(ends[1, 0])].view(layout)
         moved = moved_records(
             records, self._fields, self._move(shard), lambda: _regions_of(file, start, stop)
         )
         return moved.view(np.uint8)
 
+    def _need_rows_too(self, shard: int) -> None:
+        """Read a small region table along with records, so that its file is opened once for both.
+
+        Damage shows when the rows are needed themselves.
+        """
+        if self._layout.entries[shard].num_regions <= _FEW_ROWS:
+            with suppress(ChecksumError, DamagedFileError):
+                self._row_table().parts.need_shards(np.array([shard]))
+
     def _make_region_table(self, mapped: bool) -> RegionTable:
-        table = self._once(
-            TABLE,
-            lambda: JoinedTable(
-                self.path, self._layout.regions, REGION_SIZE, self._reading(self._rows)
-            ),
+        samples, each = self._layout.samples, self._layout.regions_per_sample
+        return JoinedRegions(self._row_table(), samples, each)
+
+    def _row_table(self) -> JoinedTable:
+        read = self._reading(self._rows)
+        return self._once(
+            TABLE, lambda: JoinedTable(self.path, self._layout.regions, REGION_SIZE, read)
         )
-        return JoinedRegions(table, self._layout.samples, self._layout.regions_per_sample)
 
     def _rows(self, shard: int, start: int, stop: int) -> NDArray[np.uint8]:
         table = self._files.get(shard).region_table(mapped=False)

@@ -139,10 +139,12 @@ class ShardsSource(Source):
     def _map(self, shard: int, source: Source | None = None) -> None:
         if shard in self._mapped:
             return
-        if source is None:
-            self.file(shard)
-            return
         entry = self._layout.entries[shard]
+        if source is None:
+            source = self._openers[shard](entry.path)
+            if _stamp(source) != self._stamps[shard]:
+                self.file(shard)
+                return
         address = self._addresses.ctypes.data + int(self._layout.starts[shard])
         if entry.data_end > entry.data_start:
             _map_at(entry, address, source.fileno())

@@ -138,7 +138,7 @@ def _client(allow_http: bool = False) -> ClientConfig:
         "connect_timeout": "5s",
         "read_timeout": "15s",
         "timeout": "60s",
-        "pool_max_idle_per_host": "64",
+        "pool_max_idle_per_host": "128",
     }
 
 

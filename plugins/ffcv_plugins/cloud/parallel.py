@@ -5,14 +5,14 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ffcv.forking import in_forked_children, keep_across_forks
 
 __all__ = ["MOST_AT_ONCE", "for_each"]
 
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 64
 """Requests of all callers that are under way at once, but for one that each makes itself."""
 
 Item = TypeVar("Item")
@@ -45,16 +45,19 @@ def for_each(function: Callable[[Item], None], items: Sequence[Item]) -> None:
                 left.clear()
                 raise
 
-    helpers = min(len(items) - 1, MOST_AT_ONCE)
+    # Half as many threads as requests: to wake one takes processor time, and loaders have several
+    # fetches under way, which keep the pool busy together.
+    helpers = min(len(items) // 2, MOST_AT_ONCE)
     futures = [_pool().submit(work) for _ in range(helpers)]
     try:
         work()
     finally:
         # None may write into the caller's memory any more; those that have not begun need not.
         running = [future for future in futures if not future.cancel()]
-        wait(running)
-    for future in running:
-        future.result()
+        errors = [future.exception() for future in running]
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 def _pool() -> ThreadPoolExecutor:

@@ -34,8 +34,9 @@ _LOW_32, _32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 _ROUNDS = 8
 
-_SHUFFLED = 1024
-"""Up to this size, sorting random numbers costs little."""
+_SHUFFLED = 4096
+"""Up to this size, sorting random numbers costs little, and a network of so few pairs shows, in
+thousands of epochs, that it is one."""
 
 _TABULATED = 1 << 16
 """Halves up to this size have their round functions in tables."""
@@ -103,11 +104,12 @@ class KeyedPermutation:
     functions", 1988; for halves of two sizes and other additions, and for applying it again, Black
     and Rogaway, "Ciphers with arbitrary finite domains", 2002). An epoch however shows all
     elements. From six rounds on, no attack is known that needs no more than those (Patarin,
-    "Generic attacks on Feistel schemes", 2001), and eight leave a margin.
+    "Generic attacks on Feistel schemes", 2001), and eight leave a margin. What statistics show of
+    networks and of shuffled arrays stands in ``docs/orders.md``.
 
     Since the halves are so small, the round functions are tables, which take some kilobytes for a
     million places and 2 MB for a billion; above 2**32 places they are computed where they are
-    needed. Up to 1024 places, the permutation is that which sorts random numbers, so that with few
+    needed. Up to 4096 places, the permutation is that which sorts random numbers, so that with few
     places all permutations are equally frequent, odd ones too.
 
     Args:

@@ -15,7 +15,7 @@ from ffcv.kernels import random
 from ffcv.loader import permutation
 from ffcv.loader.permutation import KeyedPermutation, below, bits, order_key
 
-SIZES = st.integers(0, 3000) | st.sampled_from([4096, 4097, 65_535, 65_536, 100_003])
+SIZES = st.integers(0, 6000) | st.sampled_from([4095, 4097, 65_535, 65_536, 100_003])
 KEYS = st.integers(0, 2**128 - 1)
 
 
@@ -59,7 +59,7 @@ def test_functions_in_tables_are_those_that_are_computed(monkeypatch: pytest.Mon
     ("size", "first"),
     [
         (7, [1, 0, 6, 3]),
-        (1025, [165, 283, 156, 355]),
+        (4097, [3768, 2156, 2860, 3558]),
         (1_281_167, [519726, 1269102, 127223, 271038]),
         (10**9, [385015131, 435907535, 372117912, 75711714]),
         (2**62, [83314778087774081, 1693169083690283235, 45503005799269404, 4599482153927582645]),
@@ -122,7 +122,7 @@ def test_small_permutations_are_equally_frequent(size: int) -> None:
     assert abs(chi_square - degrees) < 4 * math.sqrt(2 * degrees)
 
 
-@pytest.mark.parametrize("size", [1025, 3000, 50_000])
+@pytest.mark.parametrize("size", [3000, 4097, 50_000])
 def test_neither_places_nor_neighbours_tell_what_comes(size: int) -> None:
     """Scores that have mean 0 and variance 1, of permutations of a few consecutive epochs."""
     places, before, scores = np.arange(size), None, []

@@ -9,6 +9,7 @@ from typing import Any
 
 from ffcv.beton.file import BetonFile
 from ffcv.beton.opening import OpenFile
+from ffcv.beton.urls import redacted
 from ffcv.errors import ArgumentError, ChangedFileError, MissingFileError
 from ffcv.shards.dataset import ShardedFile
 from ffcv.shards.entry import Entry
@@ -54,9 +55,9 @@ def files_of(given: Any, opener: Opener) -> list[str]:
 def _name(given: Any, places: Sequence[Place]) -> str:
     """What to call a dataset in messages."""
     if isinstance(given, str | os.PathLike):
-        return os.fsdecode(given)
+        return redacted(os.fsdecode(given))
     more = len(places) - 1
-    return places[0].path + (f" and {more} more file{'s' * (more > 1)}" if more else "")
+    return redacted(places[0].path) + (f" and {more} more file{'s' * (more > 1)}" if more else "")
 
 
 def _absolute(place: Place) -> Place:

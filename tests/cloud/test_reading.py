@@ -225,6 +225,18 @@ def test_secrets_of_a_url_reach_the_server_and_nobody_else(served: Served, url: 
     assert b"SECRET" not in sent
 
 
+def test_secrets_of_several_urls(served: Served, dataset: bytes) -> None:
+    served.objects = {f"/list/{n}.beton": dataset for n in range(2)}
+    server = served.url.replace("://", "://ann:SECRET@")
+    urls = [f"{server}/list/{n}.beton?SECRET" for n in range(2)]
+    with Loader(urls, 16, num_workers=1) as loader:
+        next(iter(loader))
+        shown = [loader.explain(), repr(loader.reader), loader.fname, repr(loader.state_dict())]
+        assert "SECRET" not in "".join(shown)
+        assert b"SECRET" not in pickle.dumps(loader)
+    assert {target.partition("?")[2] for _, target, _ in served.requests} == {"SECRET"}
+
+
 def test_readers_are_sent_to_other_processes(url: str, dataset: bytes, tmp_path: Path) -> None:
     with Reader(url) as reader:
         (tmp_path / "reader").write_bytes(pickle.dumps(reader))

@@ -18,6 +18,10 @@ __all__ = ["LOGIN", "set_store", "store_of"]
 
 _given: dict[str, ObjectStore] = {}
 
+_with_secrets: dict[str, str] = {}
+"""URLs with secrets by how they are shown, for who opens one of them again in this process, as a
+dataset of many files does."""
+
 LOGIN = (
     "credentials come from the environment (AWS_ACCESS_KEY_ID, GOOGLE_APPLICATION_CREDENTIALS, "
     "AZURE_STORAGE_ACCOUNT_NAME and the like; AWS_SKIP_SIGNATURE=true for public buckets) or by "
@@ -64,6 +68,9 @@ def store_of(url: str) -> tuple[ObjectStore, str]:
         BetonError: the store refuses it.
     """
     shown = redacted(url)
+    if shown != url and url.lower().startswith("http"):  # in others it is refused below
+        _with_secrets[shown] = url
+    url = _with_secrets.get(shown, url)
     for prefix in sorted(_given, key=len, reverse=True):
         if url.startswith(prefix):
             return _given[prefix], _named(shown, url[len(prefix) :].lstrip("/"))

@@ -355,7 +355,7 @@ class BetonFile:
 
     def page_checks(self) -> PageChecks:
         """What checks pages when they are first read; raises as :class:`PageChecks` does."""
-        return PageChecks(self, self.opened, 0, lambda: self)
+        return PageChecks(self, self.opened.read_into, lambda: self)
 
     def block_checksums(self, name: str) -> BlockChecksums | None:
         """The checksums that the file has of the blocks of a table.

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.beton.file import BetonFile
-    from ffcv.beton.source import Source
 
 __all__ = ["PageChecks"]
 
@@ -30,8 +29,7 @@ class PageChecks:
 
     Args:
         file: the file.
-        source: where its bytes come from.
-        base: at which offset of the source the file begins.
+        read_into: ``read_into(offset, buffer)`` reads bytes of it.
         again: gives the file again, if something is wrong with it.
 
     Attributes:
@@ -43,7 +41,10 @@ class PageChecks:
     """
 
     def __init__(
-        self, file: BetonFile, source: Source, base: int, again: Callable[[], BetonFile]
+        self,
+        file: BetonFile,
+        read_into: Callable[[int, NDArray[np.uint8]], None],
+        again: Callable[[], BetonFile],
     ) -> None:
         content, extension, header = file.section(PAGES_SECTION), file.extension, file.header
         if content is None or extension is None:
@@ -51,11 +52,11 @@ class PageChecks:
                 f"verify='first_read': {file.path} has no checksums of its pages, as files of FFCV "
                 "1.x have none; write it again with ffcv.DatasetWriter, or leave verify= away"
             )
-        self._path, self._source, self._base, self._again = file.path, source, base, again
+        self._path, self._read_into, self._again = file.path, read_into, again
         self._checksums = np.frombuffer(content.tobytes(), "<u8")
         self._size = header.page_size
         records_end = records_start(header.num_fields) + header.num_samples * extension.record_size
-        self._start = base + data_start(records_end, self._size)
+        self._start = data_start(records_end, self._size)
         self._found = np.full(len(self._checksums), _UNKNOWN, np.int8)
         self.is_complete = not len(self._found)
 
@@ -63,7 +64,7 @@ class PageChecks:
         """Make sure that pages are what was written; each is read as a whole, once.
 
         Args:
-            offsets: where regions begin, in the source.
+            offsets: where regions begin in the file.
             sizes: bytes of each, more than 0.
 
         Raises:
@@ -87,12 +88,12 @@ class PageChecks:
         buffer = np.empty(min(_PIECE, self._size), np.uint8)
         for done in range(0, self._size, len(buffer)):
             piece = buffer[: self._size - done]
-            self._source.read_into(start + done, piece)
+            self._read_into(start + done, piece)
             digest.update(piece.data)
         return digest.intdigest() == int(self._checksums[page])
 
     def _damage(self, page: int) -> ChecksumError:
-        start = self._start - self._base + page * self._size
+        start = self._start + page * self._size
         end, samples = start + self._size, list[int]()
         try:
             file = self._again()

@@ -37,11 +37,11 @@ __all__ = ["ShardedFile"]
 _MOST_OPEN = 64
 """Shards that are kept open, at most, because more of their tables may be needed soon."""
 
-_FEW_ROWS = 1 << 14
-"""Rows of a region table that are read along with records."""
-
 _MOST_BYTES = 64 << 20
 """Bytes of the tables of these."""
+
+_FEW_ROWS = 1 << 14
+"""Rows of a region table that are read along with records."""
 
 
 class ShardedFile(BetonFile):
@@ -224,7 +224,7 @@ class ShardedFile(BetonFile):
 
     def page_checks(self) -> PageChecks:
         """What checks pages of the shards when they are first read."""
-        return JoinedPages(self._layout, self.opened, self._files.get)
+        return JoinedPages(self._layout, self._files.source, self._files.get)
 
     def _once(self, name: str, make: Callable[[], JoinedTable]) -> JoinedTable:
         known = self._tables.get(name)
@@ -292,7 +292,7 @@ class _Opened:
     """The shards that were used last, open."""
 
     def __init__(self, source: ShardsSource) -> None:
-        self._source, self._lock = source, keep_across_forks(threading.Lock())
+        self.source, self._lock = source, keep_across_forks(threading.Lock())
         self._files: OrderedDict[int, BetonFile] = OrderedDict()
         self._nbytes = 0
 
@@ -303,7 +303,7 @@ class _Opened:
             if file is not None:
                 self._files.move_to_end(shard)
                 return file
-        file = self._source.file(shard)
+        file = self.source.file(shard)
         with self._lock:
             if self._files.setdefault(shard, file) is file:
                 self._nbytes += self._size(file)

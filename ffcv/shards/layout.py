@@ -72,8 +72,12 @@ class Layout:
         shard = int(np.searchsorted(self.samples[:-1], sample, side="right")) - 1
         return shard, sample - int(self.samples[shard])
 
+    def shards_at(self, offsets: NDArray[np.int64]) -> NDArray[np.intp]:
+        """The shards in whose data some bytes lie."""
+        return np.searchsorted(self.starts, offsets, side="right") - 1
+
     def shard_at(self, offset: int) -> int:
-        """The shard of a byte."""
+        """The shard in whose data a byte lies."""
         return int(np.searchsorted(self.starts, offset, side="right")) - 1
 
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.beton.file import BetonFile
-    from ffcv.beton.source import Source
     from ffcv.shards.layout import Layout
+    from ffcv.shards.source import ShardsSource
 
 __all__ = ["JoinedPages"]
 
@@ -32,7 +32,9 @@ class JoinedPages(PageChecks):
         ArgumentError: the first shard has no checksums of its pages.
     """
 
-    def __init__(self, layout: Layout, source: Source, shard: Callable[[int], BetonFile]) -> None:
+    def __init__(
+        self, layout: Layout, source: ShardsSource, shard: Callable[[int], BetonFile]
+    ) -> None:
         self._layout, self._source, self._shard = layout, source, shard
         self._parts: dict[int, PageChecks] = {}
         self.is_complete = False
@@ -40,15 +42,15 @@ class JoinedPages(PageChecks):
 
     def need(self, offsets: NDArray[np.int64], sizes: NDArray[np.int64]) -> None:
         """Make sure that pages are what was written; raises as for one file."""
-        shards = np.searchsorted(self._layout.bases, offsets, side="right") - 1
+        shards = self._layout.shards_at(offsets)
         for shard in np.unique(shards).tolist():
             here, part = shards == shard, self._part(shard)
             if not part.is_complete:
-                part.need(offsets[here], sizes[here])
+                part.need(offsets[here] - self._layout.bases[shard], sizes[here])
 
     def _part(self, shard: int) -> PageChecks:
         known = self._parts.get(shard)
         if known is None:
-            again, base = partial(self._shard, shard), int(self._layout.bases[shard])
-            known = self._parts[shard] = PageChecks(again(), self._source, base, again)
+            again, read_into = partial(self._shard, shard), partial(self._source.read_shard, shard)
+            known = self._parts[shard] = PageChecks(again(), read_into, again)
         return known

@@ -155,6 +155,10 @@ class ShardsSource(Source):
         shard = self._layout.shard_at(offset)
         self._source(shard).read_into(offset - int(self._layout.bases[shard]), buffer)
 
+    def read_shard(self, shard: int, offset: int, buffer: NDArray[np.uint8]) -> None:
+        """Fill all of ``buffer`` from an offset of a shard's file on, whatever lies there."""
+        self._source(shard).read_into(offset, buffer)
+
     def fetch(self, ranges: Iterable[tuple[int, int]], memory: NDArray[np.uint8]) -> None:
         """Get ranges, each within one shard; those of a shard together."""
         parts: dict[int, list[tuple[int, int]]] = {}

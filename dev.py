@@ -10,6 +10,8 @@
                                  blocks for type checkers in ffcv.fields and ffcv.transforms
     python3 dev.py docs          build the documentation into site/
     python3 dev.py bench NAME    run benchmarks/NAME.py
+    python3 dev.py gpu           run GPU tests and benchmarks with the torch of this Python, without
+                                 a network; --prepare downloads what else they need, ahead
     python3 dev.py fuzz          attack the JPEG decoder with damaged and crafted input
     python3 dev.py versions      run tests on every interpreter of this machine
     python3 dev.py arm64         run tests on 64-bit ARM, emulated
@@ -53,6 +55,7 @@ PROGRAMS = {
     ],
     "docs": [["mkdocs", "build", "--strict", REST]],
     "bench": [["python", REST]],
+    "gpu": [["python", "benchmarks/gpu", REST]],
     "fuzz": [["python", "tests/images/support/jpeg_fuzz.py", REST]],
     "versions": [["python", "tests/platforms/versions.py", REST]],
     "arm64": [["python", "tests/platforms/arm64.py", REST]],
@@ -73,6 +76,9 @@ def main(arguments: list[str]) -> int:
         return 2
     command, rest = arguments[0], arguments[1:]
     lines = programs(command, rest)
+    if command == "gpu" and "--prepare" not in rest and has("torch"):
+        # A machine without network, whose torch fits its devices: nothing is installed there.
+        return run([sys.executable, *lines[0][1:]])
     try:
         prepare("demo" if command in LIGHT else "dev")
         return max([run(program) for program in lines])

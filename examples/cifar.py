@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -131,8 +132,12 @@ def make_network(width: int = 16) -> nn.Module:
 
 def train(
     network: nn.Module, loader: Loader, epochs: int, peak: float, device: torch.device
-) -> None:
-    """Train with one cycle of the learning rate, in mixed precision on a GPU."""
+) -> Iterator[float]:
+    """Train with one cycle of the learning rate, in mixed precision on a GPU.
+
+    Yields:
+        The mean loss of each epoch, when it is over.
+    """
     optimizer = torch.optim.SGD(network.parameters(), peak, momentum=0.9, weight_decay=5e-4)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, peak, epochs=epochs, steps_per_epoch=len(loader)
@@ -140,7 +145,8 @@ def train(
     on_gpu = device.type == "cuda"
     scaler = torch.amp.GradScaler(device.type, enabled=on_gpu)
     criterion = nn.CrossEntropyLoss(label_smoothing=0.1)
-    for epoch in range(epochs):
+    for _ in range(epochs):
+        network.train()
         total = torch.zeros((), device=device)
         for images, labels in loader:
             optimizer.zero_grad(set_to_none=True)
@@ -151,7 +157,7 @@ def train(
             scaler.update()
             scheduler.step()
             total += loss.detach()
-        print(f"epoch {epoch}: loss {total.item() / len(loader):.4f}", flush=True)
+        yield total.item() / len(loader)
 
 
 @torch.no_grad()
@@ -192,9 +198,11 @@ def main() -> None:
             paths, arguments.batch_size, arguments.num_workers, arguments.seed, arguments.device
         )
         network = make_network().to(arguments.device, memory_format=torch.channels_last)
-        train(
+        losses = train(
             network, loaders["train"], arguments.epochs, arguments.learning_rate, arguments.device
         )
+        for epoch, loss in enumerate(losses):
+            print(f"epoch {epoch}: loss {loss:.4f}", flush=True)
         correct, count = evaluate(network, loaders["test"], arguments.device)
         print(f"accuracy {correct / count:.4f} of {count}")
 

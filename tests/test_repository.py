@@ -111,7 +111,7 @@ def _dev(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 def test_developer_script_explains_itself() -> None:
     shown, unknown = _dev(), _dev("dance")
     assert (shown.returncode, unknown.returncode) == (0, 2)
-    checks = "test", "format", "lint", "names", "api", "docs", "fuzz", "versions", "arm64"
+    checks = "test", "format", "lint", "names", "api", "docs", "fuzz", "versions", "arm64", "gpu"
     for command in ("demo", "bench", *checks):
         assert f"dev.py {command}" in shown.stdout
         assert f"dev.py {command}" in unknown.stdout

@@ -16,6 +16,8 @@ from collections import deque
 import numpy as np
 import torch
 
+from ffcv.loader.device_copies import StreamPool
+from ffcv.loader.memory import BufferPool, _Lease
 from ffcv.pipeline import Operation, State
 
 
@@ -214,6 +216,19 @@ class Cuda:
         target = np.full(tensor.memory.shape, -1, tensor.memory.dtype)
         self.kernel(lambda values: np.copyto(target, values), tensor)
         return target
+
+
+def simulate(monkeypatch, seed=None):
+    """Put a simulation in the place of ``torch.cuda``; memory is never page-locked."""
+    cuda = Cuda(seed)
+    monkeypatch.setattr(StreamPool, "cuda", cuda)
+
+    def reusable(pool):
+        # Torch's allocator knows of copies under way; this one gives memory away at once.
+        return np.asarray(_Lease(pool._buffer(), pool._free))
+
+    monkeypatch.setattr(BufferPool, "_pinned_buffer", reusable)
+    return cuda
 
 
 class Step(Operation):

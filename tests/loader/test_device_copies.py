@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import threading
 from pathlib import Path
@@ -10,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from loader_support import NUM_SAMPLES, run_python, wait_until
-from simulated_cuda import Cuda, DeviceTensor, Step
+from simulated_cuda import DeviceTensor, Step, simulate
 
 from ffcv.fields.decoders import IntDecoder
 from ffcv.loader import Loader, OrderOption, device_copies
 from ffcv.loader.device_copies import StreamPool, cuda_device
-from ffcv.loader.memory import BufferPool, _Lease
+from ffcv.loader.memory import BufferPool
 from ffcv.pipeline import AllocationQuery, Operation, State
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.transforms import ToTensor
@@ -30,17 +31,7 @@ SEEDS = [None, 0, 1, 2, 3]
 def simulated(monkeypatch):
     """``simulated(seed)`` puts a simulation in the place of ``torch.cuda``."""
 
-    def start(seed=None):
-        cuda = Cuda(seed)
-        monkeypatch.setattr(StreamPool, "cuda", cuda)
-        return cuda
-
-    def reusable(pool):
-        # Torch's allocator knows of copies under way; this one gives memory away at once.
-        return np.asarray(_Lease(pool._buffer(), pool._free))
-
-    monkeypatch.setattr(BufferPool, "_pinned_buffer", reusable)
-    yield start
+    yield functools.partial(simulate, monkeypatch)
     assert wait_until(lambda: not device_copies._under_way)
 
 

@@ -13,6 +13,7 @@ from ffcv.loader.orders import (
     Weighted,
     WithReplacement,
 )
+from ffcv.loader.profiling import Pace, Part, Profile
 from ffcv.loader.skipping import Skipped
 
 if not TYPE_CHECKING:
@@ -25,6 +26,9 @@ __all__ = [
     "MemoryBudget",
     "Mixture",
     "OrderOption",
+    "Pace",
+    "Part",
+    "Profile",
     "Skipped",
     "SlotOrder",
     "TraversalOrder",

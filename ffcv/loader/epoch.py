@@ -71,7 +71,7 @@ class Epoch(Work):
         self.needs_whole_batches = any(
             node.parent is None and not node.program.takes_chunks for node in graph.nodes
         )
-        programs = {node: node.program.begin_epoch(seed, epoch) for node in graph.nodes}
+        programs = graph.begin_epoch(seed, epoch)
         self._needs_data = graph.is_fetched
         self._read_ahead = _reading_ahead(graph, programs, batches, watch)
         heads = self._heads(graph, programs)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ffcv.errors import SampleError
+    from ffcv.loader.recording import Recorder
     from ffcv.pipeline.state import State
 
 __all__ = ["Graph", "Node", "Settings", "build_graph"]
@@ -139,10 +140,12 @@ class Graph:
 
     Attributes:
         reach: how far ahead passes work.
+        recorder: notes what programs do, in passes that are profiled.
     """
 
     def __init__(self, branches: Sequence[tuple[Node, ...]]) -> None:
         self.branches, self.reach = branches, Reach()
+        self.recorder: Recorder | None = None
         for nodes in branches:
             for later, earlier in itertools.pairwise(reversed(nodes)):
                 if earlier.device is None:
@@ -162,6 +165,14 @@ class Graph:
     def is_fetched(self) -> bool:
         """Whether data of batches is fetched before they are made."""
         return any(node.program.is_fetched for node in self.nodes)
+
+    def begin_epoch(self, seed: int, epoch: int) -> dict[Node, EpochProgram]:
+        """Bind the parameters and keys of an epoch to all programs."""
+        programs = {node: node.program.begin_epoch(seed, epoch) for node in self.nodes}
+        recorder = self.recorder
+        if recorder is None:
+            return programs
+        return {node: recorder.program(node, program) for node, program in programs.items()}
 
     def prepare(self) -> None:
         """Compile everything, or load it from the cache."""

@@ -48,7 +48,9 @@ from ffcv.loader.orders import (
 )
 from ffcv.loader.passes import LoaderIterator
 from ffcv.loader.planning import Planner
+from ffcv.loader.profiling import Profile, profile
 from ffcv.loader.reach import Reach, data_of, memory_of, reach_within
+from ffcv.loader.recording import Recorder
 from ffcv.loader.sharing import share
 from ffcv.loader.sizes import size_of
 from ffcv.loader.skipping import Skipped
@@ -179,6 +181,7 @@ class Loader:
 
     batch_size, batches_ahead = WholeNumber(1), WholeNumber(1)
     drop_last, recompile = Flag(), Flag()
+    _recorder: Recorder | None = None
 
     def __init__(
         self,
@@ -595,6 +598,39 @@ class Loader:
         """
         return self._engine.metrics()
 
+    def profile(self, batches: int = 50, *, step: Callable[..., object] | None = None) -> Profile:
+        """Measure where the time goes, who is the bottleneck, and what to change.
+
+        It has passes of its own, by a copy: this loader's epochs and state stay as they are, also
+        while it is in use, though what else the machine does is measured with it.
+
+        Args:
+            batches: how many to measure, at least 1; of several epochs if one has fewer.
+            step: what the training loop does, called as ``step(*batch)``. It is run on so many
+                batches, and as often again on one and the same batch, which says what training
+                could take if batches were free. If it changes a model, do with a copy. What it
+                leaves to a GPU counts only if it waits for that, as ``loss.item()`` does.
+
+        Raises:
+            ArgumentError: ``batches`` is no whole number from 1 on.
+            BetonError, Exception: what a pass, or the step, raises.
+
+        Example:
+            >>> from ffcv import DatasetWriter
+            >>> from ffcv.fields import IntField
+            >>> DatasetWriter("ten.beton", {"n": IntField()}).from_indexed_dataset(range(10))
+            >>> profile = Loader("ten.beton", batch_size=2).profile(batches=20)
+            >>> profile.alone.samples_per_second > 0
+            True
+            >>> profile.save("trace.json")
+        """
+        if self._is_closed:
+            raise _closed_error(self.reader.file_name)
+        at_least("batches", batches, 1)
+        recorder = Recorder()
+        with Loader._copied(self, _recorder=recorder) as copied:
+            return profile(copied, recorder, batches, step)
+
     def close(self) -> None:
         """Stop the threads and end all passes. Closing again does nothing."""
         if self._is_closed:
@@ -622,6 +658,7 @@ class Loader:
         with watching(self.reader.file.opened):
             graph = build_graph(share(self._planner.plan()), self._planner.source, settings)
             graph.reach = self._reach(graph)
+        graph.recorder = self._recorder
         return graph
 
     def _reach(self, graph: Graph) -> Reach:

@@ -186,6 +186,11 @@ class ShardsSource(Source):
                 self._open.popitem(last=False)
         return source
 
+    def describe(self) -> str | None:
+        """How the first shard is read, for which it is opened; ``None`` if all are files."""
+        words = None if self.can_map else self._source(0).describe()
+        return words and f"{words}; {len(self._openers) - 1} more like it"
+
     def spoil(self) -> None:
         """Note that a page of a map could not be read: look which shard has shrunk."""
         for shard in tuple(self._touched):

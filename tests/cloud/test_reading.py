@@ -233,6 +233,7 @@ def test_secrets_of_several_urls(served: Served, dataset: bytes) -> None:
         next(iter(loader))
         shown = [loader.explain(), repr(loader.reader), loader.fname, repr(loader.state_dict())]
         assert "SECRET" not in "".join(shown)
+        assert "whose checksums nobody can look at; 1 more like it" in shown[0]
         assert b"SECRET" not in pickle.dumps(loader)
     assert {target.partition("?")[2] for _, target, _ in served.requests} == {"SECRET"}
 

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
         RandomResizedCropRGBImageDecoder,
         SimpleRGBImageDecoder,
     )
-    from ffcv_plugins.scalars.decoders import FloatDecoder, IntDecoder
+    from ffcv_plugins.scalars.decoders import FloatDecoder, IndexDecoder, IntDecoder
 
     __all__ = [
         "BytesDecoder",
         "CenterCropRGBImageDecoder",
         "FloatDecoder",
+        "IndexDecoder",
         "IntDecoder",
         "NDArrayDecoder",
         "RandomResizedCropRGBImageDecoder",

@@ -46,6 +46,7 @@ from ffcv.loader.orders import (
     knows_slots,
     visits_all,
 )
+from ffcv.loader.outputs import with_index
 from ffcv.loader.passes import LoaderIterator
 from ffcv.loader.planning import Planner
 from ffcv.loader.profiling import Profile, profile
@@ -148,7 +149,6 @@ class Loader:
             processes. ``"pad"`` begins the epoch's order again until all have equally many,
             ``"drop"`` leaves them out, ``"uneven"`` lets each sample come exactly once, as an
             evaluation needs it: some processes have one more than others, perhaps a batch more.
-
         memory_budget: how much memory the loader may take, in bytes or as ``"2GB"``: for batches,
             scratch, tables and fetched data, with 110 MB for compiled code and libraries. First it
             fetches less data ahead, then it prepares fewer batches. Samples are not mapped then, as
@@ -158,6 +158,8 @@ class Loader:
             it is first read, for which the whole page is read. Damage is a ``ChecksumError`` that
             names page and samples, or these are left out by ``on_error="skip"``. Tables are checked
             in any case.
+        index: whether there is one more output, the last: ``index``, the indices of the samples,
+            ``(B,)`` int64.
 
     Attributes:
         skipped: what the latest pass has left out so far: ``len`` says how many samples,
@@ -207,6 +209,7 @@ class Loader:
         tail: Tail = "pad",
         memory_budget: int | str | None = None,
         verify: Literal["first_read"] | None = None,
+        index: bool = False,
     ) -> None:
         # Neither a reader, which a copy has of its own, nor a URL with a password in it is kept.
         self._args = {k: v for k, v in locals().items() if k not in ("self", "fname")}
@@ -229,6 +232,8 @@ class Loader:
         budget = memory_budget
         self.memory_budget = None if budget is None else size_of("memory_budget", budget)
         self._os_cache = flag("os_cache", os_cache) and self.memory_budget is None
+        if flag("index", index):
+            pipelines = with_index(self.fname, self.reader.handlers, pipelines)
         self._planner = Planner(self.reader, pipelines, self._os_cache, verifies(verify))
         self._begin()
 

@@ -12,9 +12,10 @@ from ffcv.pipeline.function import PythonFunction
 from ffcv.pipeline.operation import Operation
 from ffcv.pipeline.pipeline_spec import PipelineSpec
 from ffcv.plugin import registry
+from ffcv.plugin.records import Kind
 from ffcv.suggesting import did_you_mean
 
-__all__ = ["Output", "hint", "resolve_outputs"]
+__all__ = ["Output", "hint", "resolve_outputs", "with_index"]
 
 
 class Output(NamedTuple):
@@ -42,10 +43,7 @@ def resolve_outputs(
     Raises:
         PipelineError: an entry is of another kind, or refers to nothing or in a circle.
     """
-    if not isinstance(pipelines, Mapping):
-        raise PipelineError(
-            f"pipelines: expected a dict of field names, got {type(pipelines).__name__}"
-        )
+    _check_is_dict(pipelines)
     for name, entry in pipelines.items():
         if name not in fields and not isinstance(entry, PipelineSpec):
             raise PipelineError(f"pipelines: {path} has no field {hint(name, fields)}")
@@ -53,6 +51,44 @@ def resolve_outputs(
     names = [name for name in fields if pipelines.get(name, _DEFAULT) is not None]
     extra = [name for name in pipelines if name not in fields]
     return {name: resolver.output(name, ()) for name in names + extra}
+
+
+def _check_is_dict(pipelines: Any) -> None:
+    if not isinstance(pipelines, Mapping):
+        raise PipelineError(
+            f"pipelines: expected a dict of field names, got {type(pipelines).__name__}"
+        )
+
+
+_INDEX = "index"
+
+
+def with_index(
+    path: str, fields: Mapping[str, Field], pipelines: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The user's pipelines, and an output of sample indices behind them.
+
+    Args:
+        path: the file, for messages.
+        fields: its fields.
+        pipelines: the user's argument.
+
+    Raises:
+        PipelineError: there is a field or an output of this name.
+    """
+    _check_is_dict(pipelines)
+    for there, kind in ((fields, "field"), (pipelines, "output")):
+        if _INDEX in there:
+            raise PipelineError(
+                f"index=True: {path} has the {kind} {_INDEX!r} already; for the indices of samples "
+                "give pipelines another name, with PipelineSpec(field, decoder=IndexDecoder())"
+            )
+    # Its records are looked at in any case; of a field with regions these would be found as well.
+    field = min(fields, key=lambda name: fields[name].pointer is not None)
+    last = registry.default_transform()
+    decoder = registry.lookup("IndexDecoder", Kind.DECODER)()
+    spec = PipelineSpec(field, decoder, [last()] if last else [])
+    return {**pipelines, _INDEX: spec}
 
 
 _DEFAULT = object()

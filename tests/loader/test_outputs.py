@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from loader_support import AddNoise
 
 from ffcv.errors import PipelineError
-from ffcv.fields.decoders import IntDecoder
+from ffcv.fields import IntField
+from ffcv.fields.decoders import IndexDecoder, IntDecoder
 from ffcv.loader import Loader
 from ffcv.pipeline.pipeline_spec import PipelineSpec
+from ffcv.writer import DatasetWriter
 
 
 def add(amount):
@@ -22,6 +25,32 @@ def add(amount):
 def load(path, pipelines):
     with Loader(path, 20, num_workers=2, seed=1, pipelines=pipelines) as loader:
         return [np.asarray(part).ravel() for part in next(iter(loader))]
+
+
+def test_indices_as_an_output(mixed):
+    arguments = {"indices": [7, 3, 99, 3], "pipelines": {"image": None}, "num_workers": 2}
+    for jit in (True, False):
+        with Loader(mixed, 4, index=True, jit=jit, **arguments) as loader:
+            ((arrays, labels, indices),) = loader
+        assert indices.tolist() == labels.ravel().tolist() == [7, 3, 99, 3]
+        assert (indices.dtype, len(arrays)) == (torch.int64, 4)
+    only = {"image": None, "array": None, "label": None}
+    with Loader(mixed, 50, order="random", seed=1, pipelines=only, index=True) as loader:
+        first, second = (batch.tolist() for (batch,) in loader)
+        assert first + second != sorted(first + second) == list(range(100))
+
+
+def test_indices_beside_something_of_this_name(mixed, tmp_path):
+    spec = {"index": PipelineSpec("label")}
+    with pytest.raises(PipelineError, match=r"has the output 'index' already; .*another name"):
+        Loader(mixed, 4, pipelines=spec, index=True)
+    DatasetWriter(tmp_path / "i.beton", {"index": IntField()}).from_indexed_dataset(range(4))
+    with pytest.raises(PipelineError, match="has the field 'index' already"):
+        Loader(tmp_path / "i.beton", 4, index=True)
+    pipelines = {"mine": PipelineSpec("index", decoder=IndexDecoder())}
+    with Loader(tmp_path / "i.beton", 4, pipelines=pipelines, seed=0, order="random") as loader:
+        ((stored, mine),) = loader
+    assert stored.ravel().tolist() == mine.tolist()
 
 
 def test_a_second_view_of_a_field(numbers):

@@ -84,11 +84,11 @@ def test_a_stage_copies_writes_to_scratch_and_goes_on_in_place():
     assert [line.strip() for line in body.splitlines()] == [
         "sample = ids[slot]",
         "copy_sample(batch[slot : slot + 1], scratch[0])",
-        "a(scratch[0], scratch[0], params[0], sample_key(bases[0], sample))",
-        "code = b(scratch[0], target[slot], params[1], sample_key(bases[1], sample), sample)",
+        "a(scratch[0], scratch[0], params[0], sample_key(bases[0], draws[slot]))",
+        "code = b(scratch[0], target[slot], params[1], sample_key(bases[1], draws[slot]), sample)",
         "if code != 0:",
         "return slot, 1, code",
-        "c(target[slot], target[slot], params[2], sample_key(bases[2], sample))",
+        "c(target[slot], target[slot], params[2], sample_key(bases[2], draws[slot]))",
         "return stop, 0, 0",
     ]
     assert scratch_states(stage) == [NUMBER]

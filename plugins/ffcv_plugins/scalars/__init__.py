@@ -35,13 +35,19 @@ def ffcv_fields() -> Iterable[Contribution]:
 
 @hookimpl
 def ffcv_operations() -> Iterable[Contribution]:
-    """The decoders of both."""
+    """The decoders of both, and one that reads neither."""
     return [
         Contribution(
             name="FloatDecoder",
             kind=Kind.DECODER,
             location=f"{_HERE}.decoders:FloatDecoder",
             summary="a FloatField as float64, (B, 1)",
+        ),
+        Contribution(
+            name="IndexDecoder",
+            kind=Kind.DECODER,
+            location=f"{_HERE}.decoders:IndexDecoder",
+            summary="the index of each sample as int64, (B,)",
         ),
         Contribution(
             name="IntDecoder",

@@ -7,9 +7,9 @@ from typing import ClassVar
 import numpy as np
 
 from ffcv.pipeline import SampleDecoder, State, Stored
-from ffcv_plugins.scalars.kernels import copy_record
+from ffcv_plugins.scalars.kernels import copy_record, no_parts, write_index
 
-__all__ = ["FloatDecoder", "IntDecoder"]
+__all__ = ["FloatDecoder", "IndexDecoder", "IntDecoder"]
 
 
 class FloatDecoder(SampleDecoder):
@@ -46,3 +46,26 @@ class IntDecoder(FloatDecoder):
 
     fields = ("IntField",)
     dtype = "<i8"
+
+
+class IndexDecoder(SampleDecoder):
+    """Give the index of each sample, whatever its field holds: batches are ``(B,)`` int64.
+
+    ``Loader(..., index=True)`` has an output of it.
+
+    Example:
+        >>> from ffcv import DatasetWriter, Loader
+        >>> from ffcv.fields import IntField
+        >>> DatasetWriter("squares.beton", {"n": IntField()}).from_indexed_dataset([0, 1, 4, 9])
+        >>> loader = Loader("squares.beton", 2, indices=[3, 1], pipelines={"n": [IndexDecoder()]})
+        >>> next(iter(loader))[0].tolist()
+        [3, 1]
+    """
+
+    kernel = staticmethod(write_index)
+    parts = staticmethod(no_parts)
+    with_index = True
+
+    def declare(self, stored: Stored) -> State:
+        """One whole number a sample."""
+        return State(jit_mode=True, device="cpu", shape=(), dtype=np.dtype(np.int64))

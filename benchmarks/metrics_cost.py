@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import queue
 import sys
-import threading
 import time
 import timeit
 from collections.abc import Callable
@@ -33,7 +32,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=25)
     options = parser.parse_args()
 
-    counters, full = Counters(threading.RLock(), WORKERS), Stopwatch()
+    counters, full = Counters(WORKERS), Stopwatch()
     outputs, outbox = tuple(_output() for _ in range(options.outputs)), queue.SimpleQueue[Any]()
     batch = FinishedBatch(outputs, [], size=8, nbytes=8)
 
@@ -60,7 +59,7 @@ def main() -> None:
         ("add that", 1, add),
         ("the loader is full, and is not", 1, on_off(full)),
         ("a worker is idle, and is not", 2 * WORKERS, on_off(counters.idle[0])),
-        ("count it", 1, lambda: counters.received(batch)),
+        ("count it", 1, lambda: counters.received(batch, 0.0)),
     ]
     print(f"a batch of {options.outputs} tensors, {WORKERS} workers")
     total = 0.0

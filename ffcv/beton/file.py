@@ -275,11 +275,12 @@ class BetonFile:
         table = Table(self.opened, start, self.num_bytes - start, None, row_words(0))
         return RegionTable(table, self.header.num_samples, None).rows
 
-    def region_sizes(self, pointers: NDArray[np.uint64]) -> NDArray[np.int64]:
+    def region_sizes(self, pointers: NDArray[np.uint64], mapped: bool = True) -> NDArray[np.int64]:
         """Size in bytes of the region that each pointer names.
 
         Args:
             pointers: any shape, uint64.
+            mapped: whether to look at a large region table through the map of the file.
 
         Returns:
             An array of that shape: -1 where no region has that pointer, or where the region lies
@@ -289,7 +290,7 @@ class BetonFile:
             ChecksumError: rows of the region table that are looked at are not what was written.
         """
         pointers = np.asarray(pointers, np.uint64)
-        sizes, found = self.region_table().find_sizes(pointers.ravel())
+        sizes, found = self.region_table(mapped).find_sizes(pointers.ravel())
         limits = self._records_start, self.data_end, self.num_bytes
         return bounded(pointers.ravel(), sizes, found, *limits).reshape(pointers.shape)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import numpy as np
 
+from ffcv.errors import NotReplaceableError
 from ffcv.whole import place_of
 
 if TYPE_CHECKING:
     from ffcv.loader.distribution import Share
     from ffcv.loader.selection import Selection
 
-__all__ = ["LoaderDataset", "LoaderSampler"]
+__all__ = ["LoaderDataset", "LoaderSampler", "NoBatchSampler"]
 
 
 class Owner(Protocol):
@@ -55,6 +56,37 @@ class LoaderSampler:
     def set_epoch(self, epoch: int) -> None:
         """See :meth:`Loader.set_epoch`."""
         self._loader.set_epoch(epoch)
+
+
+class NoBatchSampler:
+    """What a loader has in the place of a batch sampler.
+
+    Frameworks look whether there is one, and of which type. What goes on to use it would make a
+    ``DataLoader`` of torch, which decodes one sample after the other, and finds out how to go on
+    instead.
+
+    Raises:
+        NotReplaceableError: whenever it is used; it is an ``AttributeError``.
+    """
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise _not_replaceable()
+
+    def __iter__(self) -> NoReturn:
+        raise _not_replaceable()
+
+    def __len__(self) -> NoReturn:
+        raise _not_replaceable()
+
+
+def _not_replaceable() -> NotReplaceableError:
+    return NotReplaceableError(
+        "a Loader of ffcv has no batch_sampler, of which a DataLoader of torch could be made, "
+        "as skip_first_batches and prepare_data_loader of Accelerate do. To go on within an "
+        "epoch, save loader.state_dict() and give it to load_state_dict(), or have "
+        "accelerator.register_for_checkpointing(loader) do both; HF Trainer leaves it alone "
+        "with ignore_data_skip=True. To share samples out, pass distributed=True"
+    )
 
 
 class LoaderDataset:

@@ -111,7 +111,7 @@ class Engine(Uncopyable):
         self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._runs: list[Run] = []
         self._threads: list[threading.Thread] = []
-        self.counters = Counters(self._lock, self.num_workers)
+        self.counters = Counters(self.num_workers)
 
     def metrics(self) -> LoaderMetrics:
         """What was counted so far; any thread may ask."""
@@ -158,13 +158,14 @@ class Engine(Uncopyable):
                 raise error
             finally:
                 error = message = None  # its traceback has this frame: it would keep the batch
-        self._refill(run, waited)
+        self._refill(run, waited, result)
         return result
 
-    def _refill(self, run: Run, waited: float = 0.0) -> None:
-        """Start batches, or say that there are no more."""
+    def _refill(self, run: Run, waited: float = 0.0, fetched: Any = None) -> None:
+        """Start batches, or say that there are no more; count the one that was fetched."""
         with self._lock:
-            self.counters.waited(waited)
+            if fetched is not None:
+                self.counters.received(fetched, waited)
             started = run.refill()
             if not started and run.is_over:
                 self._forget(run)

@@ -6,11 +6,11 @@ import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from ffcv.errors import ArgumentError, LoaderClosedError, NotReplaceableError
+from ffcv.errors import ArgumentError, LoaderClosedError
 from ffcv.kernels.random import base_key
 from ffcv.loader import distribution
 from ffcv.loader.arguments import (
@@ -25,7 +25,7 @@ from ffcv.loader.arguments import (
     verifies,
     workers,
 )
-from ffcv.loader.as_torch import LoaderDataset, LoaderSampler
+from ffcv.loader.as_torch import LoaderDataset, LoaderSampler, NoBatchSampler
 from ffcv.loader.batches import Batches, ListVisit, SlotVisit, Visit, ordered
 from ffcv.loader.device_copies import PassStreams, StreamPool
 from ffcv.loader.distribution import Share, Tail
@@ -212,7 +212,7 @@ class Loader:
         index: bool = False,
     ) -> None:
         # Neither a reader, which a copy has of its own, nor a URL with a password in it is kept.
-        self._args = {k: v for k, v in locals().items() if k not in ("self", "fname")}
+        self._arguments = {k: v for k, v in locals().items() if k not in ("self", "fname")}
         self.batch_size = batch_size
         self.batches_ahead = at_least("batches_ahead", batches_ahead, 0) or 1
         self.num_workers = workers(num_workers)
@@ -249,7 +249,7 @@ class Loader:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._args, self.skipped = dict(self._args), copy.deepcopy(self.skipped)
+        self._arguments, self.skipped = dict(self._arguments), copy.deepcopy(self.skipped)
         self._position = copy.copy(self._position)
         self.reader = copy.copy(self.reader)
         self._planner = self._planner.over(self.reader)
@@ -382,19 +382,15 @@ class Loader:
         return LoaderDataset(self)
 
     @property
-    def batch_sampler(self) -> NoReturn:
-        """None: what would make another loader of it finds out here how to go on instead.
+    def batch_sampler(self) -> NoBatchSampler:
+        """Says how to go on instead to whatever would make another loader of it."""
+        return NoBatchSampler()
 
-        Raises:
-            NotReplaceableError: always; it is an ``AttributeError``, so that ``hasattr`` is false.
-        """
-        raise NotReplaceableError(
-            "a Loader of ffcv has no batch_sampler, of which a DataLoader of torch could be made, "
-            "as skip_first_batches and prepare_data_loader of Accelerate do. To go on within an "
-            "epoch, save loader.state_dict() and give it to load_state_dict(), or have "
-            "accelerator.register_for_checkpointing(loader) do both; HF Trainer leaves it alone "
-            "with ignore_data_skip=True. To share samples out, pass distributed=True"
-        )
+    @property
+    def _args(self) -> dict[str, Any]:
+        """What would make a loader as this one was made, as programs for FFCV 1.x use it."""
+        # A path might be a URL with a password in it.
+        return {"fname": self.reader, **self._arguments}
 
     @property
     def indices(self) -> NDArray[np.int64]:
@@ -496,7 +492,7 @@ class Loader:
                 all.
             ArgumentError: processes of the job were given states of different steps.
         """
-        wanted = self._args["seed"] is not None
+        wanted = self._arguments["seed"] is not None
         expected = self._fingerprints() | {"world_size": self.world_size}
         expected["seed"] = self.seed if wanted else None
         numbers = check_state(state, expected, f"the loader of {self.fname}")
@@ -558,9 +554,9 @@ class Loader:
 
     def _over(self, indices: NDArray[np.int64]) -> Loader:
         """A loader of these samples that is otherwise as this one is now."""
-        arguments = {**self._args, "indices": indices, "seed": self.seed}
+        arguments = {**self._arguments, "indices": indices, "seed": self.seed}
         selection = selection_of(indices, self.reader.num_samples)
-        new = {"_args": arguments, "selection": selection, "_has_warned": False}
+        new = {"_arguments": arguments, "selection": selection, "_has_warned": False}
         new |= {"skipped": Skipped(self.next_epoch), "_position": self._position.from_beginning()}
         loader = type(self)._copied(self, **new)
         loader._order = self._order.over(loader)

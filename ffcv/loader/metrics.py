@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    import threading
-
     from ffcv.loader.skipping import FinishedBatch
 
 __all__ = ["Counters", "LoaderMetrics", "Stopwatch", "nbytes_of"]
@@ -111,10 +109,9 @@ class Stopwatch:
 
 
 class Counters:
-    """What an engine's threads count; see :class:`LoaderMetrics`.
+    """What an engine's threads count, under its lock; see :class:`LoaderMetrics`.
 
     Args:
-        lock: the engine's, which is held where nothing else is said.
         num_workers: how many worker threads there are.
 
     Attributes:
@@ -122,8 +119,8 @@ class Counters:
             it, without the lock.
     """
 
-    def __init__(self, lock: threading.RLock, num_workers: int) -> None:
-        self._lock, self._made = lock, time.perf_counter()
+    def __init__(self, num_workers: int) -> None:
+        self._made = time.perf_counter()
         self._batches = self._samples = self._skipped = self._nbytes = 0
         self._wait = self._full = self._work = 0.0
         self.idle = [Stopwatch() for _ in range(num_workers)]
@@ -132,22 +129,18 @@ class Counters:
         """A worker has done a chunk, or finished a batch."""
         self._work += seconds
 
-    def waited(self, seconds: float) -> None:
-        """The training loop got a batch that it had to wait for."""
-        self._wait += seconds
-
     def was_full(self, seconds: float) -> None:
         """A pass is over that waited for the training loop."""
         self._full += seconds
 
-    def received(self, batch: FinishedBatch) -> None:
-        """The training loop got a batch, or nothing was left of it; the lock is not held."""
-        with self._lock:
-            self._skipped += len(batch.skipped)
-            if batch.outputs is not None:
-                self._batches += 1
-                self._samples += batch.size
-                self._nbytes += batch.nbytes
+    def received(self, batch: FinishedBatch, seconds: float) -> None:
+        """The training loop got a batch, for which it waited so long, or nothing was left of it."""
+        self._wait += seconds
+        self._skipped += len(batch.skipped)
+        if batch.outputs is not None:
+            self._batches += 1
+            self._samples += batch.size
+            self._nbytes += batch.nbytes
 
     def record(self, full_seconds: float) -> LoaderMetrics:
         """What was counted so far.

@@ -67,7 +67,6 @@ class LoaderIterator(Uncopyable, Iterator[tuple[Any, ...]]):
                 self._check_any()
                 raise
             self._progress.receive()
-            self._engine.counters.received(batch)
             if batch.skipped:
                 self.skipped.add(batch.skipped)
                 self._warn_once()

@@ -175,7 +175,7 @@ class Planner:
             member = self.reader.handlers[field].pointer
             assert member is not None
             pointers = pointers_in(self._view(field)["f0"][ids], member)
-            sizes = self.reader.file.region_sizes(pointers)
+            sizes = self.reader.file.region_sizes(pointers, self._os_cache)
             pages.need(pointers[sizes > 0].astype(np.int64), sizes[sizes > 0])
 
     def side_index(self, field: str, kind: str) -> SideIndex | None:
@@ -239,7 +239,7 @@ class _StoredField(Stored):
             "path": reader.file_name,
             "name": field,
             "field": reader.handlers[field],
-            "region_sizes": reader.file.region_sizes,
+            "region_sizes": functools.partial(reader.file.region_sizes, mapped=planner._os_cache),
             "num_bytes": reader.file.num_bytes,
             "num_samples": reader.num_samples,
             "side_index": functools.partial(planner.side_index, field),

@@ -57,7 +57,8 @@ def _expanded(path: str, is_claimed: Callable[[str], bool]) -> list[Place]:
         return [Place(path)]
     if os.path.isdir(path):
         return _in_folder(path)
-    if _MAGIC.search(path) and not os.path.lexists(path):
+    # The question mark of a URL is none of a pattern.
+    if _MAGIC.search(path) and "://" not in path and not os.path.lexists(path):
         return _matching(path)
     return [Place(path)]
 

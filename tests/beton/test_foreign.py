@@ -209,7 +209,9 @@ def test_paths_with_colons_are_paths(tmp_path):
 
 
 def test_a_directory_asks_for_a_file_in_it(tmp_path):
-    with pytest.raises(MissingFileError, match="got a directory; name a file in it"):
+    with pytest.raises(
+        MissingFileError, match=r"a folder of shards, but it has neither index.json nor .beton"
+    ):
         Reader(tmp_path)
 
 

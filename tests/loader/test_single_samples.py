@@ -159,6 +159,8 @@ def test_a_state_stays_in_force_whatever_begins_and_numbers_passes(numbers):
 
 def test_what_makes_a_loader_of_torch_is_told_how_to_go_on(numbers):
     with Loader(numbers, 7) as loader:
-        assert not hasattr(loader, "batch_sampler")
-        with pytest.raises(NotReplaceableError, match="load_state_dict.*register_for_checkpoint"):
-            _ = loader.batch_sampler
+        # Lightning looks whether there is one, and of which type, with every loader.
+        assert not hasattr(loader.batch_sampler, "sampler")
+        for use in (iter, len, lambda sampler: sampler.batch_size):
+            with pytest.raises(NotReplaceableError, match=r"load_state_dict.*register_for_checkp"):
+                use(loader.batch_sampler)

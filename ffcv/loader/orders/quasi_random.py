@@ -158,5 +158,5 @@ def _warn_of_groups(groups: int, world_size: int) -> None:
         f'order_kwargs={{"order_groups": {multiple}}} has each page read by one process; it is '
         "another order",
         RuntimeWarning,
-        stacklevel=6,
+        stacklevel=7,
     )

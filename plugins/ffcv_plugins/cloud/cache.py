@@ -13,7 +13,6 @@ page yet. Whether a page is what it was, its checksum in the dataset tells.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import warnings
@@ -170,6 +169,8 @@ class Cache:
         """Hold the lock of a file within a block, against threads and processes alike."""
         file = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
+            import fcntl  # Windows has none
+
             fcntl.flock(file, fcntl.LOCK_EX)
             yield file
         finally:

@@ -198,7 +198,7 @@ def test_urls_that_name_nothing(wrong: str) -> None:
 
 
 def test_nobody_listens() -> None:
-    with pytest.raises(BetonError, match="no connection to its server; tried 4 times"):
+    with pytest.raises(BetonError, match="no connection to the server of this URL; tried 4 times"):
         Reader("http://127.0.0.1:9/x.beton")
 
 

@@ -247,7 +247,12 @@ class RemoteObject:
                 )
             )
         if any(place in text for place in _MACHINES_OWN):
-            return _Failure(BetonError(self.path, f"there are no credentials for it; {LOGIN}"))
+            return _Failure(
+                BetonError(
+                    self.path,
+                    f"there are no credentials for this URL; download the file, or log in: {LOGIN}",
+                )
+            )
         if status:
             passing = said.startswith(_PASSING)
             return _Failure(BetonError(self.path, answered), passing)
@@ -255,7 +260,7 @@ class RemoteObject:
         may_pass = isinstance(error, GenericError) and "builder error" not in text
         may_pass = may_pass and "redirect" not in text
         if "kind: Connect" in text:
-            words = "no connection to its server"
+            words = "no connection to the server of this URL"
         elif "redirect" in text:
             words = "its bucket is in another region; set AWS_REGION"
         return _Failure(BetonError(self.path, f"it cannot be read: {words}"), may_pass)

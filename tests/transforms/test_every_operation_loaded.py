@@ -36,6 +36,7 @@ DECODERS = {
         (RGBImageField("proportion"), PICTURES, {"output_size": (9, 8), "ratio": 0.8})
     ],
     "FloatDecoder": [(FloatField(), RNG.normal(size=SAMPLES), {})],
+    "IndexDecoder": [(IntField(), range(SAMPLES), {})],
     "IntDecoder": [(IntField(), range(SAMPLES), {})],
     "NDArrayDecoder": [(NDArrayField(np.dtype("<f4"), (3, 2)), ARRAYS, {})],
     "RandomResizedCropRGBImageDecoder": [
